@@ -1,0 +1,46 @@
+"""Prune the filters of a network while ``paddle.Model.fit`` trains it: pruning and fine-tuning in one run."""
+
+from importlib.util import find_spec
+
+if find_spec("paddle") is None:
+    raise ImportError(
+        "hapi_prune needs PaddlePaddle 3, which is not installed. Install the build for your machine, for example "
+        "`pip install paddlepaddle` (CPU) or a paddlepaddle-gpu build; hapi_prune does not do it by itself, since it "
+        "would overwrite a GPU build."
+    )
+
+from .callback import PruneCallback
+from .cost import cost
+from .criteria import FPGM, Criterion, L1Norm, L2Norm
+from .errors import PruneError, PruneWarning
+from .history import History, PruneRecord
+from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan
+from .pruning import prune
+from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FPGM",
+    "ChannelGroup",
+    "Cost",
+    "Criterion",
+    "Cut",
+    "Explicit",
+    "Exponential",
+    "History",
+    "L1Norm",
+    "L2Norm",
+    "LayerCost",
+    "Linear",
+    "OneShot",
+    "Polynomial",
+    "PruneCallback",
+    "PruneError",
+    "PruneRecord",
+    "PruneWarning",
+    "PruningPlan",
+    "Schedule",
+    "cost",
+    "prune",
+]

@@ -1,0 +1,236 @@
+"""How much a filter matters: pure functions from a weight to one score for each filter; higher is kept.
+
+A criterion sees the weight of one layer with the filters on axis 0 and nothing else. Equal scores are the
+caller's to order: a stable sort takes the lower index first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import PruneError, nearest
+
+Weight = npt.NDArray[Any]
+Scores = npt.NDArray[np.float64]
+
+
+class Criterion(Protocol):
+    """What every criterion offers. It is pure, and treats all filters alike, whatever their order."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in records and errors."""
+
+    def __call__(self, weight: Weight) -> Scores:
+        """Scores, shape ``[filters]``, of a floating-point weight, shape ``[filters, ...]``."""
+
+
+@dataclass(frozen=True)
+class L1Norm:
+    """Sum of magnitudes: ``score_i = sum_k |w_ik|``.
+
+    Args:
+        weight: shape ``[filters, ...]``, finite.
+
+    Returns:
+        float64, shape ``[filters]``, at least 0; scales with ``|c|`` when the weight scales with ``c``.
+
+    Example:
+        >>> L1Norm()(np.array([[1.0, -2.0], [0.5, 0.0]])).tolist()
+        [3.0, 0.5]
+
+    Source: Li, Kadav, Durdanovic, Samet, Graf, "Pruning Filters for Efficient ConvNets" (2017).
+    """
+
+    name = "l1_norm"
+
+    def __call__(self, weight: Weight) -> Scores:
+        """The scores of ``weight``."""
+        return np.asarray(np.abs(_rows(weight)).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class L2Norm:
+    """Euclidean length: ``score_i = sqrt(sum_k w_ik ** 2)``.
+
+    Args:
+        weight: shape ``[filters, ...]``, finite.
+
+    Returns:
+        float64, shape ``[filters]``, at least 0; scales with ``|c|`` when the weight scales with ``c``.
+
+    Example:
+        >>> L2Norm()(np.array([[3.0, -4.0], [0.5, 0.0]])).tolist()
+        [5.0, 0.5]
+
+    Source: Li, Kadav, Durdanovic, Samet, Graf, "Pruning Filters for Efficient ConvNets" (2017), section 4.4.
+    """
+
+    name = "l2_norm"
+
+    def __call__(self, weight: Weight) -> Scores:
+        """The scores of ``weight``."""
+        return np.asarray(np.linalg.norm(_rows(weight), axis=1))
+
+
+@dataclass(frozen=True)
+class FPGM:
+    """Distance to all other filters: ``score_i = sum_j sqrt(sum_k (w_ik - w_jk) ** 2)``.
+
+    The filter with the lowest score lies nearest the geometric median of its layer: the others can stand in for it.
+
+    Args:
+        weight: shape ``[filters, ...]``, finite. Takes memory for ``filters ** 2`` distances.
+
+    Returns:
+        float64, shape ``[filters]``, at least 0; the same, bitwise, for equal filters and in whatever order the
+        filters come; not changed by adding one filter to all; scales with ``|c|`` when the weight scales with ``c``.
+
+    Example:
+        >>> FPGM()(np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])).tolist()
+        [15.0, 10.0, 15.0]
+
+    Source: He, Liu, Wang, Hu, Yang, "Filter Pruning via Geometric Median for Deep Convolutional Neural Networks
+    Acceleration" (2019).
+    """
+
+    name = "fpgm"
+
+    def __call__(self, weight: Weight) -> Scores:
+        """The scores of ``weight``."""
+        rows, inverse, counts = _distinct(_rows(weight))
+        rows = rows - rows.mean(axis=0)  # distances do not change, but what they are the difference of gets small
+        products = rows @ rows.T
+        lengths = products.diagonal()
+        squares = lengths[:, None] + lengths - 2 * products
+        scores = np.sqrt(squares.clip(min=0)) @ counts
+        return np.asarray(scores[inverse], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class FunctionCriterion:
+    """Your own function of the weight, under a name for records and errors.
+
+    Example:
+        >>> FunctionCriterion(lambda weight: weight.max(axis=1), "peak")(np.array([[1.0, 2.0], [5.0, 0.0]])).tolist()
+        [2.0, 5.0]
+    """
+
+    function: Callable[[Weight], Any]
+    name: str
+
+    def __call__(self, weight: Weight) -> Any:
+        """What the function returns for ``weight``."""
+        return self.function(weight)
+
+
+BUILT_IN: dict[str, Criterion] = {criterion.name: criterion for criterion in (L1Norm(), L2Norm(), FPGM())}
+ALIASES = {"geometric_median": "fpgm", "geometry_median": "fpgm"}
+
+
+def as_criterion(criterion: str | Criterion | Callable[[Weight], Any]) -> Criterion:
+    """The Criterion that a user's value stands for.
+
+    Args:
+        criterion: a name of `BUILT_IN` or `ALIASES`, a Criterion, or a function ``weight -> scores``.
+
+    Raises:
+        PruneError: anything else.
+
+    Example:
+        >>> as_criterion("geometric_median")
+        FPGM()
+    """
+    if isinstance(criterion, str):
+        return _named(criterion)
+    if not callable(criterion) or isinstance(criterion, type):
+        allowed = f"one of {_known()}, a Criterion, or a function [filters, ...] -> [filters]"
+        todo = f"write {criterion.__name__}()" if isinstance(criterion, type) else ""
+        raise PruneError("criterion", f"{criterion!r:.200}", allowed, todo)
+    if isinstance(getattr(criterion, "name", None), str):
+        return criterion  # type: ignore[return-value]
+    return FunctionCriterion(criterion, getattr(criterion, "__name__", type(criterion).__name__))
+
+
+def score(criterion: Criterion, weight: Weight, where: str) -> Scores:
+    """The criterion's scores for the filters of one layer, checked.
+
+    Args:
+        criterion: works on a copy, so that it may do with it what it likes.
+        weight: floating point, shape ``[filters, ...]``, not empty.
+        where: the layer, for errors, as in ``"layer 'conv1'"``.
+
+    Returns:
+        float64, shape ``[filters]``, finite.
+
+    Raises:
+        PruneError: a weight that is not floating point, empty or not finite; a criterion that fails, or returns
+            anything but one finite number a filter.
+
+    Example:
+        >>> score(as_criterion("l1_norm"), np.ones([2, 3, 1, 1], "float32"), "layer 'conv1'").tolist()
+        [3.0, 3.0]
+    """
+    _check_weight(weight, where)
+    own = np.array(weight, dtype=np.result_type(weight.dtype, np.float32), order="C")  # float16 overflows in sums
+    try:
+        scores = np.asarray(criterion(own))
+    except PruneError:
+        raise
+    except Exception as error:
+        got = f"criterion {criterion.name!r} raised {type(error).__name__}: {error}"
+        raise PruneError(where, got, f"scores for a weight of shape {list(weight.shape)}") from error
+    _check_scores(scores, len(weight), criterion.name, where)
+    return scores.astype(np.float64)
+
+
+def _check_weight(weight: Weight, where: str) -> None:
+    if weight.ndim == 0 or weight.size == 0 or weight.dtype.kind != "f":
+        got = f"a weight of dtype {weight.dtype} and shape {list(weight.shape)}"
+        todo = "cast bfloat16 to float32 first: Paddle hands it to NumPy as uint16" if weight.dtype == np.uint16 else ""
+        raise PruneError(where, got, "floating point, [filters, ...], not empty", todo)
+    bad = weight.size - np.count_nonzero(np.isfinite(weight))
+    if bad:
+        got = f"{bad} of {weight.size} weights are not finite (NaN or infinite)"
+        todo = "lower the learning rate, clip the gradients or train in float32: the run diverged before this cut"
+        raise PruneError(where, got, "finite weights", todo)
+
+
+def _check_scores(scores: npt.NDArray[Any], filters: int, name: str, where: str) -> None:
+    allowed = f"{filters} finite numbers, one a filter, higher is kept"
+    if scores.shape != (filters,) or scores.dtype.kind not in "fiu":
+        raise PruneError(where, f"criterion {name!r} returned {scores.dtype} of shape {list(scores.shape)}", allowed)
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise PruneError(where, f"criterion {name!r} returned {scores[bad[0]]} for filter {bad[0]}", allowed)
+
+
+def _named(name: str) -> Criterion:
+    known = ALIASES.get(name, name)
+    if known not in BUILT_IN:
+        raise PruneError("criterion", repr(name), _known(), f"did you mean {nearest(name, [*BUILT_IN, *ALIASES], 1)}")
+    return BUILT_IN[known]
+
+
+def _known() -> str:
+    return ", ".join(repr(name) for name in [*BUILT_IN, *ALIASES])
+
+
+def _rows(weight: Weight) -> npt.NDArray[np.float64]:
+    return np.asarray(weight, dtype=np.float64).reshape(len(weight), -1)
+
+
+def _distinct(rows: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any], npt.NDArray[Any]]:
+    """Each different row once, in an order of their own; for each row given, which it is; how often each occurs.
+
+    Equal filters would else be apart by rounding, and a score depend on where its filter stands.
+    """
+    rows = np.ascontiguousarray(rows + 0.0)  # -0.0 has other bytes than 0.0
+    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()  # as bytes: many times faster
+    _, index, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    return rows[index], inverse.ravel(), counts

@@ -1,0 +1,46 @@
+"""The one family of errors: each says where, what it got, what is allowed and what to do."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+
+class PruneError(Exception):
+    """Something the library was asked for cannot be done; nothing has been changed.
+
+    Args:
+        where: the place, as the user would name it (``"PruneCallback(schedule=...)"``, ``"layer 'conv1'"``).
+        got: what was found there.
+        allowed: what would have been fine.
+        todo: the next step for the user.
+    """
+
+    def __init__(self, where: str, got: str, allowed: str = "", todo: str = "") -> None:
+        self.where, self.got, self.allowed, self.todo = where, got, allowed, todo
+        parts = [f"{where}: {got}."]
+        if allowed:
+            parts.append(f"Allowed: {allowed}.")
+        if todo:
+            parts.append(f"What to do: {todo}.")
+        super().__init__(" ".join(parts))
+
+
+class PruneWarning(UserWarning):
+    """Something the user asked for was not reached, or not reached fully; said once, with names."""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """The known names most like ``name``, quoted and joined, for an error's text."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=count, cutoff=0.3) or known[:count]
+    return ", ".join(repr(k) for k in close)
+
+
+def gist(error: BaseException) -> str:
+    """An error in one line: Paddle's own are pages, with the cause near the end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    causes = [line for line in lines if re.match(r"\w*(Error|Exception|Warning): |\(\w+\) ", line)]
+    text = (causes or lines or [""])[-1]
+    return text if re.match(r"\w+: ", text) else f"{type(error).__name__}: {text}"

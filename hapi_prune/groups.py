@@ -1,0 +1,156 @@
+"""Which units live or die together: connected components of the ties, sorted by footprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .flow import Flow
+from .labels import INDEX_BITS, Record
+from .plan import Axis, ChannelGroup, Index
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """All channel groups of a network at some sizes.
+
+    Attributes:
+        groups: by key, in the order of the network's tensors.
+        prints: the footprint of each group, as a number; the same at all sizes.
+        families: groups whose sizes depend on each other, and the number of blocks they come in.
+    """
+
+    groups: dict[str, ChannelGroup]
+    prints: dict[int, str]
+    families: tuple[tuple[frozenset[str], int], ...]
+
+
+Marks = npt.NDArray[np.uint64]
+"""For each atom or unit a hash of its footprint."""
+
+
+def scrambled(numbers: Index) -> Marks:
+    """A 64-bit hash of each number (the finaliser of splitmix64), so that sums tell multisets apart."""
+    x = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def components(count: int, one: Index, other: Index) -> Index:
+    """For each of ``count`` nodes the smallest node that it is connected to."""
+    root = np.arange(count)
+    while True:
+        a, b = root[one], root[other]
+        apart = a != b
+        if not apart.any():
+            return root
+        one, other = one[apart], other[apart]
+        low, high = np.minimum(a, b)[apart], np.maximum(a, b)[apart]
+        np.minimum.at(root, high, low)
+        while not np.array_equal(shorter := root[root], root):
+            root = shorter
+
+
+class Numbering:
+    """Atoms as consecutive numbers, axis after axis."""
+
+    def __init__(self, record: Record) -> None:
+        self.axes = sorted(record.numbers, key=record.numbers.__getitem__)
+        sizes = [record.sizes[axis] for axis in self.axes]
+        self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self.count = int(self.starts[-1])
+        self.axis_of = np.repeat(np.arange(len(self.axes)), sizes)
+
+    def __call__(self, atoms: Index) -> Index:
+        """The numbers of ``atoms``, NONE left out."""
+        atoms = atoms[atoms >= 0]
+        numbers: Index = self.starts[atoms >> INDEX_BITS] + (atoms & ((1 << INDEX_BITS) - 1))
+        return numbers
+
+
+def joined(parts: list[Index]) -> Index:
+    """All parts in one array."""
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def group(here: Flow, names: dict[int, str] | None = None) -> Grouping:
+    """The channel groups of a journey.
+
+    Args:
+        here: the journey.
+        names: key of each footprint, from the grouping at the sizes that the network was traced at; None to
+            make that one.
+    """
+    record = here.record
+    number = Numbering(record)
+    root = components(
+        number.count, number(joined([a for a, _ in record.ties])), number(joined([b for _, b in record.ties]))
+    )
+    stays = np.zeros(number.count, bool)
+    stays[root[number(joined([atoms.ravel() for atoms, _ in record.frozen]))]] = True
+    marks = np.zeros(number.count, np.uint64)
+    np.add.at(marks, root, scrambled(number.axis_of))
+    for atoms, places in record.pins:
+        np.add.at(marks, root[number(atoms)], scrambled(places + (1 << 61)))
+    marks[stays] ^= np.uint64(1)
+    cell = marks[root]
+    return collect(number, record, root, cell, names)
+
+
+def collect(number: Numbering, record: Record, root: Index, cell: Marks, names: dict[int, str] | None) -> Grouping:
+    """Sort the atoms by axis, footprint and unit, and read the groups off."""
+    prints, first = np.unique(cell, return_index=True)
+    rank = np.argsort(np.argsort(first))[np.searchsorted(prints, cell)]
+    order = np.lexsort((root, rank, number.axis_of))
+    edges = np.flatnonzero(np.diff(rank[order]) | np.diff(number.axis_of[order])) + 1
+    index: dict[int, dict[Axis, Index]] = {}
+    for chunk in np.split(order, edges) if number.count else []:
+        axis = number.axis_of[chunk[0]]
+        units = len(np.unique(root[chunk]))
+        index.setdefault(int(cell[chunk[0]]), {})[number.axes[axis]] = (chunk - number.starts[axis]).reshape(units, -1)
+    reasons = told(number, root, record.frozen)
+    approximate = told(number, root, record.mixed)
+    groups, seen = {}, dict(names or {})
+    taken: dict[str, int] = {}
+    for place in np.sort(first):
+        mark = int(cell[place])
+        base = name_of(number.axes[number.axis_of[place]])
+        taken[base] = taken.get(base, 0) + 1
+        key = (names or {}).get(mark) or (base if taken[base] == 1 else f"{base}#{taken[base]}")
+        seen[mark] = key
+        size = next(iter(index[mark].values())).shape[0]
+        unit = int(root[place])
+        groups[key] = ChannelGroup(key, size, index[mark], approximate.get(unit, ""), reasons.get(unit, ""))
+    return Grouping(groups, seen, families(number, root, cell, record, seen))
+
+
+def name_of(axis: Axis) -> str:
+    """A group is named after the first axis that it touches; axis 0 goes without saying."""
+    return axis[0] if axis[1] == 0 else f"{axis[0]}[{axis[1]}]"
+
+
+def told(number: Numbering, root: Index, said: list[tuple[Index, str]]) -> dict[int, str]:
+    """The first thing said of each unit."""
+    first: dict[int, str] = {}
+    for atoms, reason in said:
+        for unit in np.unique(root[number(atoms.ravel())]):
+            first.setdefault(int(unit), reason)
+    return first
+
+
+def families(
+    number: Numbering, root: Index, cell: Marks, record: Record, keys: dict[int, str]
+) -> tuple[tuple[frozenset[str], int], ...]:
+    """Groups that are balanced together."""
+    found: list[tuple[set[str], int]] = []
+    for atoms, blocks in record.balanced:
+        touched = {keys[int(mark)] for mark in np.unique(cell[root[number(atoms)]])}
+        for members, others in [f for f in found if f[0] & touched]:
+            touched |= members
+            blocks = int(np.lcm(blocks, others))
+            found.remove((members, others))
+        found.append((touched, blocks))
+    return tuple((frozenset(members), blocks) for members, blocks in found)

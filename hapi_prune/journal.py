@@ -1,0 +1,40 @@
+"""How a change is taken back: every write is recorded with what undoes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import paddle
+
+from . import _paddle
+
+
+class Journal:
+    """The writes of one cut, in order. `undo` takes them back bitwise; dropping the journal keeps them."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], None]] = []
+
+    def record(self, undo: Callable[[], None]) -> None:
+        """Remember how to take back a change that is about to be made."""
+        self._undo.append(undo)
+
+    def resize(self, tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
+        """Give ``tensor`` the shape and values of ``array``, in place."""
+        old = np.array(tensor.numpy(), copy=True)
+        self.record(lambda: _paddle.resize(tensor, old))
+        _paddle.resize(tensor, array)
+
+    def assign(self, owner: object, name: str, value: object) -> None:
+        """Set attribute ``name`` of ``owner``."""
+        old = getattr(owner, name)
+        self.record(lambda: setattr(owner, name, old))
+        setattr(owner, name, value)
+
+    def undo(self) -> None:
+        """Take every change back, the last one first."""
+        while self._undo:
+            self._undo.pop()()

@@ -1,0 +1,154 @@
+"""Groups, plans and cuts as frozen data: what belongs together, what is kept, what was taken away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import PruneError
+
+Index = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
+Axis = tuple[str, int]
+"""One axis of one tensor of the network: ``(structured name, axis)``, as in ``("features.0.weight", 0)``."""
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Units with the same footprint: they touch the same axes, so any number of them can be kept.
+
+    Attributes:
+        key: the footprint, the same in every process that builds the same network.
+        size: how many units there are.
+        index: for each axis that the group touches, the positions of each unit there, shape ``[size, m]``
+            (m is more than 1 where a unit covers several positions, as behind a flatten).
+        approximate: why zeroing a unit is not the same as removing it; empty where it is the same.
+        frozen: why no unit can be removed; empty where units can.
+    """
+
+    key: str
+    size: int
+    index: Mapping[Axis, Index]
+    approximate: str = ""
+    frozen: str = ""
+
+
+@dataclass(frozen=True)
+class PruningPlan:
+    """For each group, the units kept, in ascending order. A group that is not named keeps all its units."""
+
+    kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.kept)
+
+    def to_json(self) -> str:
+        """The plan as a JSON object ``{group key: [units kept]}``."""
+        return json.dumps({key: list(kept) for key, kept in self.kept.items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> PruningPlan:
+        """The plan that `to_json` wrote.
+
+        Raises:
+            PruneError: the text is not a JSON object of lists of unit numbers.
+        """
+        allowed = "a JSON object of ascending unit numbers by group key, as PruningPlan.to_json writes it"
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise PruneError("PruningPlan.from_json", f"not JSON ({error})", allowed) from error
+        if not isinstance(data, dict):
+            raise PruneError("PruningPlan.from_json", f"a {type(data).__name__}", allowed)
+        for key, kept in data.items():
+            units = kept if isinstance(kept, list) else [None]
+            if any(type(unit) is not int or unit < 0 for unit in units) or sorted(set(units)) != units:
+                raise PruneError("PruningPlan.from_json", f"{kept!r:.80} for group {key!r:.80}", allowed)
+        return cls({key: tuple(kept) for key, kept in data.items()})
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What a plan removed: for each tensor that shrank, its shape before and the positions kept on each axis.
+
+    Attributes:
+        before: shape of each touched tensor before the cut, by structured name.
+        kept: ``{structured name: {axis: positions kept}}``; the order is the order in the new tensor.
+    """
+
+    before: Mapping[str, tuple[int, ...]]
+    kept: Mapping[str, Mapping[int, Index]]
+
+    def __bool__(self) -> bool:
+        return bool(self.kept)
+
+    def after(self, name: str) -> tuple[int, ...]:
+        """Shape of tensor ``name`` after the cut."""
+        kept = self.kept[name]
+        return tuple(len(kept[axis]) if axis in kept else size for axis, size in enumerate(self.before[name]))
+
+    def gather(self, name: str, array: Array, lead: int = 0) -> Array:
+        """The part of ``array`` that stays, for an array that mirrors tensor ``name``.
+
+        Args:
+            name: the tensor that the array mirrors.
+            array: shape ``[*any, *before[name]]``.
+            lead: how many leading axes ``any`` has.
+
+        Returns:
+            A contiguous array of shape ``[*any, *after(name)]``.
+        """
+        for axis, positions in self.kept[name].items():
+            array = np.take(array, positions, axis=axis + lead)
+        return np.ascontiguousarray(array)
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one layer costs, per batch of the example input.
+
+    Attributes:
+        name: structured name of the layer; empty for what the network's own forward computes.
+        kind: class name of the layer.
+        flops: counted as `Cost.flops`.
+        macs: counted as `Cost.macs`.
+        params: elements of the layer's own parameters.
+    """
+
+    name: str
+    kind: str
+    flops: int
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs at its example input.
+
+    Attributes:
+        flops: a multiply-add is one, a convolution's bias one per output, BatchNorm two per element: the
+            convention of ``paddle.flops``.
+        macs: multiply-adds of convolutions and matrix products only.
+        params: every element of ``network.parameters()``, as ``paddle.summary`` totals it.
+        trainable_params: the elements that an optimizer may change.
+        layers: the same, by layer, in the order of ``network.named_sublayers()``.
+        unknown: ops that no rule could count, so that a sum is never short in silence.
+    """
+
+    flops: int
+    macs: int
+    params: int
+    trainable_params: int
+    layers: tuple[LayerCost, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def ascending(units: Sequence[int] | Index) -> tuple[int, ...]:
+    """Unit numbers as a plan holds them."""
+    return tuple(sorted(int(unit) for unit in units))

@@ -1,0 +1,123 @@
+"""Convolutions: filters make channels, channels meet the slices of the next filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..labels import Label, Mismatch, Signal
+from .joining import FIXED, LAYOUT
+from .registry import Call, Op, Value, rule
+
+
+def size_of(value: Value) -> int:
+    """How many elements a value has."""
+    return int(np.prod(value.shape, dtype=np.int64)) if isinstance(value, Signal) else 0
+
+
+def conv_price(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
+    """Each element of the result (of the input, for a transposed one) sees one filter's worth of weights."""
+    weight = args[1]
+    assert isinstance(weight, Signal)
+    seen = size_of(args[0]) if "transpose" in op.name else size_of(outs[0])
+    macs = seen * size_of(weight) // max(weight.shape[0], 1)
+    return macs, macs
+
+
+@rule("conv2d", "depthwise_conv2d", "conv3d", "conv1d", price=conv_price)
+def convolution(call: Call) -> Sequence[Value]:
+    """Weight ``[filters, channels / groups, *kernel]``."""
+    x, groups, axis = call.arg(0), int(call.op.attrs["groups"]), channel_axis(call)
+    filters, depth = call.traced_arg(1).shape[:2]
+    depthwise = groups > 1 and depth == 1
+    channels = x.shape[axis]
+    if channels % groups and not depthwise:
+        raise Mismatch(f"{call.op}: {channels} channels in {groups} groups")
+    if depthwise:
+        call.record.depthwise.add(call.arg(1).tensor)
+        weight = call.record.follow(call.arg(1), 0, channels * (filters // groups))
+        arrive(call, x, axis, weight, 0, (channels, 1, -1), (channels, filters // groups))
+    else:
+        weight = call.record.follow(call.arg(1), 1, channels // groups)
+        arrive(call, x, axis, weight, 1, (groups, channels // groups, -1), (1, channels // groups))
+        if weight.shape[0] % groups:
+            raise Mismatch(f"{call.op}: {weight.shape[0]} filters in {groups} groups")
+    out = leave(call, weight, 0, axis)
+    if groups > 1 and not depthwise:
+        fix_blocks(call, out, groups)
+    return [Signal(result_shape(call, axis, weight.shape[0]), (*out, *passing(call, x, axis)))]
+
+
+@rule("conv2d_transpose", "depthwise_conv2d_transpose", "conv3d_transpose", price=conv_price)
+def transposed(call: Call) -> Sequence[Value]:
+    """Weight ``[channels, filters / groups, *kernel]``."""
+    x, groups, axis = call.arg(0), int(call.op.attrs["groups"]), channel_axis(call)
+    channels, width = x.shape[axis], call.traced_arg(1).shape[1]
+    weight = call.record.follow(call.arg(1), 0, channels)
+    arrive(call, x, axis, weight, 0, (channels, -1), (channels,))
+    depthwise = groups > 1 and call.traced_arg(0).shape[axis] == groups
+    if depthwise:
+        call.record.depthwise.add(weight.tensor)
+        # Channel c makes the results c * width to (c + 1) * width: they go with it, all or none.
+        call.record.stop(leave(call, weight, 1, axis), "is one of several results of each channel")
+        labels = [Label((axis,), np.repeat(la.atoms, width)) for la in weight.on(0) if la.axes == (0,)]
+        return [Signal(result_shape(call, axis, channels * width), (*labels, *passing(call, x, axis)))]
+    if channels % groups:
+        raise Mismatch(f"{call.op}: {channels} channels in {groups} groups")
+    if groups > 1:
+        fix_blocks(call, [la for la in weight.on(0) if la.axes == (0,)], groups)
+    out = [Label(la.axes, np.tile(la.atoms, groups)) for la in leave(call, weight, 1, axis)]
+    return [Signal(result_shape(call, axis, weight.shape[1] * groups), (*out, *passing(call, x, axis)))]
+
+
+def channel_axis(call: Call) -> int:
+    """Where the channels are."""
+    layout = call.op.attrs.get("data_format", "NCHW")
+    return 1 if layout in ("NCHW", "NCDHW", "NCL", "AnyLayout") else len(call.arg(0).shape) - 1
+
+
+def arrive(
+    call: Call, x: Signal, axis: int, weight: Signal, slot: int, view: tuple[int, ...], own: tuple[int, ...]
+) -> None:
+    """The channels of ``x`` meet the weight's axis ``slot``: the one seen as ``view``, the other as ``own``."""
+    channels, slices = x.on(axis), weight.on(slot)
+    plain = [label for label in channels if 0 not in label.axes] if len(channels) == 1 else []
+    if not plain or len(slices) != 1 or slices[0].axes != (slot,):
+        reason = LAYOUT if channels and slices else FIXED if channels else "reads the network's input"
+        call.record.stop([*channels, *slices], reason)
+        return
+    atoms = plain[0].along([axis]).reshape(view)
+    mine = slices[0].atoms.reshape(*own, *(1 for _ in range(atoms.ndim - len(own))))
+    call.record.tie(*np.broadcast_arrays(atoms, mine))
+
+
+def leave(call: Call, weight: Signal, slot: int, axis: int) -> list[Label]:
+    """The labels of the weight's filters, on the channel axis of the result."""
+    filters = [label for label in weight.on(slot) if label.axes == (slot,)]
+    if weight.tensor:
+        call.record.filters.add((weight.tensor, slot))
+        call.record.convolutions.add((weight.tensor, slot))
+    others = [label for label in weight.labels if len(label.axes) > 1 or label.axes[0] > 1]
+    call.record.stop(others, "is a place in a kernel")
+    return [Label((axis,), label.atoms) for label in filters]
+
+
+def fix_blocks(call: Call, labels: Sequence[Label], groups: int) -> None:
+    """Filters of different groups see different channels: each group keeps as many."""
+    for label in labels:
+        call.record.pin(label.atoms, np.arange(len(label.atoms)) // (len(label.atoms) // groups))
+        call.record.balance(label.atoms, groups)
+
+
+def passing(call: Call, x: Signal, axis: int) -> list[Label]:
+    """Labels on the batch axis go through; labels on spatial axes cannot."""
+    call.record.stop([la for la in x.labels if axis not in la.axes and la.axes != (0,)], "is a place in an image")
+    return [label for label in x.labels if label.axes == (0,)]
+
+
+def result_shape(call: Call, axis: int, channels: int) -> tuple[int, ...]:
+    """The shape at trace time with the number of channels and the batch under test."""
+    shape = list(call.shape())
+    shape[axis], shape[0] = channels, call.arg(0).shape[0]
+    return tuple(shape)

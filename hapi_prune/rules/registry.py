@@ -1,0 +1,135 @@
+"""What a rule is, and the table of all rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+from ..labels import Record, Signal
+
+Value = Union[Signal, tuple[Signal, ...], None]
+"""What flows between ops: a signal, a list of signals, or nothing where an optional operand was left out."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation of the traced program, as plain data.
+
+    Attributes:
+        name: Paddle's name without its dialect, as in ``"conv2d"``.
+        attrs: the attributes that are written into the program.
+        operands: for each operand the number of the value; None where it was left out.
+        results: for each result the number of the value.
+        shapes: for each result its shape at trace time; None where it is a list of values.
+        where: ``file:line`` of the user's code, where Paddle kept it.
+        scope: the layers that the op ran in, outermost first, as Paddle names them.
+    """
+
+    name: str
+    attrs: dict[str, Any]
+    operands: tuple[int | None, ...]
+    results: tuple[int, ...]
+    shapes: tuple[tuple[int, ...] | None, ...]
+    where: str = ""
+    scope: str = ""
+
+    def __str__(self) -> str:
+        return f"'{self.name}'" + (f" ({self.where})" if self.where else "")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One op with the signals that reach it, at the sizes under test and at trace time.
+
+    Attributes:
+        op: the operation.
+        args: the operands at the sizes under test.
+        record: where the rule writes what it learns.
+        traced: the operands at trace time: their sizes say how the program is built.
+        results: the results at trace time; None while they are being computed for the first time.
+    """
+
+    op: Op
+    args: Sequence[Value]
+    record: Record
+    traced: Sequence[Value]
+    results: Sequence[Value] | None = None
+
+    def arg(self, index: int) -> Signal:
+        """Operand ``index`` at the sizes under test."""
+        value = self.args[index]
+        assert isinstance(value, Signal), f"operand {index} of {self.op} is not a tensor"
+        return value
+
+    def traced_arg(self, index: int) -> Signal:
+        """Operand ``index`` at trace time."""
+        value = self.traced[index]
+        assert isinstance(value, Signal), f"operand {index} of {self.op} is not a tensor"
+        return value
+
+    def traced_result(self, index: int = 0) -> Signal | None:
+        """Result ``index`` at trace time; None while it is being computed for the first time."""
+        value = self.results[index] if self.results is not None else None
+        return value if isinstance(value, Signal) else None
+
+    def shape(self, index: int = 0) -> tuple[int, ...]:
+        """Shape of result ``index`` at trace time."""
+        return self.op.shapes[index] or ()
+
+    def has(self, index: int) -> bool:
+        """Whether operand ``index`` is there."""
+        return index < len(self.args) and self.args[index] is not None
+
+    def numbers(self, index: int, attr: str = "") -> tuple[int, ...] | None:
+        """Whole numbers written into the program, as an operand or as an attribute; None if computed."""
+        if self.has(index):
+            operand = self.args[index]
+            if isinstance(operand, tuple):
+                parts = [part.value for part in operand]
+                return None if None in parts else tuple(n for part in parts if part for n in part)
+            return operand.value if operand is not None else None
+        value = self.op.attrs.get(attr)
+        if value is None:
+            return None
+        return tuple(int(v) for v in value) if isinstance(value, (list, tuple)) else (int(value),)
+
+    def plain(self, index: int = 0) -> Signal:
+        """Result ``index`` as it was at trace time, without labels."""
+        return Signal(self.shape(index))
+
+
+Rule = Callable[[Call], Sequence[Value]]
+"""The signals of the results. A rule that gives fewer leaves the others without labels."""
+
+Price = Callable[[Op, Sequence[Value], Sequence[Value]], tuple[int, int]]
+"""FLOPs and multiply-adds of an op, from its operands and its results."""
+
+
+def free(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
+    """Nothing: by convention, moving data and element-wise work are not counted."""
+    return 0, 0
+
+
+@dataclass
+class Table:
+    """The rules and prices by op name."""
+
+    rules: dict[str, Rule] = field(default_factory=dict)
+    prices: dict[str, Price] = field(default_factory=dict)
+
+
+TABLE = Table()
+
+
+def rule(*names: str, price: Price | None = free) -> Callable[[Rule], Rule]:
+    """Enter a rule for the ops of these names, and what they cost (None: unknown, and reported)."""
+
+    def enter(function: Rule) -> Rule:
+        for name in names:
+            TABLE.rules[name] = function
+            if price is not None:
+                TABLE.prices[name] = price
+        return function
+
+    return enter

@@ -1,0 +1,313 @@
+"""When how much is due: pure functions from an epoch to the share of filters removed by then.
+
+A *ratio* is the share of the **original** filters removed so far, in [0, 1): a number for every layer, or
+``{layer: number}``, a layer named by structured name, block, glob or Paddle parameter name. It is cumulative: a run
+that was resumed catches up with one cut. Arguments out of range raise `PruneError` at construction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import accumulate
+from numbers import Integral, Real
+from typing import Any, Protocol, Union, runtime_checkable
+
+from .errors import PruneError
+
+Ratio = Union[float, dict[str, float]]
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """What every schedule offers. It is pure: the same epoch, the same answer."""
+
+    def __call__(self, epoch: int) -> Ratio | None:
+        """The ratio due by ``epoch`` (from 0); None where nothing is due that was not due before."""
+
+    @property
+    def last_epoch(self) -> int | None:
+        """The epoch of the last configured event; None where only calling tells."""
+
+    def preview(self, epochs: int) -> list[tuple[int, Ratio]]:
+        """The events of a run of ``epochs`` epochs: each epoch at which more is due, with the ratio due then."""
+
+
+class _Table:
+    """A table of events is a schedule. Not by inheritance: Python 3.9.7 breaks a dataclass that inherits a Protocol."""
+
+    def _events(self) -> list[tuple[int, Ratio]]:
+        raise NotImplementedError
+
+    def __call__(self, epoch: int) -> Ratio | None:
+        """The ratio of the last event up to ``epoch``."""
+        due = [ratio for event, ratio in self._events() if event <= epoch]
+        return _merge(None, due[-1]) if due else None
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch of the last event."""
+        return self._events()[-1][0]
+
+    def preview(self, epochs: int) -> list[tuple[int, Ratio]]:
+        """The events of a run of ``epochs`` epochs at which more is due."""
+        _whole(epochs, "preview(epochs=...)")
+        return _rising([event for event in self._events() if event[0] < epochs], type(self).__name__)
+
+
+@dataclass(frozen=True)
+class OneShot(_Table):
+    """One cut: nothing before ``epoch`` (from 0), ``s(t) = ratio`` from then on.
+
+    Example:
+        >>> [OneShot(2, 0.5)(epoch) for epoch in range(4)]
+        [None, None, 0.5, 0.5]
+    """
+
+    epoch: int
+    ratio: Ratio
+
+    def __post_init__(self) -> None:
+        epoch, ratio = _whole(self.epoch, "OneShot(epoch=...)"), check_ratio(self.ratio, "OneShot(ratio=...)")
+        vars(self).update(epoch=epoch, ratio=ratio)
+
+    def _events(self) -> list[tuple[int, Ratio]]:
+        return [(self.epoch, self.ratio)]
+
+
+@dataclass(frozen=True)
+class Explicit(_Table):
+    """Every event by hand: ``{epoch: ratio}`` or ``{epoch: {layer: ratio}}``, or both mixed.
+
+    Entries add up name by name and the later one wins; a plain number is for every layer, so it replaces what
+    stood before, and stays (as ``"*"``) beneath the layers named after it. A layer's own name counts for more than
+    a block or a glob. No layer's ratio may fall.
+
+    Example:
+        >>> [Explicit({1: 0.2, 3: {"conv1": 0.5}})(epoch) for epoch in range(4)]
+        [None, 0.2, 0.2, {'*': 0.2, 'conv1': 0.5}]
+    """
+
+    ratios: Mapping[int, Ratio]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.ratios, Mapping) or not self.ratios:
+            raise PruneError("schedule", f"{self.ratios!r:.200}", "{epoch: ratio}, {epoch: {layer: ratio}}, not empty")
+        todo = "put the epoch first, as in {4: 0.2} or {4: {'conv1': 0.5}}"
+        given = {_whole(epoch, "schedule, its epoch", 0, todo): ratio for epoch, ratio in self.ratios.items()}
+        ratios = {epoch: check_ratio(given[epoch], f"schedule, epoch {epoch}") for epoch in sorted(given)}
+        vars(self).update(ratios=ratios)
+        _rising(self._events(), "schedule")
+
+    def _events(self) -> list[tuple[int, Ratio]]:
+        return list(zip(self.ratios, accumulate(self.ratios.values(), _merge)))
+
+
+@dataclass(frozen=True)
+class Linear(_Table):
+    """Equal steps: ``s(t) = s_i + (s_f - s_i) p``, with ``p = (t - start) / (end - start)``.
+
+    ``t`` is the last event so far of ``start, start + every, ...`` and ``end``, which is always one. Exactly at the
+    boundaries: None before ``start``, ``s_i`` at it (0.0 removes nothing yet), ``s_f`` from ``end`` on.
+
+    Args:
+        ratio: ``s_f``, share removed at the end, in [0, 1), or ``{layer: share}``.
+        start: epoch of the first event, from 0.
+        end: epoch of the last event, at least ``start``.
+        every: epochs between events, at least 1.
+        initial: ``s_i``, share removed at ``start`` of every layer concerned, in [0, ``ratio``].
+
+    Example:
+        >>> [Linear(0.5, start=1, end=5, every=2)(epoch) for epoch in range(7)]
+        [None, 0.0, 0.0, 0.25, 0.25, 0.5, 0.5]
+    """
+
+    ratio: Ratio
+    start: int
+    end: int
+    every: int = 1
+    initial: float = 0.0
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        start, every = _whole(self.start, f"{name}(start=...)"), _whole(self.every, f"{name}(every=...)", 1)
+        end = _whole(self.end, f"{name}(start={start}, end=...)", start)
+        ratio, initial = check_ratio(self.ratio, f"{name}(ratio=...)"), _share(self.initial, f"{name}(initial=...)")
+        lowest = min(ratio.values()) if isinstance(ratio, dict) else ratio
+        if initial > lowest:
+            raise PruneError(f"{name}(initial=...)", f"{initial}", f"from 0 to the final ratio, {lowest}")
+        vars(self).update(ratio=ratio, start=start, end=end, every=every, initial=initial)
+
+    def _events(self) -> list[tuple[int, Ratio]]:
+        return [(epoch, self._ratio(epoch)) for epoch in (*range(self.start, self.end, self.every), self.end)]
+
+    def _ratio(self, epoch: int) -> Ratio:
+        if isinstance(self.ratio, dict):
+            return {layer: self._due(final, epoch) for layer, final in self.ratio.items()}
+        return self._due(self.ratio, epoch)
+
+    def _due(self, final: float, epoch: int) -> float:
+        if epoch in (self.start, self.end):
+            return final if epoch == self.end else self.initial
+        share = self._between(final, (epoch - self.start) / (self.end - self.start))
+        return min(max(share, self.initial), final)  # rounding must not step over the boundaries
+
+    def _between(self, final: float, progress: float) -> float:
+        return self.initial + (final - self.initial) * progress
+
+
+@dataclass(frozen=True)
+class Polynomial(Linear):
+    """Large steps first: ``s(t) = s_f + (s_i - s_f) (1 - p) ** power``; ``t``, ``p`` and Args as for `Linear`.
+
+    Cubic unless told (automated gradual pruning, AGP). ``power`` is above 0; at 1 this is `Linear`.
+
+    Example:
+        >>> [Polynomial(0.5, start=0, end=2)(epoch) for epoch in range(4)]
+        [0.0, 0.4375, 0.5, 0.5]
+
+    Source: Zhu, Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression" (2017).
+    """
+
+    power: float = 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < _real(self.power) < math.inf:
+            raise PruneError("Polynomial(power=...)", f"{self.power!r:.80}", "a finite number above 0")
+        vars(self).update(power=float(self.power))
+
+    def _between(self, final: float, progress: float) -> float:
+        return final + (self.initial - final) * float((1 - progress) ** self.power)
+
+
+@dataclass(frozen=True)
+class Exponential(Linear):
+    """The share **kept** shrinks geometrically: ``1 - s(t) = (1 - s_i) ((1 - s_f) / (1 - s_i)) ** p``, as for `Linear`.
+
+    Example:
+        >>> [Exponential(0.75, start=0, end=2)(epoch) for epoch in range(3)]
+        [0.0, 0.5, 0.75]
+    """
+
+    def _between(self, final: float, progress: float) -> float:
+        kept = 1 - self.initial
+        return 1 - kept * float(((1 - final) / kept) ** progress)
+
+
+@dataclass(frozen=True)
+class FromFunction:
+    """Your own function ``epoch -> ratio due by then, or None``; each value is checked when it is returned.
+
+    Example:
+        >>> FromFunction(lambda epoch: epoch / 8 if epoch > 2 else None).preview(5)
+        [(3, 0.375), (4, 0.5)]
+    """
+
+    function: Callable[[int], Any]
+    last_epoch = None
+
+    def __call__(self, epoch: int) -> Ratio | None:
+        """What the function returns for ``epoch``."""
+        ratio = self.function(epoch)
+        return None if ratio is None else check_ratio(ratio, f"schedule {self.function!r:.80} at epoch {epoch}")
+
+    def preview(self, epochs: int) -> list[tuple[int, Ratio]]:
+        """The epochs of a run of ``epochs`` epochs at which more is due; calls the function for each."""
+        calls = [(epoch, self(epoch)) for epoch in range(_whole(epochs, "preview(epochs=...)"))]
+        return _rising([(epoch, ratio) for epoch, ratio in calls if ratio is not None], "schedule")
+
+
+def as_schedule(schedule: object) -> Schedule:
+    """The Schedule that a user's value stands for: itself, `Explicit` for a dict, `FromFunction` for a function.
+
+    Raises:
+        PruneError: anything else.
+    """
+    if isinstance(schedule, Mapping):
+        return Explicit(schedule)
+    if callable(schedule) and not isinstance(schedule, type):
+        return schedule if isinstance(schedule, Schedule) else FromFunction(schedule)
+    allowed = "{epoch: ratio}, {epoch: {layer: ratio}}, a Schedule, a function epoch -> ratio | None"
+    raise PruneError("schedule", f"{schedule!r:.200}", allowed, "say when and how much, as in {4: 0.2, 8: 0.4}")
+
+
+def check_ratio(ratio: object, where: str = "ratio") -> Ratio:
+    """The ratio as a plain float or a new plain dict; ``where`` names the place for the error.
+
+    Raises:
+        PruneError: not a number in [0, 1), nor layer names mapped to such numbers (NumPy scalars are fine).
+    """
+    if not isinstance(ratio, Mapping):
+        return _share(ratio, where)
+    if not ratio or not all(isinstance(layer, str) and layer for layer in ratio):
+        raise PruneError(where, f"{dict(ratio)!r:.200}", "{layer name, glob or parameter name: ratio}, not empty")
+    return {str(layer): _share(share, f"{where}, layer {layer!r}") for layer, share in ratio.items()}
+
+
+def ratio_of(ratio: Ratio | None, *names: str) -> float | None:
+    """The number that ``ratio`` holds for the layer that goes by ``names``: its own name's, or the last match's.
+
+    Example:
+        >>> ratio_of({"conv2d_3.w_0": 0.5, "features": 0.1, "features.*": 0.2}, "features.3", "conv2d_3.w_0")
+        0.5
+    """
+    if not isinstance(ratio, dict):
+        return ratio
+    own = [share for key, share in ratio.items() if key in names]
+    rest = [key for key in ratio if any(name.startswith(f"{key}.") or fnmatchcase(name, key) for name in names)]
+    return own[-1] if own else ratio[rest[-1]] if rest else None
+
+
+def _whole(value: object, where: str, least: int = 0, todo: str = "") -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
+        raise PruneError(where, f"{value!r:.80}", f"a whole number, at least {least}", todo)
+    return int(value)
+
+
+def _real(value: object) -> float:
+    try:
+        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a huge int
+        return math.inf
+
+
+def _share(value: object, where: str) -> float:
+    share, todo = _real(value), ""
+    if 0 <= share < 1:
+        return share
+    if share >= 1:
+        todo = f"did you mean {share / 100:g}" if 1 < share < 100 else "leave at least one filter: use less than 1"
+    raise PruneError(where, f"{value!r:.80}", "a number in [0, 1), the share of the original filters removed", todo)
+
+
+def _merge(due: Ratio | None, ratio: Ratio) -> Ratio:
+    """What is due once ``ratio`` came after ``due``; a new object. Later entries go last, where they win."""
+    if not isinstance(ratio, dict):
+        return ratio
+    below = due if isinstance(due, dict) else {"*": due} if due else {}
+    return {**{layer: share for layer, share in below.items() if layer not in ratio}, **ratio}
+
+
+def _rising(events: list[tuple[int, Ratio]], where: str) -> list[tuple[int, Ratio]]:
+    """The events at which more is due of some layer, with all that is due then. No layer's ratio may fall."""
+    rising: list[tuple[int, Ratio]] = []
+    due: Ratio = 0.0
+    for epoch, ratio in events:
+        before, due = due, _merge(due, ratio)
+        layers = [layer for either in (before, due) for layer in (either if isinstance(either, dict) else ["*"])]
+        changes = [(layer, ratio_of(before, layer) or 0.0, ratio_of(due, layer) or 0.0) for layer in layers]
+        _check_no_fall(changes, f"{where}, epoch {epoch}")
+        if any(new > old for _, old, new in changes):
+            rising.append((epoch, due))
+    return rising
+
+
+def _check_no_fall(changes: list[tuple[str, float, float]], where: str) -> None:
+    for layer, old, new in changes:
+        if new < old - 1e-12:  # what rounding does is no fall
+            got = f"the ratio of {layer!r} falls from {old} to {new}"
+            todo = "give the share of the original filters removed by then, not the share to add or to keep"
+            raise PruneError(where, got, "ratios that stay or rise", todo)

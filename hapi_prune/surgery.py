@@ -1,0 +1,56 @@
+"""A cut, made: the only writer of layers and parameters. Every write goes through the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+
+import numpy as np
+import paddle
+
+from . import _paddle
+from .journal import Journal
+from .plan import Array, Cut
+
+
+def mask(tensors: Mapping[str, paddle.Tensor], cut: Cut, journal: Journal) -> None:
+    """Zero what the cut would remove, in every tensor that it touches; nothing changes its shape."""
+    for name in cut.kept:
+        journal.resize(tensors[name], masked(tensors[name].numpy(), cut, name))
+
+
+def masked(array: Array, cut: Cut, name: str) -> Array:
+    """``array``, shape ``before[name]``, with the slices that the cut removes set to zero."""
+    result = array.copy()
+    for axis, positions in cut.kept[name].items():
+        gone = np.setdiff1d(np.arange(array.shape[axis]), positions)
+        index: list[slice | np.ndarray] = [slice(None)] * array.ndim
+        index[axis] = gone
+        result[tuple(index)] = 0
+    return result
+
+
+def shrink(
+    network: paddle.nn.Layer,
+    tensors: Mapping[str, paddle.Tensor],
+    cut: Cut,
+    depthwise: Set[str],
+    journal: Journal,
+) -> None:
+    """Remove the slices for good: tensors keep their identity and name, layers tell their new sizes.
+
+    Args:
+        network: the network to cut.
+        tensors: its tensors, by structured name.
+        cut: what stays.
+        depthwise: weights of convolutions whose number of groups is their number of channels.
+        journal: takes every change back, if asked to.
+    """
+    for name in cut.kept:
+        journal.resize(tensors[name], cut.gather(name, tensors[name].numpy()))
+    touched = {id(tensors[name]): name for name in cut.kept}
+    for layer in network.sublayers(include_self=True):
+        own = {slot: touched[id(t)] for slot, t in _paddle.own_tensors(layer).items() if id(t) in touched}
+        if own:
+            for attribute, value in _paddle.sizes(layer, bool(depthwise & set(own.values()))).items():
+                if getattr(layer, attribute) != value:
+                    journal.assign(layer, attribute, value)

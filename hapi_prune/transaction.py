@@ -1,0 +1,131 @@
+"""A cut is made completely or not at all: apply, try, commit, or undo and find out which group is to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import paddle
+
+from . import surgery, trial
+from .graph import tensors_of
+from .inputs import Example
+from .journal import Journal
+from .labels import INDEX_BITS, Mismatch
+from .plan import Cut, Index, PruningPlan
+from .rules import Value
+from .rules.joining import flat
+from .survey import Survey
+
+Also = Callable[[Cut, Journal], None]
+"""What else a cut changes (the optimizer), through the same journal."""
+
+
+class Network:
+    """A network that can be cut, again and again.
+
+    Attributes:
+        layer: the user's network.
+        given: its example input.
+        survey: its graph and groups.
+        tensors: its parameters and buffers, by structured name.
+    """
+
+    def __init__(self, layer: paddle.nn.Layer, given: Example, survey: Survey) -> None:
+        self.layer, self.given, self.survey = layer, given, survey
+        self.tensors = tensors_of(layer)
+
+    def cut(self, plan: PruningPlan, also: Also | None = None) -> Cut:
+        """Cut as planned and keep it, if the network then computes what the masked one computed.
+
+        Raises:
+            trial.Refused: it does not; everything is as it was.
+        """
+        with self._applied(plan) as (cut, journal, advance):
+            if also:
+                also(cut, journal)
+            advance()
+        return cut
+
+    def refusal(self, plan: PruningPlan, compare: bool = True) -> trial.Refused | None:
+        """Why `plan` cannot be cut; None if it can. The network is left as it was."""
+        try:
+            with self._applied(plan, compare) as (_, journal, _advance):
+                journal.undo()
+        except trial.Refused as refused:
+            return refused
+        return None
+
+    @contextmanager
+    def _applied(self, plan: PruningPlan, compare: bool = True) -> Iterator[tuple[Cut, Journal, Callable[[], None]]]:
+        try:
+            cut, there, grouping = self.survey.cut(plan)
+        except Mismatch as error:
+            raise trial.Refused(f"would not fit: {error}") from error
+        groups = self.survey.grouping.groups
+        exact = compare and not any(groups[key].approximate for key in plan.kept)
+        journal = Journal()
+        try:
+            if compare:
+                surgery.mask(self.tensors, cut, journal)
+                masked = trial.outputs(self.layer, self.given, training=False)
+            surgery.shrink(self.layer, self.tensors, cut, self.survey.traced.record.depthwise, journal)
+            pruned = trial.attempt(self.layer, self.given, training=False)
+            if compare:
+                trial.compare(pruned, masked, exact)
+                trial.attempt(self.layer, self.given, training=True)
+            yield cut, journal, lambda: self.survey.advance(there, grouping)
+        except BaseException:
+            journal.undo()
+            raise
+
+    def blame(self, plan: PruningPlan, refused: trial.Refused) -> dict[str, str]:
+        """The groups that `plan` cannot cut, and why, found by halving.
+
+        Where the network stopped at a line of the user's code, the groups that reach that line are tried first.
+        """
+        families = [members for members, _ in self.survey.origin.families]
+        parts: dict[frozenset[str], list[str]] = {}
+        for key in plan.kept:
+            family = next((members for members in families if key in members), frozenset([key]))
+            parts.setdefault(family, []).append(key)
+        reach = self._reaching(refused.place)
+        suspects = [part for part in parts.values() if any(key in reach for key in part)]
+        others = [part for part in parts.values() if part not in suspects]
+        if suspects and others and self._refused(plan, others, refused) is None:
+            return self._halved(plan, suspects, refused)
+        return self._halved(plan, list(parts.values()), refused)
+
+    def _reaching(self, place: str) -> set[str]:
+        """The groups whose channels reach an op at a line of the user's code."""
+        graph, here = self.survey.graph, self.survey.flow
+        axes = set()
+        for name in here.operands:
+            for op, args in zip(getattr(graph, name).ops, here.operands[name]):
+                if op.where == place:
+                    axes |= {int(atom) >> INDEX_BITS for atom in atoms_of(args)}
+        reached = {axis for axis, number in graph.numbers.items() if number in axes}
+        return {key for key, group in self.survey.grouping.groups.items() if group.index.keys() & reached}
+
+    def _refused(self, plan: PruningPlan, parts: Sequence[list[str]], refused: trial.Refused) -> trial.Refused | None:
+        only = PruningPlan({key: plan.kept[key] for keys in parts for key in keys})
+        return self.refusal(only, compare=not refused.place)
+
+    def _halved(self, plan: PruningPlan, parts: Sequence[list[str]], refused: trial.Refused) -> dict[str, str]:
+        if len(parts) == 1:
+            return {key: str(refused) for key in parts[0]}
+        found: dict[str, str] = {}
+        for half in (parts[: len(parts) // 2], parts[len(parts) // 2 :]):
+            again = self._refused(plan, half, refused)
+            if again is not None:
+                found.update(self._halved(plan, half, again))
+        # Each half alone is fine: the groups are to blame together.
+        return found or {key: str(refused) for keys in parts for key in keys}
+
+
+def atoms_of(args: Sequence[Value]) -> Index:
+    """One atom of each source that reaches an op."""
+    labels = [label for signal in flat(args) for label in signal.labels]
+    atoms = np.concatenate([np.zeros(0, np.int64), *(label.atoms.ravel() for label in labels)])
+    return np.unique(atoms[atoms >= 0] >> INDEX_BITS) << INDEX_BITS

@@ -1,0 +1,76 @@
+"""After a cut: does the network still run, and does it compute what the masked network computed?"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import paddle
+
+from . import _paddle
+from .errors import gist
+from .inputs import Example
+from .state import mode, quiet, rng
+
+TOLERANCE = 1e-3
+"""Largest difference between pruned and masked, relative to the largest output."""
+
+
+class Refused(Exception):
+    """The cut network does not run, or computes something else; the text says where.
+
+    Attributes:
+        place: ``file:line`` of the user's code at which it stopped; empty if it ran to the end.
+    """
+
+    place = ""
+
+
+def outputs(network: paddle.nn.Layer, given: Example, training: bool) -> list[npt.NDArray[Any]]:
+    """What the network returns, flattened to arrays. Its mode, generators and statistics stay as they were."""
+    still = {name: t for name, t in network.state_dict().items() if t.stop_gradient}
+    kept = {name: t.numpy().copy() for name, t in still.items()}
+    args, kwargs = given.rebuilt(given.leaves)
+    with mode(network, training), rng(), quiet(), paddle.no_grad():
+        try:
+            tree = network(*args, **kwargs)
+        finally:
+            for name, tensor in still.items():
+                if not np.array_equal(tensor.numpy(), kept[name]):
+                    tensor.set_value(kept[name])
+    return [leaf.astype("float32").numpy() for leaf in paddle.utils.flatten(tree) if isinstance(leaf, paddle.Tensor)]
+
+
+def attempt(network: paddle.nn.Layer, given: Example, training: bool) -> list[npt.NDArray[Any]]:
+    """As `outputs`, with whatever the network raises turned into where and why.
+
+    Raises:
+        Refused: the network does not run.
+    """
+    try:
+        return outputs(network, given, training)
+    except Exception as error:  # the user's forward may raise anything
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if _paddle.is_user_code(f.filename)]
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        refused = Refused(f"has its size written into the code at {place or 'an unknown place'} ({gist(error)[:160]})")
+        refused.place = place
+        raise refused from error
+
+
+def compare(pruned: list[npt.NDArray[Any]], masked: list[npt.NDArray[Any]], exact: bool) -> None:
+    """Shapes must be equal; values too, as far as float32 goes, where the cut is exact.
+
+    Raises:
+        Refused: they are not.
+    """
+    for number, (ours, theirs) in enumerate(zip(pruned, masked)):
+        if ours.shape != theirs.shape:
+            raise Refused(f"changes output {number} from shape {list(theirs.shape)} to {list(ours.shape)}")
+        finite = np.isfinite(theirs)
+        if exact and finite.any():
+            largest = float(np.abs(theirs[finite]).max()) or 1.0
+            off = float(np.abs(ours - theirs)[finite].max()) / largest
+            if not off <= TOLERANCE:
+                raise Refused(f"changes output {number} by {off:.1e} of its largest value")

@@ -1,0 +1,28 @@
+"""Every test starts alike: seeded, on the CPU, fresh parameter names, in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # parallel tests: one thread each, decided before NumPy and Paddle load
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+import hypothesis
+import numpy as np
+import paddle
+import pytest
+
+# No deadline: the first example of a test pays for Paddle's start. The same examples in every run of the CI.
+hypothesis.settings.register_profile("default", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def _alike(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paddle.set_device("cpu")
+    paddle.seed(0)
+    np.random.seed(0)
+    with paddle.utils.unique_name.guard():
+        yield
