@@ -60,7 +60,6 @@ def main() -> None:
     callback = PruneCallback(schedule, criterion=args.criterion, log_dir=args.log_dir)
     model.fit(train, val, epochs=args.epochs, batch_size=args.batch_size, callbacks=[callback], verbose=1)
 
-    print(callback.history.table())
     print(f"The curves: visualdl --logdir {args.log_dir}")
 
 

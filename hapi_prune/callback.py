@@ -16,8 +16,9 @@ from .errors import PruneError, PruneWarning
 from .history import History, PruneRecord, event_table
 from .look import scalar_metrics
 from .pruning import Options, Pruner
+from .ratios import Ratio
 from .report import Report
-from .schedules import Ratio, Schedule, as_schedule
+from .schedules import Schedule, as_schedule
 
 
 class PruneCallback(paddle.callbacks.Callback):

@@ -19,7 +19,7 @@ from .history import PruneRecord
 from .inputs import example
 from .names import layer_name, resolve
 from .plan import Cost, PruningPlan
-from .schedules import check_ratio
+from .ratios import check_ratio
 from .selection import Goal, goal, select
 from .survey import Survey
 from .transaction import Also, Network

@@ -10,14 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import accumulate
-from numbers import Integral, Real
-from typing import Any, Protocol, Union, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from .errors import PruneError
-
-Ratio = Union[float, dict[str, float]]
+from .ratios import Ratio, check_ratio, merge, real, rising, share_of, whole
 
 
 @runtime_checkable
@@ -44,7 +41,7 @@ class _Table:
     def __call__(self, epoch: int) -> Ratio | None:
         """The ratio of the last event up to ``epoch``."""
         due = [ratio for event, ratio in self._events() if event <= epoch]
-        return _merge(None, due[-1]) if due else None
+        return merge(None, due[-1]) if due else None
 
     @property
     def last_epoch(self) -> int:
@@ -53,8 +50,8 @@ class _Table:
 
     def preview(self, epochs: int) -> list[tuple[int, Ratio]]:
         """The events of a run of ``epochs`` epochs at which more is due."""
-        _whole(epochs, "preview(epochs=...)")
-        return _rising([event for event in self._events() if event[0] < epochs], type(self).__name__)
+        whole(epochs, "preview(epochs=...)")
+        return rising([event for event in self._events() if event[0] < epochs], type(self).__name__)
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class OneShot(_Table):
     ratio: Ratio
 
     def __post_init__(self) -> None:
-        epoch, ratio = _whole(self.epoch, "OneShot(epoch=...)"), check_ratio(self.ratio, "OneShot(ratio=...)")
+        epoch, ratio = whole(self.epoch, "OneShot(epoch=...)"), check_ratio(self.ratio, "OneShot(ratio=...)")
         vars(self).update(epoch=epoch, ratio=ratio)
 
     def _events(self) -> list[tuple[int, Ratio]]:
@@ -96,13 +93,13 @@ class Explicit(_Table):
         if not isinstance(self.ratios, Mapping) or not self.ratios:
             raise PruneError("schedule", f"{self.ratios!r:.200}", "{epoch: ratio}, {epoch: {layer: ratio}}, not empty")
         todo = "put the epoch first, as in {4: 0.2} or {4: {'conv1': 0.5}}"
-        given = {_whole(epoch, "schedule, its epoch", 0, todo): ratio for epoch, ratio in self.ratios.items()}
+        given = {whole(epoch, "schedule, its epoch", 0, todo): ratio for epoch, ratio in self.ratios.items()}
         ratios = {epoch: check_ratio(given[epoch], f"schedule, epoch {epoch}") for epoch in sorted(given)}
         vars(self).update(ratios=ratios)
-        _rising(self._events(), "schedule")
+        rising(self._events(), "schedule")
 
     def _events(self) -> list[tuple[int, Ratio]]:
-        return list(zip(self.ratios, accumulate(self.ratios.values(), _merge)))
+        return list(zip(self.ratios, accumulate(self.ratios.values(), merge)))
 
 
 @dataclass(frozen=True)
@@ -132,9 +129,9 @@ class Linear(_Table):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        start, every = _whole(self.start, f"{name}(start=...)"), _whole(self.every, f"{name}(every=...)", 1)
-        end = _whole(self.end, f"{name}(start={start}, end=...)", start)
-        ratio, initial = check_ratio(self.ratio, f"{name}(ratio=...)"), _share(self.initial, f"{name}(initial=...)")
+        start, every = whole(self.start, f"{name}(start=...)"), whole(self.every, f"{name}(every=...)", 1)
+        end = whole(self.end, f"{name}(start={start}, end=...)", start)
+        ratio, initial = check_ratio(self.ratio, f"{name}(ratio=...)"), share_of(self.initial, f"{name}(initial=...)")
         lowest = min(ratio.values()) if isinstance(ratio, dict) else ratio
         if initial > lowest:
             raise PruneError(f"{name}(initial=...)", f"{initial}", f"from 0 to the final ratio, {lowest}")
@@ -175,7 +172,7 @@ class Polynomial(Linear):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < _real(self.power) < math.inf:
+        if not 0 < real(self.power) < math.inf:
             raise PruneError("Polynomial(power=...)", f"{self.power!r:.80}", "a finite number above 0")
         vars(self).update(power=float(self.power))
 
@@ -216,8 +213,8 @@ class FromFunction:
 
     def preview(self, epochs: int) -> list[tuple[int, Ratio]]:
         """The epochs of a run of ``epochs`` epochs at which more is due; calls the function for each."""
-        calls = [(epoch, self(epoch)) for epoch in range(_whole(epochs, "preview(epochs=...)"))]
-        return _rising([(epoch, ratio) for epoch, ratio in calls if ratio is not None], "schedule")
+        calls = [(epoch, self(epoch)) for epoch in range(whole(epochs, "preview(epochs=...)"))]
+        return rising([(epoch, ratio) for epoch, ratio in calls if ratio is not None], "schedule")
 
 
 def as_schedule(schedule: object) -> Schedule:
@@ -232,82 +229,3 @@ def as_schedule(schedule: object) -> Schedule:
         return schedule if isinstance(schedule, Schedule) else FromFunction(schedule)
     allowed = "{epoch: ratio}, {epoch: {layer: ratio}}, a Schedule, a function epoch -> ratio | None"
     raise PruneError("schedule", f"{schedule!r:.200}", allowed, "say when and how much, as in {4: 0.2, 8: 0.4}")
-
-
-def check_ratio(ratio: object, where: str = "ratio") -> Ratio:
-    """The ratio as a plain float or a new plain dict; ``where`` names the place for the error.
-
-    Raises:
-        PruneError: not a number in [0, 1), nor layer names mapped to such numbers (NumPy scalars are fine).
-    """
-    if not isinstance(ratio, Mapping):
-        return _share(ratio, where)
-    if not ratio or not all(isinstance(layer, str) and layer for layer in ratio):
-        raise PruneError(where, f"{dict(ratio)!r:.200}", "{layer name, glob or parameter name: ratio}, not empty")
-    return {str(layer): _share(share, f"{where}, layer {layer!r}") for layer, share in ratio.items()}
-
-
-def ratio_of(ratio: Ratio | None, *names: str) -> float | None:
-    """The number that ``ratio`` holds for the layer that goes by ``names``: its own name's, or the last match's.
-
-    Example:
-        >>> ratio_of({"conv2d_3.w_0": 0.5, "features": 0.1, "features.*": 0.2}, "features.3", "conv2d_3.w_0")
-        0.5
-    """
-    if not isinstance(ratio, dict):
-        return ratio
-    own = [share for key, share in ratio.items() if key in names]
-    rest = [key for key in ratio if any(name.startswith(f"{key}.") or fnmatchcase(name, key) for name in names)]
-    return own[-1] if own else ratio[rest[-1]] if rest else None
-
-
-def _whole(value: object, where: str, least: int = 0, todo: str = "") -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
-        raise PruneError(where, f"{value!r:.80}", f"a whole number, at least {least}", todo)
-    return int(value)
-
-
-def _real(value: object) -> float:
-    try:
-        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    except OverflowError:  # a huge int
-        return math.inf
-
-
-def _share(value: object, where: str) -> float:
-    share, todo = _real(value), ""
-    if 0 <= share < 1:
-        return share
-    if share >= 1:
-        todo = f"did you mean {share / 100:g}" if 1 < share < 100 else "leave at least one filter: use less than 1"
-    raise PruneError(where, f"{value!r:.80}", "a number in [0, 1), the share of the original filters removed", todo)
-
-
-def _merge(due: Ratio | None, ratio: Ratio) -> Ratio:
-    """What is due once ``ratio`` came after ``due``; a new object. Later entries go last, where they win."""
-    if not isinstance(ratio, dict):
-        return ratio
-    below = due if isinstance(due, dict) else {"*": due} if due else {}
-    return {**{layer: share for layer, share in below.items() if layer not in ratio}, **ratio}
-
-
-def _rising(events: list[tuple[int, Ratio]], where: str) -> list[tuple[int, Ratio]]:
-    """The events at which more is due of some layer, with all that is due then. No layer's ratio may fall."""
-    rising: list[tuple[int, Ratio]] = []
-    due: Ratio = 0.0
-    for epoch, ratio in events:
-        before, due = due, _merge(due, ratio)
-        layers = [layer for either in (before, due) for layer in (either if isinstance(either, dict) else ["*"])]
-        changes = [(layer, ratio_of(before, layer) or 0.0, ratio_of(due, layer) or 0.0) for layer in layers]
-        _check_no_fall(changes, f"{where}, epoch {epoch}")
-        if any(new > old for _, old, new in changes):
-            rising.append((epoch, due))
-    return rising
-
-
-def _check_no_fall(changes: list[tuple[str, float, float]], where: str) -> None:
-    for layer, old, new in changes:
-        if new < old - 1e-12:  # what rounding does is no fall
-            got = f"the ratio of {layer!r} falls from {old} to {new}"
-            todo = "give the share of the original filters removed by then, not the share to add or to keep"
-            raise PruneError(where, got, "ratios that stay or rise", todo)

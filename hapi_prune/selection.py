@@ -72,8 +72,9 @@ def by_layer(survey: Survey, ratio: Mapping[str, float]) -> dict[Axis, float]:
     """The ratio of each filter axis named; a layer's own name counts for more than a glob or a block."""
     asked: dict[Axis, float] = {}
     for name in sorted(ratio, key=lambda name: exact(survey, name)):
-        for axis in resolve(survey, name, "ratio"):
-            asked[axis] = float(ratio[name])
+        # "*" is what a schedule makes of a plain number that came before: all convolutions.
+        axes = survey.traced.record.convolutions if name == "*" else resolve(survey, name, "ratio")
+        asked.update(dict.fromkeys(axes, float(ratio[name])))
     return asked
 
 

@@ -288,9 +288,9 @@ def test_lbfgs_vectors_are_gathered_by_flat_index(make: Make, last: bool) -> Non
     for label in ("d", "prev_flat_grad"):
         np.testing.assert_array_equal(optimizer.state[label].numpy(), expected(old[label]))
     pairs = list(zip(old["old_yk"], old["old_sk"]))
-    assert len(optimizer.state["old_yk"]) == len(pairs)
+    assert [len(optimizer.state[label]) for label in ("old_yk", "old_sk", "ro")] == [len(pairs)] * 3
     for (y, s), new_y, new_s, ro in zip(
-        pairs, optimizer.state["old_yk"], optimizer.state["old_sk"], optimizer.state["ro"], strict=True
+        pairs, optimizer.state["old_yk"], optimizer.state["old_sk"], optimizer.state["ro"]
     ):
         np.testing.assert_array_equal(new_y.numpy(), expected(y))
         np.testing.assert_array_equal(new_s.numpy(), expected(s))

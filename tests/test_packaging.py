@@ -29,7 +29,7 @@ LAYERS = (
     "rules",
     "labels",
     "schedules criteria inputs journal _optimizer_state",
-    "plan",
+    "plan ratios",
     "errors",
     "_paddle look state",
 )
