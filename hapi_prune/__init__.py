@@ -10,6 +10,7 @@ if find_spec("paddle") is None:
     )
 
 from .callback import PruneCallback
+from .checkpoint import load
 from .cost import cost
 from .criteria import FPGM, Criterion, L1Norm, L2Norm
 from .errors import PruneError, PruneWarning
@@ -42,5 +43,6 @@ __all__ = [
     "PruningPlan",
     "Schedule",
     "cost",
+    "load",
     "prune",
 ]

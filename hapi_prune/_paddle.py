@@ -150,6 +150,12 @@ def sizes(layer: paddle.nn.Layer, depthwise: bool) -> dict[str, Any]:
     return {name: value for name, value in told.items() if hasattr(layer, name)}
 
 
+def is_depthwise(layer: paddle.nn.Layer) -> bool:
+    """Whether a dense layer is a convolution with a group for each channel."""
+    groups = getattr(layer, "_groups", 1)
+    return bool(groups > 1 and groups == getattr(layer, "_in_channels", 0))
+
+
 def _conv_sizes(layer: paddle.nn.Layer, shape: list[int], depthwise: bool) -> dict[str, Any]:
     """The sizes of a convolution, from the shape of its weight; a depthwise one has a group for each channel."""
     groups = layer._groups

@@ -20,7 +20,8 @@ from hapi_prune import look
 from hapi_prune.errors import PruneWarning
 from hapi_prune.history import History, PruneRecord
 from hapi_prune.plan import Cost, PruningPlan
-from hapi_prune.report import Report, SharedWriter, picture, running_callbacks
+from hapi_prune.report import Report, picture
+from hapi_prune.writer import SharedWriter, running_callbacks
 
 # hapi copies the labels in this way, at the first batch of a process.
 pytestmark = pytest.mark.filterwarnings("ignore:To copy construct from a tensor:UserWarning")
@@ -379,6 +380,17 @@ def test_a_picture_of_any_history_can_be_saved(name):
     image = picture(HISTORIES[name], "run.png")
     assert not blank(image)
     assert (np.asarray(Image.open("run.png")) == np.asarray(image)).all()
+
+
+def test_a_picture_shows_the_metric_fall_at_the_cut_and_heal_after_it(monkeypatch):
+    shown = []
+    monkeypatch.setattr(look, "run_picture", lambda *parts: shown.extend(parts))
+    picture(History([record(1)], [(0, {"acc": 0.7}), (1, {"acc": 0.6, "loss": 1.0})]))
+    metric, curve, cuts, widths = shown
+    assert metric == "acc"
+    assert curve == [(1, 0.7), (1, 0.75), (1, 0.5), (2, 0.6)]  # epoch 1 begins when one epoch has been trained
+    assert cuts == [(1, 0.64, 0.6)]
+    assert widths == record().widths
 
 
 def test_pictures_leave_matplotlib_as_it_was():

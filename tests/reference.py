@@ -1,0 +1,184 @@
+"""What a test holds against the library: networks masked, compared and looked at without the library's own means.
+
+Nothing here uses hapi_prune. A plan and the index maps of its groups say which slices go; they are set to zero
+with NumPy in a copy of the network, and the copy is run. Whatever the cut network computes must be that.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import paddle
+
+Gone = dict[str, dict[int, np.ndarray]]
+"""For each tensor and axis the positions that go."""
+
+
+def tensors(network):
+    """Parameters and buffers by structured name; what several layers share appears once, under its first name."""
+    found, seen = {}, set()
+    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            found[name] = tensor
+    return found
+
+
+def arrays(network):
+    """Copies of all parameters and buffers."""
+    return {name: np.array(tensor.numpy(), copy=True) for name, tensor in tensors(network).items()}
+
+
+def gone(groups: Mapping[str, Any], plan: Any) -> Gone:
+    """What a plan removes, from the index maps of the groups it was made for."""
+    found: Gone = {}
+    for key, kept in plan.kept.items():
+        units = np.setdiff1d(np.arange(groups[key].size), kept)
+        for (name, axis), index in groups[key].index.items():
+            axes = found.setdefault(name, {})
+            axes[axis] = np.union1d(axes.get(axis, np.zeros(0, np.int64)), np.asarray(index)[units].ravel())
+    return found
+
+
+def masked(network, removed: Gone, dtype: str = "float32"):
+    """A copy of ``network`` in which every slice of ``removed`` is zero."""
+    twin = copied(network, dtype)
+    own = tensors(twin)
+    for name, axes in removed.items():
+        array = np.array(own[name].numpy(), copy=True)
+        for axis, positions in axes.items():
+            np.moveaxis(array, axis, 0)[positions] = 0
+        own[name].set_value(array)
+    return twin
+
+
+def copied(network, dtype: str = "float32"):
+    """A copy with tensors of its own."""
+    twin = copy.deepcopy(network)
+    if dtype != "float32":
+        twin.to(dtype=dtype)
+    return twin
+
+
+def outputs(network, inputs, training: bool = False):
+    """What a network returns, as arrays in the order of the flattened output."""
+    own = next(iter(network.parameters())).dtype
+    args = [x.astype(own) if "float" in str(x.dtype) else x for x in inputs]
+    flags = [(layer, layer.training) for layer in network.sublayers(include_self=True)]
+    for layer, _ in flags:
+        layer.training = training
+    try:
+        with paddle.no_grad():
+            tree = network(*args)
+    finally:
+        for layer, flag in flags:
+            layer.training = flag
+    return [leaf.numpy() for leaf in paddle.utils.flatten(tree) if isinstance(leaf, paddle.Tensor)]
+
+
+def distance(ours, theirs) -> float:
+    """The largest difference between two lists of outputs, relative to the largest entry of each output."""
+    assert [a.shape for a in ours] == [b.shape for b in theirs], "outputs of different shapes"
+    assert all(np.isfinite(a).all() for a in [*ours, *theirs]), "outputs that are not finite say nothing"
+    return max(float(np.abs(a - b).max()) / (float(np.abs(b).max()) or 1.0) for a, b in zip(ours, theirs))
+
+
+def randomise(network, seed: int = 0) -> None:
+    """Statistics, scales and shifts of every BatchNorm as no initialisation leaves them; fixed by ``seed``."""
+    rng = np.random.RandomState(seed)
+    for layer in network.sublayers(include_self=True):
+        if isinstance(layer, paddle.nn.layer.norm._BatchNormBase):
+            size = layer._mean.shape
+            layer._mean.set_value(rng.standard_normal(size).astype("float32"))
+            layer._variance.set_value(rng.uniform(0.5, 1.5, size).astype("float32"))
+            if layer.weight is not None:
+                layer.weight.set_value(rng.uniform(0.5, 1.5, size).astype("float32"))
+            if layer.bias is not None:
+                layer.bias.set_value((0.1 * rng.standard_normal(size)).astype("float32"))
+
+
+def convolutions(network):
+    """Every convolution by name, and its weight."""
+    base = paddle.nn.layer.conv._ConvNd
+    return {name: layer.weight for name, layer in network.named_sublayers() if isinstance(layer, base)}
+
+
+def draws():
+    """The next numbers of the three random generators, which are left where they were."""
+    states = paddle.get_rng_state(), np.random.get_state(), random.getstate()
+    numbers = paddle.rand([4]).numpy().tolist(), np.random.rand(4).tolist(), random.random()
+    paddle.set_rng_state(states[0])
+    np.random.set_state(states[1])
+    random.setstate(states[2])
+    return numbers
+
+
+PLAIN = (int, float, str, bool, type(None))
+
+
+def attributes(network):
+    """The plain attributes of every layer: its sizes, flags and names. `_built` only says that it ran before."""
+
+    def plain(value):
+        return isinstance(value, PLAIN) or (isinstance(value, (list, tuple)) and all(map(plain, value)))
+
+    return {
+        name: {key: copy.deepcopy(value) for key, value in vars(layer).items() if plain(value) and key != "_built"}
+        for name, layer in network.named_sublayers(include_self=True)
+    }
+
+
+def state_of(optimizer):
+    """The optimizer's state as arrays and plain values."""
+
+    def read(value):
+        if isinstance(value, paddle.Tensor):
+            return np.array(value.numpy(), copy=True)
+        return {key: read(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+    return read(optimizer.state_dict())
+
+
+def everything(network, optimizer=None):
+    """All that a cut may touch, to be compared with `same`."""
+    own = tensors(network)
+    return {
+        "arrays": arrays(network),
+        "names": {name: (id(tensor), tensor.name, tensor.stop_gradient) for name, tensor in own.items()},
+        "keys": list(network.state_dict()),
+        "attributes": attributes(network),
+        "hooks": {
+            name: (list(layer._forward_pre_hooks.values()), list(layer._forward_post_hooks.values()))
+            for name, layer in network.named_sublayers(include_self=True)
+        },
+        "optimizer": state_of(optimizer) if optimizer is not None else None,
+        "members": [id(p) for p in optimizer._parameter_list] if optimizer is not None else None,
+        "draws": draws(),
+    }
+
+
+def same(one, other, where: str = "") -> None:
+    """Assert that two results of `everything` are equal, arrays bit by bit."""
+    if isinstance(one, dict):
+        assert list(one) == list(other), where
+        for key in one:
+            same(one[key], other[key], f"{where}/{key}")
+    elif isinstance(one, np.ndarray):
+        assert one.dtype == other.dtype, where
+        assert one.shape == other.shape, where
+        assert one.tobytes() == other.tobytes(), f"{where}: other values"
+    else:
+        assert one == other, where
+
+
+@contextmanager
+def as_found(network, optimizer=None) -> Iterator[None]:
+    """Assert that what is done inside leaves everything bit by bit as it was."""
+    before = everything(network, optimizer)
+    yield
+    same(before, everything(network, optimizer))
