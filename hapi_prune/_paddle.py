@@ -19,9 +19,20 @@ def resize(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
     ``set_value`` refuses another shape; the storage underneath does not. A gradient of the old shape
     would meet the new values at the next step, so it goes. bfloat16 travels as NumPy's uint16, both ways.
     """
-    fresh = paddle.to_tensor(array, place=tensor.place)
+    become(tensor, paddle.to_tensor(array, place=tensor.place))
+
+
+def become(tensor: paddle.Tensor, other: paddle.Tensor) -> None:
+    """Let ``tensor`` have the shape and the storage of ``other``; nothing is copied."""
     tensor.clear_gradient(False)
-    tensor.get_tensor()._share_data_with(fresh.get_tensor())
+    tensor.get_tensor()._share_data_with(other.get_tensor())
+
+
+def storage(tensor: paddle.Tensor) -> paddle.Tensor:
+    """Another tensor on the storage that ``tensor`` has now, which stays when `become` gives it another."""
+    held = paddle.empty([0], dtype=tensor.dtype)
+    held.get_tensor()._share_data_with(tensor.get_tensor())
+    return held
 
 
 _HOME = os.path.dirname(paddle.__file__)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,30 +20,61 @@ BATCH = 64
 def input_shapes(model: paddle.Model) -> list[Any] | None:
     """The shapes that the network is fed with, batch 1; None where they are not known yet.
 
-    They are known from the InputSpecs given to ``paddle.Model``, from the first batch on, or from a sample of the
+    They are known from the InputSpecs given to ``paddle.Model``, else from the last batch, else from a sample of the
     evaluation data.
     """
-    specs = [spec for spec in model._inputs or [] if spec.shape is not None]
-    if specs and len(specs) == len(model._inputs) and all(is_full(spec.shape) for spec in specs):
-        return [paddle.static.InputSpec([1, *spec.shape[1:]], spec.dtype) for spec in specs]
-    dataset = getattr(model._test_dataloader, "dataset", None)
-    if dataset is None or isinstance(dataset, paddle.io.IterableDataset) or not model._inputs:
-        return None
-    with rng():
-        sample = dataset[0]
-    parts = list(sample) if isinstance(sample, (list, tuple)) else [sample]
-    arrays = parts[: len(model._inputs)]
-    if len(arrays) < len(model._inputs) or not all(isinstance(a, (np.ndarray, paddle.Tensor)) for a in arrays):
-        return None
-    return [paddle.static.InputSpec([1, *a.shape], paddle.to_tensor(a).dtype) for a in arrays]
+    for source in (_given, _seen, _sample):
+        specs = source(model)
+        if specs and all(is_full(spec.shape) for spec in specs):
+            return [_spec([1, *spec.shape[1:]], spec.dtype) for spec in specs]
+    return None
 
 
 def is_full(shape: Any) -> bool:
-    """Whether every size but the batch is known; hapi writes ``[None]`` where the user said nothing."""
-    return len(shape) > 1 and all(size is not None and int(size) > 0 for size in list(shape)[1:])
+    """Whether every size but the batch is known."""
+    return len(shape) > 0 and all(size is not None and int(size) > 0 for size in list(shape)[1:])
 
 
-def check(model: paddle.Model) -> None:
+def _spec(shape: Any, dtype: Any) -> Any:
+    return paddle.static.InputSpec(shape, dtype)
+
+
+def _given(model: paddle.Model) -> list[Any] | None:
+    """The user's InputSpecs; hapi makes some up where there are none."""
+    return None if model._input_info is None or model._is_shape_inferred else model._inputs
+
+
+def _seen(model: paddle.Model) -> list[Any] | None:
+    """What the last batch was like."""
+    seen = model._adapter._input_info
+    return None if seen is None else [_spec(*pair) for pair in zip(*seen)]
+
+
+def _sample(model: paddle.Model) -> list[Any] | None:
+    """The inputs in one sample of the evaluation data; None where looking at one could disturb the data."""
+    try:
+        with rng():
+            parts = paddle.utils.flatten(_one(model._test_dataloader))[: len(model._inputs)]
+        return [_spec(part.shape, part.dtype) for part in parts] if len(parts) == len(model._inputs) else None
+    except Exception:  # the user's data may raise anything, and hapi will say so better than we can
+        return None
+
+
+def _one(data: Any) -> Any:
+    """A batch of one, or the first of a list of batches. No loader is started, as that may start processes."""
+    if isinstance(data, (list, tuple)):
+        return data[0]
+    if not isinstance(data, paddle.io.DataLoader) or isinstance(data.dataset, paddle.io.IterableDataset):
+        return ()
+    sample = data.dataset[0]
+    if data.batch_sampler is None:
+        return sample
+    if data.collate_fn is not None:
+        return data.collate_fn([sample])
+    return [np.asarray(part)[None] for part in paddle.utils.flatten(sample)]
+
+
+def check(model: paddle.Model, epochs: int) -> None:
     """Raise if the model cannot be pruned while it trains."""
     if not paddle.in_dynamic_mode():
         raise PruneError(
@@ -55,6 +87,31 @@ def check(model: paddle.Model) -> None:
             "one rank, in this version",
             "train on one device, or prune with hapi_prune.prune() before the run",
         )
+    if epochs < 1:
+        raise PruneError("fit(epochs=...)", f"{epochs}", "at least 1", "give the number of epochs to train")
+    if model._optimizer is None:
+        todo = "write model.prepare(paddle.optimizer.Adam(parameters=model.parameters()), loss)"
+        raise PruneError("paddle.Model", "no optimizer", "one given to model.prepare before fit", todo)
+
+
+def check_data(data: Any) -> None:
+    """Raise if ``data`` is nothing that a network can be evaluated on, again and again."""
+    where, allowed = "PruneCallback(eval_data=...)", "a Dataset, a DataLoader, a list of batches, False or None"
+    if data is None or data is False:
+        return
+    if read_once(data):
+        raise PruneError(where, f"a {type(data).__name__}, which can be read once only", allowed, "write list(...)")
+    if isinstance(data, paddle.io.IterableDataset):
+        raise PruneError(where, f"the IterableDataset {type(data).__name__}", allowed, "put it into a DataLoader")
+    if isinstance(data, (str, bytes)) or not isinstance(data, (Iterable, paddle.io.Dataset)):
+        raise PruneError(where, f"{data!r:.80}", allowed)
+    if isinstance(data, Sized) and len(data) == 0:
+        raise PruneError(where, "nothing in it", allowed, "give at least one batch, or False for no evaluation")
+
+
+def read_once(data: Any) -> bool:
+    """Whether ``data`` is a generator or another iterator, that is used up when it has been gone through."""
+    return isinstance(data, Iterator)
 
 
 def optimizer(model: paddle.Model) -> Any:
@@ -73,28 +130,56 @@ def is_first_rank() -> bool:
 
 
 def evaluate(model: paddle.Model, data: Any) -> dict[str, Any]:
-    """Hapi's own evaluation in the middle of ``fit``, with everything put back that it resets on the way."""
-    with _evaluation_kept(model), mode(model.network, None), rng():
-        result: dict[str, Any] = model.evaluate(data, batch_size=BATCH, verbose=0)
+    """Hapi's own evaluation in the middle of ``fit``, with everything put back that it changes on the way.
+
+    Returns:
+        The metrics; empty if there was no batch.
+    """
+    logs = paddle.Model._run_one_epoch.__defaults__[-1]  # one dict, shared by all epochs of all runs
+    said = dict(logs)
+    with _kept(model, data), mode(model.network, None), rng():
+        logs.clear()  # or what training said would pass for the evaluation of no data
+        try:
+            result: dict[str, Any] = model.evaluate(data, batch_size=BATCH, verbose=0)
+        except KeyError:
+            if "step" in logs:
+                raise
+            result = {}
+        finally:
+            logs.clear()
+            logs.update(said)
     return result
 
 
 @contextmanager
-def _evaluation_kept(model: paddle.Model) -> Iterator[None]:
-    names = ("_test_dataloader", "num_iters", "stop_training")
-    kept = {name: getattr(model, name) for name in names if hasattr(model, name)}
-    adapter = model._adapter
-    info, counts, running = adapter._input_info, dict(adapter._merge_count), model.mode
-    logs = type(model)._run_one_epoch.__defaults__[-1]  # one dict, shared by all epochs of all runs
-    said = dict(logs)
+def _kept(model: paddle.Model, data: Any) -> Iterator[None]:
+    """Put back what an evaluation sets; the metrics and the adapter's counts, it gets copies of."""
+    places = [
+        (model, ("_test_dataloader", "num_iters", "stop_training", "mode", "_metrics")),
+        (model, ("_inputs", "_input_info", "_is_shape_inferred")),
+        (model._adapter, ("_input_info", "_merge_count")),
+    ]
+    if hasattr(data, "batch_sampler"):  # one that shuffles counts how often it was asked
+        places.append((data.batch_sampler, ("epoch",)))
+    before = [(owner, name, getattr(owner, name, _kept)) for owner, names in places for name in names]
+    model._metrics, model._adapter._merge_count = _copies(model), dict(model._adapter._merge_count)
     try:
         yield
     finally:
-        for name in names:
-            if name in kept:
-                setattr(model, name, kept[name])
-            elif hasattr(model, name):
-                delattr(model, name)
-        adapter._input_info, adapter._merge_count, model.mode = info, counts, running
-        logs.clear()
-        logs.update(said)
+        for owner, name, value in before:
+            if value is not _kept:
+                setattr(owner, name, value)
+            elif hasattr(owner, name):
+                delattr(owner, name)
+
+
+def _copies(model: paddle.Model) -> list[Any]:
+    """Copies of the metrics, empty; a user's metric may remember more than ``reset`` clears."""
+    try:
+        metrics = copy.deepcopy(model._metrics, {id(model): model, id(model.network): model.network})
+    except Exception:  # one that holds a lock or a file: as hapi does it, with the metric itself
+        metrics = model._metrics
+    for metric in metrics:
+        metric.reset()
+    found: list[Any] = metrics
+    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import paddle
 
@@ -17,6 +16,7 @@ class Journal:
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
+        self._held: dict[int, tuple[paddle.Tensor, paddle.Tensor]] = {}
 
     def record(self, undo: Callable[[], None]) -> None:
         """Remember how to take back a change that is about to be made."""
@@ -24,8 +24,10 @@ class Journal:
 
     def resize(self, tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
         """Give ``tensor`` the shape and values of ``array``, in place."""
-        old = np.array(tensor.numpy(), copy=True)
-        self.record(lambda: _paddle.resize(tensor, old))
+        if id(tensor) not in self._held:
+            # The old storage itself is kept, not a copy, and only the first: what comes between is of no use.
+            self._held[id(tensor)] = tensor, _paddle.storage(tensor)
+            self.record(lambda: _paddle.become(*self._held.pop(id(tensor))))
         _paddle.resize(tensor, array)
 
     def assign(self, owner: object, name: str, value: object) -> None:

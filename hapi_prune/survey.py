@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,15 @@ class Survey:
             kept_axes.setdefault(name, {})[slot] = index
         before = {name: self.graph.shape(name) for name in kept_axes}
         return Cut(before, kept_axes), there, grouping
+
+    def follow(self, tensors: Mapping[str, paddle.Tensor]) -> None:
+        """The network was made smaller by another way, as by loading a checkpoint: take its sizes from its tensors.
+
+        Raises:
+            Mismatch: they are not those of a working network.
+        """
+        sizes = {(name, axis): int(tensors[name].shape[axis]) for name, axis in self.graph.sizes}
+        self.advance(*self.at(sizes))
 
     def advance(self, there: Flow, grouping: Grouping) -> None:
         """The cut that led there was made."""

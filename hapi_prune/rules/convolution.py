@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..labels import Label, Mismatch, Signal
+from ..labels import INDEX_BITS, Label, Mismatch, Signal
+from ..plan import Axis, Index
 from .joining import FIXED, LAYOUT
 from .registry import Call, Op, Value, rule
 
@@ -35,7 +36,7 @@ def convolution(call: Call) -> Sequence[Value]:
     if channels % groups and not depthwise:
         raise Mismatch(f"{call.op}: {channels} channels in {groups} groups")
     if depthwise:
-        call.record.depthwise.add(call.arg(1).tensor)
+        is_depthwise(call, call.arg(1))
         weight = call.record.follow(call.arg(1), 0, channels * (filters // groups))
         arrive(call, x, axis, weight, 0, (channels, 1, -1), (channels, filters // groups))
     else:
@@ -45,7 +46,8 @@ def convolution(call: Call) -> Sequence[Value]:
             raise Mismatch(f"{call.op}: {weight.shape[0]} filters in {groups} groups")
     out = leave(call, weight, 0, axis)
     if groups > 1 and not depthwise:
-        fix_blocks(call, out, groups)
+        for label in out:
+            fix_blocks(call, label.along([axis]), groups)
     return [Signal(result_shape(call, axis, weight.shape[0]), (*out, *passing(call, x, axis)))]
 
 
@@ -58,7 +60,7 @@ def transposed(call: Call) -> Sequence[Value]:
     arrive(call, x, axis, weight, 0, (channels, -1), (channels,))
     depthwise = groups > 1 and call.traced_arg(0).shape[axis] == groups
     if depthwise:
-        call.record.depthwise.add(weight.tensor)
+        is_depthwise(call, weight)
         # Channel c makes the results c * width to (c + 1) * width: they go with it, all or none.
         call.record.stop(leave(call, weight, 1, axis), "is one of several results of each channel")
         labels = [Label((axis,), np.repeat(la.atoms, width)) for la in weight.on(0) if la.axes == (0,)]
@@ -66,7 +68,8 @@ def transposed(call: Call) -> Sequence[Value]:
     if channels % groups:
         raise Mismatch(f"{call.op}: {channels} channels in {groups} groups")
     if groups > 1:
-        fix_blocks(call, [la for la in weight.on(0) if la.axes == (0,)], groups)
+        for label in weight.on(0):
+            fix_blocks(call, label.along([0]), groups)
     out = [Label(la.axes, np.tile(la.atoms, groups)) for la in leave(call, weight, 1, axis)]
     return [Signal(result_shape(call, axis, weight.shape[1] * groups), (*out, *passing(call, x, axis)))]
 
@@ -95,19 +98,30 @@ def arrive(
 def leave(call: Call, weight: Signal, slot: int, axis: int) -> list[Label]:
     """The labels of the weight's filters, on the channel axis of the result."""
     filters = [label for label in weight.on(slot) if label.axes == (slot,)]
-    if weight.tensor:
-        call.record.filters.add((weight.tensor, slot))
-        call.record.convolutions.add((weight.tensor, slot))
+    for label in filters:
+        call.record.filters |= origins(call, label)
+        call.record.convolutions |= origins(call, label)
     others = [label for label in weight.labels if len(label.axes) > 1 or label.axes[0] > 1]
     call.record.stop(others, "is a place in a kernel")
     return [Label((axis,), label.atoms) for label in filters]
 
 
-def fix_blocks(call: Call, labels: Sequence[Label], groups: int) -> None:
-    """Filters of different groups see different channels: each group keeps as many."""
-    for label in labels:
-        call.record.pin(label.atoms, np.arange(len(label.atoms)) // (len(label.atoms) // groups))
-        call.record.balance(label.atoms, groups)
+def origins(call: Call, label: Label) -> set[Axis]:
+    """The axes of the network's tensors that a label comes from, also by way of other ops."""
+    axes = list(call.record.numbers)
+    return {axes[number] for number in np.unique(label.atoms[label.atoms >= 0] >> INDEX_BITS)}
+
+
+def is_depthwise(call: Call, weight: Signal) -> None:
+    """Note that the number of groups goes with the number of channels."""
+    call.record.depthwise.update(name for label in weight.labels for name, _ in origins(call, label))
+
+
+def fix_blocks(call: Call, channels: Index, groups: int) -> None:
+    """Slices of different groups are told apart, and each group keeps as many; ``channels``: ``[slices, any]``."""
+    block = np.arange(len(channels)) // (len(channels) // groups)
+    call.record.pin(channels, np.broadcast_to(block[:, None], channels.shape))
+    call.record.balance(channels, groups)
 
 
 def passing(call: Call, x: Signal, axis: int) -> list[Label]:

@@ -41,13 +41,18 @@ def place(call: Call, axis: int, position: int) -> int:
     return position * size // old
 
 
-def part(call: Call, x: Signal, axis: int, positions: Index, single: bool) -> Signal:
-    """``x`` at ``positions`` along ``axis``; ``single``: at trace time there is one, and it is there to stay."""
+def part(call: Call, x: Signal, axis: int, positions: Index, length: int) -> Signal:
+    """``x`` at ``positions`` along ``axis``; at trace time there are ``length``: a single one is there to stay.
+
+    What is taken goes its own way from here, so its units are not interchangeable with those that are left.
+    """
     labels = []
     for label in x.labels:
         if axis in label.axes:
             label = Label(label.axes, np.take(label.atoms, positions, axis=label.axes.index(axis)))
-            if single:
+            if length < call.traced_arg(0).shape[axis]:
+                call.record.pin(label.atoms, np.zeros((), np.int64))
+            if length == 1:
                 if label.axes == (axis,):
                     call.record.stop([label], "is taken as a single slice")
                 rest = tuple(other for other in label.axes if other != axis)
@@ -65,7 +70,7 @@ def split(call: Call) -> Sequence[Value]:
     ends = np.cumsum([0, *sections(call, traced.shape[axis])])
     borders = [place(call, axis, int(end)) for end in ends]
     spans = zip(borders, borders[1:], np.diff(ends))
-    return [tuple(part(call, call.arg(0), axis, np.arange(a, b), size == 1) for a, b, size in spans)]
+    return [tuple(part(call, call.arg(0), axis, np.arange(a, b), int(size)) for a, b, size in spans)]
 
 
 def sections(call: Call, size: int) -> list[int]:
@@ -89,7 +94,7 @@ def unbind(call: Call) -> Sequence[Value]:
             call.record.stop([label], "is taken apart slice by slice")
         else:
             call.record.pin_along(label, [axis])
-    return [tuple(squeezed(part(call, x, axis, np.array([n]), True), axis) for n in range(x.shape[axis]))]
+    return [tuple(squeezed(part(call, x, axis, np.array([n]), 1), axis) for n in range(x.shape[axis]))]
 
 
 @rule("slice", "strided_slice")
@@ -106,22 +111,30 @@ def cut_out(call: Call) -> Sequence[Value]:
         numbers = x.value[starts[0] : ends[0] : strides[0]]
         return [Signal(() if call.op.attrs.get("decrease_axis") else (len(numbers),), value=numbers)]
     for axis, start, end, stride in zip(axes, starts, ends, strides):
-        single = len(range(*slice(start, end, stride).indices(traced.shape[axis]))) == 1
-        x = part(call, x, axis, ranged(call, axis, start, end, stride, single), single)
+        span = range(*slice(start, end, stride).indices(traced.shape[axis]))
+        x = part(call, x, axis, ranged(call, axis, span), len(span))
     for axis in sorted((a % len(traced.shape) for a in call.op.attrs.get("decrease_axis") or ()), reverse=True):
         x = squeezed(x, axis)
     return [x]
 
 
-def ranged(call: Call, axis: int, start: int, end: int, stride: int, single: bool) -> Index:
-    """The positions of a range along ``axis``, at the sizes under test."""
+def ranged(call: Call, axis: int, span: range) -> Index:
+    """The positions, at the sizes under test, of what was ``span`` along ``axis`` at trace time."""
     size, old = call.arg(0).shape[axis], call.traced_arg(0).shape[axis]
-    whole = slice(start, end, stride).indices(old)
-    if stride < 0 and len(range(*whole)) == len(range(0, old, -stride)):
+    first, end, stride = span.start, span.stop, span.step
+    if len(span) == old:
         return np.arange(size)[::stride]
-    if single or stride < 0:
+    if len(span) == 1 or stride < 0:
         # One slice, or a range against the grain: the place is a number in the user's code.
-        if not single:
+        if len(span) > 1:
             call.record.stop(call.arg(0).on(axis), "is sliced at a fixed place")
-        return np.arange(*whole)
-    return np.arange(place(call, axis, whole[0]), place(call, axis, whole[1]), stride)
+        return np.array(span)
+    if stride == 1:
+        return np.arange(place(call, axis, first), place(call, axis, end))
+    # Every stride-th slice: of each run of that many one is taken, at the same place in the run.
+    for label in call.arg(0).on(axis):
+        call.record.balance(label.atoms, stride)
+    if old % stride == 0 and size % stride:
+        raise Mismatch(f"{call.op}: {size} channels, of which every {stride}th is taken")
+    begin = place(call, axis, first - first % stride)
+    return np.arange(begin + first % stride, place(call, axis, end), stride)

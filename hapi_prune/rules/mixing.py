@@ -96,9 +96,7 @@ def group_norm(call: Call) -> Sequence[Value]:
         raise Mismatch(f"{call.op}: {x.shape[axis]} channels in {groups} groups")
     call.record.mix(x.labels, "is normalised together with other channels")
     for label in x.on(axis):
-        channels = label.along([axis])
-        for column in channels.T:
-            fix_blocks(call, [Label((axis,), column)], groups)
+        fix_blocks(call, label.along([axis]), groups)
     return [per_channel(call, x, axis, [call.arg(i) if call.has(i) else None for i in (1, 2)])]
 
 
@@ -199,7 +197,8 @@ def channel_shuffle(call: Call) -> Sequence[Value]:
     labels = []
     for label in x.labels:
         if axis in label.axes:
-            call.record.balance(label.atoms)
+            atoms = label.along([axis])
+            fix_blocks(call, atoms, groups)
             places = np.arange(x.shape[axis]).reshape(groups, -1).T.ravel()
             label = Label(label.axes, np.take(label.atoms, places, axis=label.axes.index(axis)))
         labels.append(label)

@@ -54,21 +54,34 @@ def reshape(call: Call) -> Sequence[Value]:
         kept = result.labels[number].axes if result else varying(atoms, theirs)
         labels.append(Label(kept, narrowed(atoms, theirs, kept)))
         for run in touched:
-            if len([axis for axis in run[1] if axis in kept]) > 1:
-                call.record.balance(label.atoms)
+            divide(call, labels[-1], [axis for axis in run[1] if axis in kept])
     return [Signal(tuple(sizes), tuple(labels))]
 
 
+def divide(call: Call, label: Label, axes: Sequence[int]) -> None:
+    """A run became several ``axes``: one of them shrinks, equally everywhere along the others."""
+    if len(axes) > 1:
+        fixed = [axis for axis in axes if axis != shrinking(call, axes)]
+        call.record.balance(label.atoms, math.prod(call.shape()[axis] for axis in fixed))
+        call.record.pin_along(label, fixed)
+
+
+def shrinking(call: Call, axes: Sequence[int]) -> int:
+    """Which of ``axes`` shrinks: the one written as -1, or else the longest; of equal ones the last."""
+    shape = call.shape()
+    written = call.numbers(1) if call.op.name == "reshape" else None
+    if written and len(written) == len(shape) and any(written[axis] == -1 for axis in axes):
+        return next(axis for axis in axes if written[axis] == -1)
+    return max(axes, key=lambda axis: (shape[axis], axis))
+
+
 def resize_run(call: Call, sizes: list[int], axes: tuple[int, ...], total: int) -> None:
-    """Give a run of result axes the new ``total``: on the axis written as -1, or else the last that varies."""
+    """Give a run of result axes the new ``total``, on the axis that `shrinking` names among those with labels."""
     if total == math.prod(sizes[axis] for axis in axes):
         return
     result = call.traced_result()
     labelled = {axis for label in (result.labels if result else ()) for axis in label.axes}
-    candidates = [axis for axis in axes if axis in labelled] or list(axes)
-    written = call.numbers(1) if call.op.name == "reshape" else None
-    open_axes = [a for a in candidates if written and len(written) == len(sizes) and written[a] == -1]
-    axis = (open_axes or candidates)[-1]
+    axis = shrinking(call, [axis for axis in axes if axis in labelled] or axes)
     rest = math.prod(sizes[other] for other in axes if other != axis)
     if total % rest:
         raise Mismatch(f"{call.op}: {total} slices cannot be divided by {rest}")
@@ -237,7 +250,7 @@ def rearranged(call: Call) -> Sequence[Value]:
 def pad(call: Call) -> Sequence[Value]:
     """Slices of zeros at both ends: they came from nowhere and cannot be removed."""
     x, shape, traced = call.arg(0), call.shape(), call.traced_arg(0)
-    written = call.numbers(1, "paddings")
+    written = tuple(call.op.attrs["paddings"]) if call.op.name == "pad" else call.numbers(1, "paddings")
     grown = [axis for axis, size in enumerate(shape) if size != traced.shape[axis]]
     sizes = tuple(size + new - old for size, new, old in zip(x.shape, shape, traced.shape))
     labels = []
