@@ -37,6 +37,8 @@ CLOCK = "_global_step_var"
 CURVATURE = 1e-10
 """LBFGS keeps a pair (y, s) only while y . s is above this."""
 
+# What paddle.load finds among the arrays of a file: a table of names.
+NAMES = "StructuredToParameterName@@"
 # Attributes with tensors that belong to no parameter (Rprop's bounds and factors), or that are read elsewhere.
 _NO_MIRROR = frozenset({"_learning_rate_range", "_etas", "_accumulators", "_master_weights", LOADED})
 
@@ -117,7 +119,9 @@ def loaded(optimizer: Any, names: Collection[str]) -> list[tuple[str, str, Array
     """
     entries = {} if flat(optimizer) is not None else getattr(optimizer, LOADED)
     arrays = {
-        key: value.numpy() if isinstance(value, paddle.Tensor) else np.asarray(value) for key, value in entries.items()
+        key: value.numpy() if isinstance(value, paddle.Tensor) else np.asarray(value)
+        for key, value in entries.items()
+        if key != NAMES
     }
     found = [
         (key, _owner(key, names), array) for key, array in arrays.items() if array.size != 1 or array.dtype == object

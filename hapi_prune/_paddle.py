@@ -73,7 +73,9 @@ class Traced:
 
     def outputs(self) -> tuple[int, ...]:
         """The numbers of the values that the function returned."""
-        return tuple(self._number(value) for value in self._program.outputs if hasattr(value, "id"))
+        return tuple(
+            self._number(value) for value in paddle.utils.flatten(self._program.outputs) if hasattr(value, "id")
+        )
 
     def ops(self) -> Iterator[RawOp]:
         """The operations, in order."""

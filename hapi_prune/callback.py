@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import paddle
 
-from . import hapi
+from . import hapi, optimizers
 from .criteria import Criterion, as_criterion
-from .errors import PruneError, PruneWarning
-from .history import History, PruneRecord, event_table
+from .errors import PruneError, PruneWarning, gist
+from .graph import tensors_of
+from .history import History, event_table
 from .look import scalar_metrics
 from .pruning import Options, Pruner
-from .ratios import Ratio
+from .ratios import Ratio, check_ratio, rising
 from .report import Report
 from .schedules import Schedule, as_schedule
+from .writer import running_callbacks
 
 
 class PruneCallback(paddle.callbacks.Callback):
@@ -26,7 +29,8 @@ class PruneCallback(paddle.callbacks.Callback):
 
     At the *beginning* of an epoch at which more is due, the filters with the lowest scores are removed for good, with
     everything that depends on them, and the optimizer's state is carried along. The epoch's training then heals the
-    network, so its evaluation and checkpoint show the healed one.
+    network, so its evaluation and checkpoint show the healed one. A second ``fit`` starts anew: its ratios count from
+    the network as it is then.
 
     Args:
         schedule: a Schedule, ``{epoch: ratio}``, ``{epoch: {layer: ratio}}``, or a function of the epoch. Epochs
@@ -36,7 +40,8 @@ class PruneCallback(paddle.callbacks.Callback):
         log_dir: where VisualDL's records go; None for none. It may be that of ``paddle.callbacks.VisualDL``.
         verbose: 1 prints a table for each cut and one at the end, 0 nothing.
         inputs: an example input (a shape such as ``[1, 3, 32, 32]``, an InputSpec, a Tensor, or a list / tuple /
-            dict of these); not needed where ``paddle.Model`` has InputSpecs, or after the first batch.
+            dict of these). Only needed where ``paddle.Model`` has no InputSpecs, and a sample of the data does not
+            tell: then for a cut at epoch 0, and to hear of mistakes before the first epoch is over.
         eval_data: what to evaluate before and after each cut; None for the ``eval_data`` of ``fit``, False for no
             such evaluations. A Dataset is read in batches of 64.
         min_filters: no layer gets smaller than this.
@@ -82,37 +87,130 @@ class PruneCallback(paddle.callbacks.Callback):
         self.schedule = as_schedule(schedule)
         self.options = Options(criterion, skip, min_filters, round_to, optimizer_state)
         if verbose not in (0, 1, 2):
-            raise PruneError("PruneCallback(verbose=...)", f"{verbose!r}", "0 (silent) or 1 (tables)")
+            raise PruneError("PruneCallback(verbose=...)", f"{verbose!r:.80}", "0 (silent), or 1 or 2 (tables)")
+        if log_dir is not None and (not isinstance(log_dir, (str, os.PathLike)) or not os.fspath(log_dir)):
+            raise PruneError("PruneCallback(log_dir=...)", f"{log_dir!r:.80}", "the path of a directory, or None")
+        hapi.check_data(eval_data)
         self.log_dir, self.verbose, self.inputs, self.eval_data = log_dir, verbose, inputs, eval_data
         self.history = History()
+        self._events: list[tuple[int, Ratio]] = []
         self._pruner: Pruner | None = None
         self._report: Report | None = None
-        self._due: Ratio | None = None
-        self._running = self._evaluating = False
+        self._running = self._evaluated = False
         self._epoch = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Start clean, look at the network if its input shape is known, and say what will happen."""
-        hapi.check(self.model)
-        self.history, self._due, self._epoch = History(), None, 0
-        self._pruner = None
-        self._running = True
-        epochs = self.params.get("epochs") or 0
-        self._announce(epochs)
+        """Start clean, check what can be checked, and say what will happen. Nothing is changed yet."""
+        self._end()  # a run that was broken off has not called on_train_end
+        self.history, self._epoch = History(), 0
+        epochs = int(self.params.get("epochs") or 0)
+        self._check(epochs)
         self._look()
+        self._announce(epochs)
         if self.log_dir is not None and hapi.is_first_rank():
             self._report = Report(self.log_dir)
             self._report.attach()
             self._report.hparams(self._hparams(epochs))
+        self._running = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Cut, if more is due than before."""
         self._epoch = epoch
-        due = self.schedule(epoch)
-        if due is None or due == self._due:
+        due = [ratio for when, ratio in self._events if when <= epoch]
+        self._events = self._events[len(due) :]
+        if due:
+            with self._ending():
+                self._look()
+                self._event(epoch, due[-1])
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """A point for the curves, also where no evaluation follows."""
+        # Not after a batch: hapi reads on in a thread, and the generators are put back after looking.
+        with self._ending():
+            self._look()
+        self._point({})
+
+    def on_eval_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Wait for a first batch: without one, hapi's logs hold what training said."""
+        self._evaluated = False
+
+    def on_eval_batch_end(self, step: int, logs: dict[str, Any] | None = None) -> None:
+        """There is something to evaluate on."""
+        self._evaluated = True
+
+    def on_eval_end(self, logs: dict[str, Any] | None = None) -> None:
+        """An evaluation of the run: it shows how far the last cut has healed."""
+        if self._running and self._evaluated and self.params.get("epochs"):  # evaluate() alone knows no epochs
+            # All runs of a process share one dict of logs, so that of another model may have left its metrics in it.
+            found = {name: value for name, value in (logs or {}).items() if name in self.params["metrics"]}
+            self.history.evaluated(self._epoch, found)
+            self._point(found)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """The table of the run, and what it did not get to."""
+        self._say(self.history.table())
+        self._end()
+        if self._events:
+            late = ", ".join(str(epoch) for epoch, _ in self._events)
+            self._warn(f"PruneCallback: the run ended in epoch {self._epoch}, before the cut at {late} (from 0).")
+
+    def _end(self) -> None:
+        """Let go of the run, and close its report."""
+        report, self._report, self._pruner, self._running = self._report, None, None, False
+        if report is not None:
+            report.close()
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Hapi calls no further hook once one has raised, not even on_train_end."""
+        try:
+            yield
+        except BaseException:
+            self._end()
+            raise
+
+    def _check(self, epochs: int) -> None:
+        """Raise now for what would go wrong later."""
+        hapi.check(self.model, epochs)
+        if sum(isinstance(callback, PruneCallback) for callback in running_callbacks()) > 1:
+            todo = "put all cuts into one schedule, as in {4: {'conv1': 0.3}, 8: 0.5}"
+            raise PruneError("fit(callbacks=...)", "more than one PruneCallback", "one in a run", todo)
+        events = [(epoch, check_ratio(r, f"schedule, epoch {epoch}")) for epoch, r in self.schedule.preview(epochs)]
+        self._events = rising(events, "schedule")
+        if self._events:
+            self._check_optimizer()
+
+    def _check_optimizer(self) -> None:
+        """Raise now if the optimizer could not be carried along later. It may hold only a part of the network."""
+        optimizer, tensors = hapi.optimizer(self.model), tensors_of(self.model.network)
+        held = optimizers.covered(optimizer, tensors)
+        optimizers.verify(optimizer, tensors, held)
+        if not held:
+            todo = "make the optimizer with parameters=model.parameters(), and call model.prepare again"
+            got = "it holds no parameter of the network"
+            raise PruneError(f"optimizer {type(optimizer).__name__}", got, "one over this network's parameters", todo)
+
+    def _look(self) -> None:
+        """Trace the network once its input shape is known, and check what the schedule names."""
+        if self._pruner is not None:
             return
-        self._due = due
-        self._look()
+        shapes = self.inputs if self.inputs is not None else hapi.input_shapes(self.model)
+        if shapes is not None:
+            pruner = Pruner(self.model.network, shapes, self.options)
+            for epoch, ratio in self._events:
+                self._check_event(pruner, epoch, ratio)
+            self._pruner = pruner
+
+    def _check_event(self, pruner: Pruner, epoch: int, ratio: Ratio) -> None:
+        """Raise now if the schedule names what is not there."""
+        try:
+            pruner.goal(ratio)
+        except PruneError as error:
+            where = f"schedule, epoch {epoch}, {error.where}"
+            raise PruneError(where, error.got, error.allowed, error.todo) from error
+
+    def _event(self, epoch: int, ratio: Ratio) -> None:
+        """One cut, with evaluations around it."""
         if self._pruner is None:
             raise PruneError(
                 "PruneCallback",
@@ -120,51 +218,14 @@ class PruneCallback(paddle.callbacks.Callback):
                 "InputSpecs in paddle.Model(...), or inputs= in PruneCallback(...)",
                 "write PruneCallback(..., inputs=[1, 3, 32, 32]), with the shape of your images",
             )
-        self._event(self._pruner, epoch, due)
-
-    def on_train_batch_end(self, step: int, logs: dict[str, Any] | None = None) -> None:
-        """The first batch tells the input shape: look at the network now rather than when the first cut is due."""
-        if self._pruner is None:
-            self._look()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """A point for the curves, also where no evaluation follows."""
-        self._point(epoch, {})
-
-    def on_eval_end(self, logs: dict[str, Any] | None = None) -> None:
-        """An evaluation of the run: it shows how far the last cut has healed."""
-        if self._running and not self._evaluating:
-            self.history.evaluated(self._epoch, logs or {})
-            self._point(self._epoch, logs or {})
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """The table of the run."""
-        self._running = False
-        self._say(self.history.table())
-        if self._report is not None:
-            self._report.close()
-        self._pruner = self._report = None
-
-    def _look(self) -> None:
-        """Trace the network once its input shape is known, and check what the schedule names."""
-        shapes = self.inputs if self.inputs is not None else hapi.input_shapes(self.model)
-        if self._pruner is None and shapes is not None:
-            pruner = Pruner(self.model.network, shapes, self.options)
-            for _, ratio in self.schedule.preview(self.params.get("epochs") or 0):
-                pruner.goal(ratio)
-            self._pruner = pruner
-
-    def _event(self, pruner: Pruner, epoch: int, ratio: Ratio) -> None:
-        """One cut, with evaluations around it."""
         last = self.history.evaluations[-1] if self.history.evaluations else None
         before = last[1] if last and last[0] == epoch - 1 and self.eval_data is None else self._evaluate()
-        record = pruner.cut(ratio, hapi.optimizer(self.model), epoch)
-        if record.plan:
-            record = replace(record, metrics_before=before, metrics_after=self._evaluate())
-        self._warn(record)
+        record = self._pruner.cut(ratio, hapi.optimizer(self.model), epoch)
         if not record.plan:
+            self._warn(f"PruneCallback, epoch {epoch}: {'; '.join(record.notes)}")
             return
-        self.history.add(record)
+        self.history.add(replace(record, metrics_before=before))  # from here on it is known what became of the network
+        self.history.records[-1] = record = replace(self.history[-1], metrics_after=self._evaluate())
         self._say(event_table(record))
         if self._report is not None:
             self._report.event(record, self.history)
@@ -172,33 +233,35 @@ class PruneCallback(paddle.callbacks.Callback):
     def _evaluate(self) -> dict[str, float]:
         """The user's metrics as they are now; empty without data."""
         data = hapi.eval_data(self.model) if self.eval_data is None else self.eval_data
-        if data is None or data is False:
+        if data is None or data is False or hapi.read_once(data):
             return {}
-        self._evaluating = True
         try:
             return scalar_metrics(hapi.evaluate(self.model, data))
-        finally:
-            self._evaluating = False
+        except Exception as error:
+            if self.eval_data is None:
+                raise  # the user's network and data, without us in between
+            allowed = "batches of inputs and labels, as model.evaluate takes them"
+            raise PruneError("PruneCallback(eval_data=...)", gist(error), allowed) from error
 
-    def _point(self, epoch: int, metrics: Mapping[str, Any]) -> None:
+    def _point(self, metrics: Mapping[str, Any]) -> None:
         if self._report is not None and self._pruner is not None:
             ratio = self.history[-1].ratio if self.history else 0.0
-            self._report.evaluated(epoch, metrics, self._pruner.cost(), self._pruner.original, ratio)
+            self._report.evaluated(self._epoch, metrics, self._pruner.cost(), self._pruner.original, ratio)
 
     def _announce(self, epochs: int) -> None:
         """Say when what will be cut, and warn of what never will."""
         last = self.schedule.last_epoch
         if last is not None and last >= epochs:
             text = f"PruneCallback: the schedule goes on to epoch {last}, but the run ends with epoch {epochs - 1}"
-            warnings.warn(f"{text}; what is due later will not be removed.", PruneWarning, stacklevel=2)
-        events = self.schedule.preview(epochs)
-        parts = [f"{epoch + 1}: {'by layer' if isinstance(r, dict) else f'{r:.1%}'}" for epoch, r in events]
+            self._warn(f"{text} (counted from 0); what is due later will not be removed.")
+        if self._events and self.eval_data is None and hapi.read_once(hapi.eval_data(self.model)):
+            text = "the eval_data of fit can be read once only, so there is no evaluation before and after the cuts"
+            self._warn(f"PruneCallback: {text}. Give a list of batches or a DataLoader.")
+        parts = [f"{epoch + 1}: {'by layer' if isinstance(r, dict) else f'{r:.1%}'}" for epoch, r in self._events]
         self._say(f"Filters removed by the beginning of epoch {', '.join(parts)}" if parts else "No cut is due.")
 
-    def _warn(self, record: PruneRecord) -> None:
-        for note in record.notes:
-            if "nothing was removed" in note:
-                warnings.warn(f"PruneCallback, epoch {record.epoch}: {note}", PruneWarning, stacklevel=2)
+    def _warn(self, text: str) -> None:
+        warnings.warn(text, PruneWarning, stacklevel=3)
 
     def _say(self, text: str) -> None:
         if self.verbose and hapi.is_first_rank():

@@ -54,6 +54,7 @@ def engine(old: Any, new: Any) -> Any:
         raise ValueError("Paddle's generator")
     if any(int(part) >= 2**64 for part in written.split()):
         raise ValueError("Paddle's generator")
-    state: Any = object.__new__(type(old))
+    kind: Any = type(old)
+    state = kind.__new__(kind)
     state.__setstate__((device, seed, offset, text))
     return state

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,10 @@ BATCH = 64
 def input_shapes(model: paddle.Model) -> list[Any] | None:
     """The shapes that the network is fed with, batch 1; None where they are not known yet.
 
-    They are known from the InputSpecs given to ``paddle.Model``, else from the last batch, else from a sample of the
-    evaluation data.
+    They are known from the InputSpecs given to ``paddle.Model``, else from a sample of the training data, else from
+    the last batch, else from a sample of the evaluation data.
     """
-    for source in (_given, _seen, _sample):
+    for source in (_given, _sampled_to_train, _seen, _sampled_to_evaluate):
         specs = source(model)
         if specs and all(is_full(spec.shape) for spec in specs):
             return [_spec([1, *spec.shape[1:]], spec.dtype) for spec in specs]
@@ -50,11 +52,19 @@ def _seen(model: paddle.Model) -> list[Any] | None:
     return None if seen is None else [_spec(*pair) for pair in zip(*seen)]
 
 
-def _sample(model: paddle.Model) -> list[Any] | None:
-    """The inputs in one sample of the evaluation data; None where looking at one could disturb the data."""
+def _sampled_to_train(model: paddle.Model) -> list[Any] | None:
+    return _sampled(model, train_data(model))
+
+
+def _sampled_to_evaluate(model: paddle.Model) -> list[Any] | None:
+    return _sampled(model, eval_data(model))
+
+
+def _sampled(model: paddle.Model, data: Any) -> list[Any] | None:
+    """The inputs in one sample of ``data``; None where looking at one could disturb the data."""
     try:
         with rng():
-            parts = paddle.utils.flatten(_one(model._test_dataloader))[: len(model._inputs)]
+            parts = paddle.utils.flatten(_one(data))[: len(model._inputs)]
         return [_spec(part.shape, part.dtype) for part in parts] if len(parts) == len(model._inputs) else None
     except Exception:  # the user's data may raise anything, and hapi will say so better than we can
         return None
@@ -119,6 +129,16 @@ def optimizer(model: paddle.Model) -> Any:
     return model._optimizer
 
 
+def train_data(model: paddle.Model) -> Any:
+    """The training data of the ``fit`` that is calling us right now, which it keeps to itself; None where none is."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
+            return frame.f_locals.get("train_loader")
+        frame = frame.f_back
+    return None
+
+
 def eval_data(model: paddle.Model) -> Any:
     """The evaluation data given to ``fit``; None where there is none."""
     return model._test_dataloader
@@ -139,23 +159,20 @@ def evaluate(model: paddle.Model, data: Any) -> dict[str, Any]:
     said = dict(logs)
     with _kept(model, data), mode(model.network, None), rng():
         logs.clear()  # or what training said would pass for the evaluation of no data
+        logs.update(dict.fromkeys(model._metrics_name()))
         try:
             result: dict[str, Any] = model.evaluate(data, batch_size=BATCH, verbose=0)
-        except KeyError:
-            if "step" in logs:
-                raise
-            result = {}
+            return result if "step" in logs else {}
         finally:
             logs.clear()
             logs.update(said)
-    return result
 
 
 @contextmanager
 def _kept(model: paddle.Model, data: Any) -> Iterator[None]:
     """Put back what an evaluation sets; the metrics and the adapter's counts, it gets copies of."""
     places = [
-        (model, ("_test_dataloader", "num_iters", "stop_training", "mode", "_metrics")),
+        (model, ("_test_dataloader", "num_iters", "mode", "_metrics")),
         (model, ("_inputs", "_input_info", "_is_shape_inferred")),
         (model._adapter, ("_input_info", "_merge_count")),
     ]

@@ -56,6 +56,15 @@ def covered(optimizer: Any, tensors: Mapping[str, paddle.Tensor]) -> frozenset[s
     return frozenset(name for name, tensor in tensors.items() if id(tensor) in held)
 
 
+def states(optimizer: Any) -> dict[str, paddle.Tensor]:
+    """Every piece of state that belongs to a parameter, under a name that says which."""
+    return {
+        f"{mirror.what} of {mirror.parameter}": mirror.tensor
+        for each in stored.chain(optimizer)
+        for mirror in stored.mirrors(each)
+    }
+
+
 def verify(optimizer: Any, tensors: Mapping[str, paddle.Tensor], expected: Collection[str] | None = None) -> None:
     """Prove that the optimizer fits the network as it is now.
 

@@ -107,6 +107,34 @@ class Cut:
             array = np.take(array, positions, axis=axis + lead)
         return np.ascontiguousarray(array)
 
+    def apply_to(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy of ``state`` that fits the network after the cut, for whatever mirrors it: an average, a teacher.
+
+        Args:
+            state: arrays or Tensors under the names of the network's ``state_dict``, shaped as before the cut;
+                entries under other names are left as they are.
+
+        Returns:
+            The same names; arrays and Tensors that were cut are new objects, the others the same.
+
+        Raises:
+            PruneError: an entry that was not shaped as the network's own was.
+        """
+        result = dict(state)
+        for name in self.kept.keys() & state.keys():
+            value = state[name]
+            if tuple(value.shape) != self.before[name]:
+                raise PruneError(
+                    f"Cut.apply_to, entry {name!r}", f"shape {list(value.shape)}", f"{list(self.before[name])}"
+                )
+            array = self.gather(name, value if isinstance(value, np.ndarray) else value.numpy())
+            if not isinstance(value, np.ndarray):
+                import paddle
+
+                array = paddle.to_tensor(array, place=value.place, stop_gradient=value.stop_gradient)
+            result[name] = array
+        return result
+
 
 @dataclass(frozen=True)
 class LayerCost:

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import paddle
 
-from . import optimizers, trial
+from . import distributed, optimizers, trial
 from .cost import cost_at
 from .criteria import Criterion, as_criterion
 from .errors import PruneError, PruneWarning
 from .history import PruneRecord
 from .inputs import example
+from .journal import Journal
 from .names import layer_name, resolve
-from .plan import Cost, PruningPlan
+from .plan import Cost, Cut, PruningPlan
 from .ratios import check_ratio
 from .selection import Goal, goal, select
 from .survey import Survey
@@ -37,8 +38,10 @@ class Options:
 
     def __post_init__(self) -> None:
         as_criterion(self.criterion)
-        if isinstance(self.skip, str) or not all(isinstance(name, str) for name in self.skip):
-            raise PruneError("skip", f"{self.skip!r}", "a list of layer names", f"write skip=[{self.skip!r}]")
+        names = self.skip if isinstance(self.skip, Sequence) and not isinstance(self.skip, str) else [None]
+        if not all(isinstance(name, str) for name in names):
+            todo = f"write skip=[{self.skip!r}]" if isinstance(self.skip, str) else ""
+            raise PruneError("skip", f"{self.skip!r:.80}", "a list of layer names", todo)
         for name in ("min_filters", "round_to"):
             value = getattr(self, name)
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
@@ -86,19 +89,26 @@ class Pruner:
         options = self.options
         return select(self.survey, self.network.tensors, wanted, self.criterion, options.min_filters, options.round_to)
 
-    def cut(self, ratio: float | Mapping[str, float], optimizer: Any = None, epoch: int | None = None) -> PruneRecord:
+    def cut(
+        self,
+        ratio: float | Mapping[str, float],
+        optimizer: Any = None,
+        epoch: int | None = None,
+        on_cut: Callable[[Cut], object] | None = None,
+    ) -> PruneRecord:
         """Cut so that ``ratio`` of the original filters is gone; groups that cannot be cut are left, and said."""
         start, before = time.perf_counter(), self.cost()
-        also = self._carry(optimizer) if optimizer is not None else None
+        also = self._also(optimizer, on_cut)
         while True:
             wanted = self.goal(ratio)
-            plan = self.plan(wanted)
+            plan = distributed.agree(self.plan(wanted))
             try:
                 if plan:
                     self.network.cut(plan, also)
                 break
             except trial.Refused as refused:
                 self.survey.graph.refused.update(self.network.blame(plan, refused))
+        self._compare(optimizer)
         widths = self.widths()
         asked = {axis for voices in wanted.voices.values() for axis in voices}
         sizes = [widths[layer_name(axis[0])] for axis in asked if layer_name(axis[0]) in widths]
@@ -115,14 +125,26 @@ class Pruner:
             notes=self._notes(wanted, plan, ratio),
         )
 
-    def _carry(self, optimizer: Any) -> Also:
-        expected = optimizers.covered(optimizer, self.network.tensors)
+    def _also(self, optimizer: Any, on_cut: Callable[[Cut], object] | None) -> Also:
+        """What goes with a cut, or undoes it: the optimizer, and what the user adds."""
+        expected = optimizers.covered(optimizer, self.network.tensors) if optimizer is not None else None
 
-        def also(cut: Any, journal: Any) -> None:
-            optimizers.carry(optimizer, cut, self.network.tensors, journal, self.options.optimizer_state)
-            optimizers.verify(optimizer, self.network.tensors, expected)
+        def also(cut: Cut, journal: Journal) -> None:
+            if optimizer is not None:
+                optimizers.carry(optimizer, cut, self.network.tensors, journal, self.options.optimizer_state)
+                optimizers.verify(optimizer, self.network.tensors, expected)
+            if on_cut is not None:
+                on_cut(cut)
 
         return also
+
+    def _compare(self, optimizer: Any) -> None:
+        """On many ranks: all of them hold the same parameters and the same state for them."""
+        if distributed.ranks() > 1:
+            trained = {name: t for name, t in self.network.tensors.items() if not t.stop_gradient}
+            distributed.compare(trained, "parameter")
+            if optimizer is not None:
+                distributed.compare(optimizers.states(optimizer), "optimizer state")
 
     def widths(self) -> dict[str, tuple[int, int]]:
         """``(original filters, filters now)`` of each convolution, and of each Linear that shrank."""

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 import numpy as np
 import paddle
 
-from . import surgery, trial
+from . import distributed, surgery, trial
+from .errors import PruneError, gist
 from .graph import tensors_of
 from .inputs import Example
 from .journal import Journal
 from .labels import INDEX_BITS, Mismatch
-from .plan import Cut, Index, PruningPlan
+from .plan import Array, Cut, Index, PruningPlan
 from .rules import Value
 from .rules.joining import flat
 from .survey import Survey
@@ -42,10 +43,19 @@ class Network:
         Raises:
             trial.Refused: it does not; everything is as it was.
         """
-        with self._applied(plan) as (cut, journal, advance):
-            if also:
-                also(cut, journal)
-            advance()
+        said = False
+        try:
+            with self._applied(plan) as (cut, journal, advance):
+                if also:
+                    also(cut, journal)
+                said = True
+                if not distributed.all_fine(True):
+                    raise trial.Refused(trial.ELSEWHERE)
+                advance()
+        except BaseException:
+            if not said:
+                distributed.all_fine(False)
+            raise
         return cut
 
     def refusal(self, plan: PruningPlan, compare: bool = True) -> trial.Refused | None:
@@ -69,7 +79,7 @@ class Network:
         try:
             if compare:
                 surgery.mask(self.tensors, cut, journal)
-                masked = trial.outputs(self.layer, self.given, training=False)
+                masked = self._masked()
             surgery.shrink(self.layer, self.tensors, cut, self.survey.traced.record.depthwise, journal)
             pruned = trial.attempt(self.layer, self.given, training=False)
             if compare:
@@ -80,11 +90,33 @@ class Network:
             journal.undo()
             raise
 
+    def _masked(self) -> list[Array]:
+        """The outputs of the masked network; where it does not run, the network did not before either.
+
+        Raises:
+            PruneError: it does not run on the example input.
+        """
+        try:
+            return trial.outputs(self.layer, self.given, training=False)
+        except Exception as error:  # the user's forward may raise anything
+            shapes = ", ".join(str(list(leaf.shape)) for leaf in self.given.leaves)
+            raise PruneError(
+                "inputs",
+                f"the network does not run on {shapes} ({gist(error)})",
+                "an input that it runs on",
+                "give the shape of your data",
+            ) from error
+
     def blame(self, plan: PruningPlan, refused: trial.Refused) -> dict[str, str]:
         """The groups that `plan` cannot cut, and why, found by halving.
 
-        Where the network stopped at a line of the user's code, the groups that reach that line are tried first.
+        Where the network stopped at a line of the user's code, the groups that reach that line are tried first. On
+        many ranks, those that refused look for the groups, and all learn what was found.
         """
+        found = {} if str(refused) == trial.ELSEWHERE else self._found(plan, refused)
+        return {key: why for each in distributed.gathered(found) for key, why in each.items()}
+
+    def _found(self, plan: PruningPlan, refused: trial.Refused) -> dict[str, str]:
         families = [members for members, _ in self.survey.origin.families]
         parts: dict[frozenset[str], list[str]] = {}
         for key in plan.kept:

@@ -18,6 +18,9 @@ TOLERANCE = 1e-3
 """Largest difference between pruned and masked, relative to the largest output."""
 
 
+ELSEWHERE = "does not hold on another rank"
+
+
 class Refused(Exception):
     """The cut network does not run, or computes something else; the text says where.
 

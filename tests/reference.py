@@ -119,16 +119,18 @@ def draws():
 
 
 PLAIN = (int, float, str, bool, type(None))
+AT_THE_FIRST_CALL = {"_built", "_data_format"}
+"""What Paddle's layers write down of themselves when they are called for the first time."""
 
 
 def attributes(network):
-    """The plain attributes of every layer: its sizes, flags and names. `_built` only says that it ran before."""
+    """The plain attributes of every layer: its sizes, flags and names."""
 
     def plain(value):
         return isinstance(value, PLAIN) or (isinstance(value, (list, tuple)) and all(map(plain, value)))
 
     return {
-        name: {key: copy.deepcopy(value) for key, value in vars(layer).items() if plain(value) and key != "_built"}
+        name: {k: copy.deepcopy(v) for k, v in vars(layer).items() if plain(v) and k not in AT_THE_FIRST_CALL}
         for name, layer in network.named_sublayers(include_self=True)
     }
 

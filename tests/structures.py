@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import paddle
 from paddle import nn
-from paddle.nn import functional as F
+from paddle.nn import functional as F  # noqa: N812
 
 IMAGE = [2, 3, 8, 8]
 
@@ -27,7 +26,9 @@ class Structure:
         inputs: its example input, as ``prune`` takes it.
         shrinks: the layers that shrink, and the filters left of each after a cut of `ratio` (None: the plain share).
         stays: the convolutions that do not, and a piece of the reason.
-        approximate: whether channels are mixed, so that removing is not the same as zeroing.
+        approximate: whether channels are said to be mixed, so that removing need not be the same as zeroing.
+        equal: whether it is the same all the same (by default, where the cut is not approximate).
+        random: whether training draws random numbers, so that only evaluation can be compared.
         ratio: the share removed.
     """
 
@@ -36,6 +37,8 @@ class Structure:
     shrinks: dict[str, int | None]
     stays: dict[str, str] = field(default_factory=dict)
     approximate: bool = False
+    equal: bool = True
+    random: bool = False
     ratio: float = 0.5
 
 
@@ -48,6 +51,8 @@ def structure(
     *,
     inputs: Any = None,
     approximate: bool = False,
+    equal: bool | None = None,
+    random: bool = False,
     ratio: float = 0.5,
 ) -> Callable[[type[nn.Layer]], type[nn.Layer]]:
     """Enter a network into the zoo. ``shrinks``: names, ``name:7`` where 7 filters are to be left."""
@@ -55,7 +60,8 @@ def structure(
     wanted = {name: int(count) if count else None for name, _, count in pairs}
 
     def enter(build: type[nn.Layer]) -> type[nn.Layer]:
-        ZOO[build.__name__] = Structure(build, inputs or IMAGE, wanted, stays or {}, approximate, ratio)
+        same = not approximate if equal is None else equal
+        ZOO[build.__name__] = Structure(build, inputs or IMAGE, wanted, stays or {}, approximate, same, random, ratio)
         return build
 
     return enter
@@ -86,7 +92,7 @@ class Chain(nn.Layer):
         self.head = nn.Linear(6, 5)
 
     def middle(self, x: paddle.Tensor) -> paddle.Tensor:
-        return F.relu(x)
+        return F.relu(self.mid(x) if hasattr(self, "mid") else x)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         return self.head(pooled(F.relu(self.b(self.middle(self.a(x))))))
@@ -188,13 +194,13 @@ class UnbindAndStack(Chain):
         return paddle.stack([two, one], axis=2).flatten(1, 2)
 
 
-@structure("a b")
+@structure("a:3 b")
 class RollAndFlip(Chain):
     def middle(self, x):
         return paddle.flip(paddle.roll(x, 1, axis=1), axis=[1]) + x.roll([1, 2], axis=[2, 3])
 
 
-@structure("a b", ratio=0.25)
+@structure("a b")
 class ShuffleByReshape(Chain):
     """Channel shuffle in two groups, written out, and used by a group convolution."""
 
@@ -208,7 +214,7 @@ class ShuffleByReshape(Chain):
         return x.reshape([n, 2, c // 2, h, w]).transpose([0, 2, 1, 3, 4]).reshape([n, c, h, w])
 
 
-@structure("a b", ratio=0.25)
+@structure("a b")
 class ShuffleByOperator(Chain):
     def __init__(self) -> None:
         super().__init__(8)
@@ -216,33 +222,33 @@ class ShuffleByOperator(Chain):
         self.head = nn.Linear(8, 5)
 
     def middle(self, x):
-        return F.channel_shuffle(x, 2) + x
+        return F.channel_shuffle(x, 2)
 
 
 # Kinds of convolution
 
 
-@structure("a middle b")
+@structure("a mid b")
 class Depthwise(Chain):
     def __init__(self) -> None:
         super().__init__(8)
-        self.middle = nn.Sequential(conv(8, 8, groups=8), nn.BatchNorm2D(8))
+        self.mid = nn.Sequential(conv(8, 8, groups=8), nn.BatchNorm2D(8))
 
 
-@structure("a middle:8 b")
+@structure("a mid:8 b")
 class DepthwiseTwice(Chain):
     """Each channel makes two."""
 
     def __init__(self) -> None:
         super().__init__(8, 16)
-        self.middle = conv(8, 16, groups=8)
+        self.mid = conv(8, 16, groups=8)
 
 
-@structure("a middle b")
+@structure("a mid b")
 class GroupConvolution(Chain):
     def __init__(self) -> None:
         super().__init__(8, 12)
-        self.middle = conv_bn(8, 12, groups=2)
+        self.mid = conv_bn(8, 12, groups=2)
 
 
 @structure("a b c")
@@ -259,7 +265,7 @@ class GroupResidual(nn.Layer):
         return self.head(pooled(F.relu(x + self.c(self.b(x)))))
 
 
-@structure("a b")
+@structure("a b", inputs=[2, 3, 16])
 class Convolution1D(nn.Layer):
     def __init__(self) -> None:
         super().__init__()
@@ -268,9 +274,6 @@ class Convolution1D(nn.Layer):
 
     def forward(self, x):
         return self.head(F.relu(self.b(F.relu(self.norm(self.a(x))))).flatten(1))
-
-
-ZOO["Convolution1D"] = Structure(Convolution1D, [2, 3, 16], {"a": None, "b": None})
 
 
 @structure("a b", inputs=[2, 3, 4, 6, 6])
@@ -317,7 +320,7 @@ class TransposedDepthwise(Chain):
         return F.relu(self.up(x))
 
 
-@structure("a b")
+@structure("a b", {"up": "one of several results"})
 class TransposedDepthwiseTwice(Chain):
     """Each channel makes two."""
 
@@ -377,10 +380,10 @@ class FunctionalConvolution(Chain):
         super().__init__(8, 6)
         self.weight, self.bias = self.create_parameter([6, 8, 3, 3]), self.create_parameter([6], is_bias=True)
         self.first, self.second = self.create_parameter([6, 7]), self.create_parameter([7, 5])
-        self.head = lambda x: F.linear(F.relu(F.linear(x, self.first)), self.second)
 
-    def middle(self, x):
-        return F.relu(F.conv2d(x, self.weight, self.bias, padding=1))
+    def forward(self, x):
+        x = F.relu(F.conv2d(self.a(x), self.weight, self.bias, padding=1))
+        return F.linear(F.relu(F.linear(pooled(self.b(x)), self.first)), self.second)
 
 
 # Gates, masks and per-channel numbers
@@ -397,7 +400,7 @@ class SqueezeExcite(Chain):
         return x * F.hardsigmoid(self.excite(F.relu(self.squeeze(gate))))
 
 
-@structure("a b")
+@structure("a excite b")
 class SqueezeExciteLinear(Chain):
     def __init__(self) -> None:
         super().__init__(8)
@@ -408,7 +411,7 @@ class SqueezeExciteLinear(Chain):
         return x * gate.unsqueeze([2, 3])
 
 
-@structure("a b", {"gate": "single"})
+@structure("a b")
 class OneChannelMask(Chain):
     """A spatial mask of one channel, multiplied to all: it must not tie them together."""
 
@@ -502,7 +505,7 @@ class MeanAndMax(Chain):
         return self.head(paddle.concat([x.mean([2, 3]), x.amax([2, 3])], axis=-1))
 
 
-@structure("a b")
+@structure("a mlp.2 b")
 class ChannelsLastLinear(Chain):
     """NCHW -> NHWC -> Linear on every place -> back."""
 
@@ -544,9 +547,33 @@ class SpatialPads(Chain):
         return F.pad(nn.ZeroPad2D([0, 1, 1, 0])(x), [1, 1, 1, 1], mode="replicate")
 
 
-@structure("b c", {"a": "fixed size"})
+@structure("a b c d e")
+class StridesAndPaddings(nn.Layer):
+    """Every way to place a window, at sizes that the program computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv2D(3, 8, 3, stride=2, padding="SAME")
+        self.b = nn.Conv2D(8, 6, (3, 1), padding=[1, 0, 0, 1], dilation=(2, 1))
+        self.c = nn.Conv2D(6, 6, 2, padding="VALID")
+        self.d = nn.Conv2DTranspose(6, 8, 3, stride=2, padding=1, output_padding=1, dilation=2)
+        self.e = nn.Conv2DTranspose(8, 4, 3, stride=2, padding=1)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = F.interpolate(x, paddle.shape(x)[2:] * 2 + 1)
+        x = F.max_pool2d(F.relu(self.a(x)), 3, 2, 1, ceil_mode=True)
+        x = F.avg_pool2d(F.relu(self.b(x)), 2, 1, "SAME")
+        x = F.pad(F.pad(F.relu(self.c(x)), [1, 0, 2, 1]), [0, 0, 0, 0, 1, 1, 0, 0])
+        x = F.relu(self.e(F.relu(self.d(x)), output_size=[28, 27]))
+        size = paddle.shape(x)
+        x = F.adaptive_max_pool2d(x.flatten(2).unsqueeze(-1), [7, 1]).squeeze(-1).tile([1, 1, 2])
+        return self.head(x.reshape([size[0], size[1], 2, -1]).expand([-1, -1, -1, 7]).mean([2, 3]))
+
+
+@structure("a b c last:6")
 class PaddedShortcut(nn.Layer):
-    """ResNet's shortcut of type A: what is added to a channel of zeros is tied to nothing that could go."""
+    """ResNet's shortcut of type A: filters that are added to zeros stay, the others go with the shortcut."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -556,7 +583,1354 @@ class PaddedShortcut(nn.Layer):
 
     def forward(self, x):
         x = self.a(x)
-        shortcut = F.pad(x, [0, 0, 0, 0, 2, 2], mode="constant", data_format="NCHW") if False else paddle.concat(
-            [paddle.zeros_like(x[:, :2]), x, paddle.zeros_like(x[:, :2])], axis=1
-        )
+        shortcut = F.pad(x, [0, 0, 2, 2, 0, 0, 0, 0])
         return self.head(pooled(self.c(F.relu(shortcut + self.last(self.b(x))))))
+
+
+# Normalisation
+
+
+@structure("a b", inputs=[2, 3, 12])
+class BatchNorms1D(nn.Layer):
+    """On [N, C, L] and on [N, C]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv1D(3, 8, 3), nn.Conv1D(8, 6, 3, padding=1)
+        self.one, self.two = nn.BatchNorm1D(8), nn.BatchNorm1D(6)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = F.relu(self.one(self.a(x)))
+        return self.head(F.relu(self.two(F.adaptive_max_pool1d(self.b(x), 1).squeeze(-1))))
+
+
+@structure("a b")
+class OldBatchNorm(Chain):
+    """paddle.nn.BatchNorm, with an activation of its own, and one without scale and shift."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid = nn.Sequential(nn.BatchNorm(8, act="relu"), nn.BatchNorm2D(8, weight_attr=False, bias_attr=False))
+
+
+@structure("a b")
+class InstanceNorms(Chain):
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid = nn.Sequential(
+            nn.InstanceNorm2D(8), nn.ReLU(), nn.InstanceNorm2D(8, weight_attr=False, bias_attr=False)
+        )
+
+
+@structure("a b", approximate=True)
+class GroupNorms(Chain):
+    """Equal channels in each group stay."""
+
+    def __init__(self) -> None:
+        super().__init__(16)
+        self.mid = nn.GroupNorm(4, 16)
+
+
+@structure("a b", approximate=True)
+class GroupNormOfOne(Chain):
+    """One group: a LayerNorm over the whole image."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid = nn.GroupNorm(1, 8)
+
+
+@structure("a b", approximate=True)
+class LayerNormLast(Chain):
+    """Over the channels, at the end."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.norm = nn.LayerNorm(8)
+
+    def middle(self, x):
+        return self.norm(x.transpose([0, 2, 3, 1])).transpose([0, 3, 1, 2])
+
+
+@structure("b", {"a": "fixed size"})
+class LayerNormOfImage(Chain):
+    """Over channels, height and width together: its size is written as [8, 8, 8]."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid = nn.LayerNorm([8, 8, 8])
+
+
+@structure("a b", approximate=True)
+class LayerNormByHand(Chain):
+    """ConvNeXt's LayerNorm over channels in front: mean, variance, scale, shift."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.weight, self.bias = self.create_parameter([8]), self.create_parameter([8], is_bias=True)
+
+    def middle(self, x):
+        mean = x.mean(1, keepdim=True)
+        x = (x - mean) / paddle.sqrt((x - mean).pow(2).mean(1, keepdim=True) + 1e-6)
+        return self.weight[:, None, None] * x + self.bias[:, None, None]
+
+
+@structure("a b", approximate=True)
+class GlobalResponseNorm(Chain):
+    """ConvNeXt V2's, channels last: each channel's norm, divided by the mean over the channels."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.gamma, self.beta = self.create_parameter([1, 1, 1, 8]), self.create_parameter([1, 1, 1, 8])
+
+    def middle(self, x):
+        x = x.transpose([0, 2, 3, 1])
+        size = paddle.norm(x, p="fro", axis=[1, 2], keepdim=True)
+        x = self.gamma * (x * (size / (size.mean(axis=-1, keepdim=True) + 1e-6))) + self.beta + x
+        return x.transpose([0, 3, 1, 2])
+
+
+@structure("b", {"a": "place in an image"})
+class LocalResponseNorms(Chain):
+    """Each channel is divided by its neighbours'."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid = nn.LocalResponseNorm(3)
+
+
+@structure("a b", approximate=True)
+class Normalised(Chain):
+    """F.normalize over the channels, and statistics of each channel."""
+
+    def middle(self, x):
+        x = F.normalize(x, axis=1)
+        return x * x.std([2, 3], keepdim=True) + x.var([2, 3], keepdim=True)
+
+
+@structure("a mid b", approximate=True, equal=True)
+class WeightNorm(Chain):
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid = nn.utils.weight_norm(conv(8, 8))
+
+
+@structure("mid b", {"a": "a place in a kernel"}, approximate=True, equal=True)
+class SpectralNorm(Chain):
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid = nn.utils.spectral_norm(conv(8, 8))
+
+
+@structure("a mid b", approximate=True)
+class WeightStandardised(Chain):
+    """A convolution that standardises its weight at each call."""
+
+    class Mid(nn.Conv2D):
+        def forward(self, x):
+            weight = self.weight - self.weight.mean([1, 2, 3], keepdim=True)
+            return F.conv2d(x, weight / (weight.std([1, 2, 3], keepdim=True) + 1e-5), self.bias, padding=1)
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid = self.Mid(8, 8, 3, padding=1)
+
+
+# Activations
+
+
+@structure("a b c")
+class PReLUs(nn.Layer):
+    """One slope for all, and one for each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 8), conv(8, 6), conv(6, 4)
+        self.one, self.each = nn.PReLU(1), nn.PReLU(6)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.head(pooled(self.c(self.each(self.b(self.one(self.a(x)))))))
+
+
+@structure("a b")
+class GatedLinearUnit(Chain):
+    def __init__(self) -> None:
+        super().__init__(16, 8)
+
+        self.mid = nn.GLU(axis=1)
+
+
+@structure("a b")
+class MaxOut(Chain):
+    def __init__(self) -> None:
+        super().__init__(16, 8)
+        self.mid = nn.Maxout(2)
+
+
+@structure("a b")
+class MaxOutByHand(Chain):
+    """The larger of two halves, as in LightCNN; and the largest of a pair."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 4)
+
+    def middle(self, x):
+        one, two = paddle.split(x, 2, axis=1)
+        x = paddle.maximum(one, two)
+        n, c, h, w = x.shape
+        return x.reshape([n, c // 2, 2, h, w]).max(axis=2)
+
+
+@structure("a b", approximate=True)
+class ChannelSoftmax(Chain):
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid = nn.Softmax(axis=1)
+
+
+@structure("a b", approximate=True)
+class ChannelLogSoftmax(Chain):
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid = nn.LogSoftmax(axis=1)
+
+
+@structure("a b", approximate=True)
+class ChannelSoftmax2D(Chain):
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid = nn.Softmax2D()
+
+
+def with_activation(name: str) -> type[nn.Layer]:
+    """A network around an activation of ``paddle.nn``."""
+
+    class Activation(Chain):
+        def __init__(self) -> None:
+            super().__init__(8)
+            self.mid = getattr(nn, name)()
+
+    Activation.__name__ = f"Activation{name}"
+    return Activation
+
+
+ELEMENTWISE = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSigmoid",
+    "Mish",
+    "ReLU",
+    "ReLU6",
+    "RReLU",
+    "SELU",
+    "Sigmoid",
+    "Silu",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Swish",
+    "Tanh",
+    "Tanhshrink",
+    "ThresholdedReLU",
+]
+OVER_CHANNELS = {"GLU": "GatedLinearUnit", "Maxout": "MaxOut", "PReLU": "PReLUs", "Softmax": "ChannelSoftmax"}
+OVER_CHANNELS |= {"LogSoftmax": "ChannelLogSoftmax", "Softmax2D": "ChannelSoftmax2D"}
+
+for _name in ELEMENTWISE:
+    structure("a b", random=_name == "RReLU")(with_activation(_name))
+
+
+# How networks are written
+
+
+@structure("a shared b")
+class CalledTwice(Chain):
+    """One layer, used twice in a row: its inputs are its outputs."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.shared = conv_bn(8, 8)
+
+    def middle(self, x):
+        return self.shared(self.shared(x))
+
+
+@structure("a b shared")
+class CalledInTwoPlaces(nn.Layer):
+    """One layer behind two others: these shrink together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.shared = conv(3, 8), conv(3, 8), conv(8, 6)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        one, two = self.shared(F.relu(self.a(x))), self.shared(F.sigmoid(self.b(x)))
+        return self.head(pooled(one * two))
+
+
+@structure("a mid b")
+class TiedWeights(Chain):
+    """Two layers with one weight, and biases of their own."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid, self.other = conv(8, 8), conv(8, 8)
+        self.other.weight = self.mid.weight
+
+    def middle(self, x):
+        return self.other(F.relu(self.mid(x)))
+
+
+@structure("a weight b")
+class TiedTransposed(Chain):
+    """A Linear and its transpose, as in an autoencoder with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.weight = self.create_parameter([8, 12])
+
+    def middle(self, x):
+        x = x.transpose([0, 2, 3, 1])
+        x = F.relu(paddle.matmul(x, self.weight))
+        return paddle.matmul(x, self.weight, transpose_y=True).transpose([0, 3, 1, 2])
+
+
+@structure("blocks.0 blocks.1 blocks.2 b")
+class LayerLists(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.LayerList([conv_bn(3, 8), conv_bn(8, 8), conv_bn(8, 8)])
+        self.b, self.head = conv(8, 4), nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = self.blocks[0](x)
+        for block in self.blocks[1:]:
+            x = x + block(x)
+        return self.head(pooled(self.b(x)))
+
+
+@structure("a.0 a.2.0 b")
+class Anonymous(nn.Layer):
+    """Sequentials in Sequentials, functions in between, layers in a plain list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Sequential(
+            conv(3, 8), nn.Sequential(nn.ReLU(), nn.Identity()), nn.Sequential(conv(8, 6), nn.Dropout(0.0))
+        )
+        self.b, self.head = conv(6, 4), nn.Linear(4, 5)
+        self.plain = [self.b, F.relu, pooled, self.head]
+
+    def forward(self, x):
+        x = self.a(x)
+        for step in self.plain:
+            x = step(x)
+        return x
+
+
+@structure("a b c", inputs=[[2, 3, 8, 8], [2, 4, 8, 8]])
+class SeveralInputs(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 8), conv(4, 6), conv(14, 4)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, image, depth):
+        return self.head(pooled(self.c(F.relu(paddle.concat([self.a(image), self.b(depth)], axis=1)))))
+
+
+@structure("a b c", inputs={"image": [2, 3, 8, 8], "depth": [2, 4, 8, 8]})
+class DictInput(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 8), conv(4, 8), conv(8, 4)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, batch):
+        return self.head(pooled(self.c(F.relu(self.a(batch["image"]) + self.b(batch["depth"])))))
+
+
+@structure("a b c", inputs=[[[2, 3, 8, 8], [2, 3, 8, 8]]])
+class ListInput(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 8), conv(3, 8), conv(8, 4)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, pair):
+        one, two = pair
+        return self.head(pooled(self.c(F.relu(self.a(one) + self.b(two)))))
+
+
+@structure("a b", inputs={"image": [2, 3, 8, 8], "words": paddle.static.InputSpec([2, 7], "int64"), "mask": None})
+class IntegerAndOptionalInputs(nn.Layer):
+    """Words are looked up and gate the channels of the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.a, self.b = nn.Embedding(10, 8), conv(3, 8), conv(8, 6)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, image, words, mask=None):
+        gate = self.table(words).mean(1)
+        x = self.a(image) * gate.unsqueeze([2, 3])
+        if mask is not None:
+            x = x * mask
+        return self.head(pooled(F.relu(self.b(x))))
+
+
+@structure("a b", {"c": "an output"})
+class NestedOutputs(nn.Layer):
+    """A dict of a list of tensors, a tuple, None and a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 8), conv(8, 6), conv(6, 4)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = F.relu(self.b(F.relu(self.a(x))))
+        return {"maps": [self.c(x), (self.head(pooled(x)),)], "nothing": None, "count": 3}
+
+
+@structure("b", {"a": "an output", "c": "an output"})
+class PyramidOutputs(nn.Layer):
+    """What is handed out as a feature map stays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 8), conv(8, 6), conv(6, 4)
+
+    def forward(self, x):
+        a = F.relu(self.a(x))
+        return a, [self.c(F.relu(self.b(a)))]
+
+
+@structure("a b aux")
+class TrainingHead(nn.Layer):
+    """A second head, in training only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.aux = conv(3, 8), conv(8, 6), conv(8, 4)
+        self.head, self.second = nn.Linear(6, 5), nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = F.relu(self.a(x))
+        out = self.head(pooled(F.relu(self.b(x))))
+        if self.training:
+            return out, self.second(pooled(F.relu(self.aux(x))))
+        return out
+
+
+@structure("a b")
+class ToStatic(Chain):
+    """A forward that the user has decorated."""
+
+    @paddle.jit.to_static(full_graph=True)
+    def forward(self, x):
+        x = F.relu(self.a(x))
+        return self.head(pooled(F.relu(self.b(x))))
+
+
+@structure("b", {"a": "values of tensors decide"})
+class ControlFlow(Chain):
+    """A branch on the value of a tensor: what goes into it stays."""
+
+    def middle(self, x):
+        if x.mean() > 0:  # noqa: SIM108  # a branch is what it is about
+            x = x * 2
+        else:
+            x = x - 1
+        return x
+
+
+@structure("b", {"a": "values of tensors decide"})
+class Loop(Chain):
+    def middle(self, x):
+        count = paddle.zeros([1], "int32")
+        while count < 2:
+            x = F.relu(x) + 1
+            count = count + 1
+        return x
+
+
+# Tokens
+
+
+def tokens(x: paddle.Tensor) -> paddle.Tensor:
+    """``[N, C, H, W]`` as ``[N, H W, C]``."""
+    return x.flatten(2).transpose([0, 2, 1])
+
+
+@structure("a channels.2 b", approximate=True)
+class TokenMixer(nn.Layer):
+    """MLP-Mixer's block behind a convolution: one Linear over the places, one over the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = conv(3, 8, 2, stride=2, padding=0), conv(8, 6)
+        self.norm, self.places = nn.LayerNorm(8), nn.Sequential(nn.Linear(16, 12), nn.GELU(), nn.Linear(12, 16))
+        self.channels = nn.Sequential(nn.Linear(8, 20), nn.GELU(), nn.Linear(20, 8))
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = tokens(self.a(x))
+        x = x + self.places(self.norm(x).transpose([0, 2, 1])).transpose([0, 2, 1])
+        x = (x + self.channels(x)).transpose([0, 2, 1]).reshape([x.shape[0], -1, 4, 4])
+        return self.head(pooled(F.relu(self.b(x))))
+
+
+class Attention(nn.Layer):
+    """Multi-head attention as vision transformers write it, with its width kept in an attribute."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.scale = heads, (width // heads) ** -0.5
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x):
+        n, places, width = x.shape
+        qkv = self.qkv(x).reshape([n, places, 3, self.heads, width // self.heads]).transpose([2, 0, 3, 1, 4])
+        q, k, v = qkv[0], qkv[1], qkv[2]
+        weights = F.softmax(paddle.matmul(q, k, transpose_y=True) * self.scale, axis=-1)
+        return self.proj(paddle.matmul(weights, v).transpose([0, 2, 1, 3]).reshape([n, places, width]))
+
+
+@structure("stem", {"patch": "written into the code"})
+class VisionTransformer(nn.Layer):
+    """A convolutional stem, a patch embedding, a class token, positions, two blocks.
+
+    The heads' width is computed from the width of the tokens, that of qkv's results is not: the two fall
+    apart when the tokens shrink, so the patch embedding stays.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = conv_bn(3, 8)
+        self.patch = conv(8, 12, 2, stride=2, padding=0)
+        self.token, self.places = self.create_parameter([1, 1, 12]), self.create_parameter([1, 17, 12])
+        self.norms = nn.LayerList([nn.LayerNorm(12) for _ in range(4)])
+        self.attention = nn.LayerList([Attention(12, 2) for _ in range(2)])
+        self.mlp = nn.LayerList([nn.Sequential(nn.Linear(12, 20), nn.GELU(), nn.Linear(20, 12)) for _ in range(2)])
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x):
+        x = tokens(self.patch(self.stem(x)))
+        x = paddle.concat([self.token.expand([x.shape[0], -1, -1]), x], axis=1) + self.places
+        for n in range(2):
+            x = x + self.attention[n](self.norms[2 * n](x))
+            x = x + self.mlp[n](self.norms[2 * n + 1](x))
+        return self.head(x[:, 0])
+
+
+@structure("a q k v out b")
+class AttentionOverPlaces(Chain):
+    """Non-local block: 1x1 convolutions for query, key and value, and a sum back."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.q, self.k, self.v, self.out = conv(8, 4, 1), conv(8, 4, 1), conv(8, 4, 1), conv(4, 8, 1)
+
+    def middle(self, x):
+        n, _, h, w = x.shape
+        q, k, v = (layer(x).flatten(2) for layer in (self.q, self.k, self.v))
+        weights = F.softmax(paddle.bmm(q.transpose([0, 2, 1]), k), axis=-1)
+        return x + self.out(paddle.bmm(v, weights.transpose([0, 2, 1])).reshape([n, -1, h, w]))
+
+
+@structure("b", {"a": "written into the code", "qkv": "written into the code", "proj": "written into the code"})
+class DotProductAttention(Chain):
+    """F.scaled_dot_product_attention on a convolution's channels: its scale is computed from the width."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.qkv, self.proj = conv(8, 24, 1), conv(8, 8, 1)
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        q, k, v = self.qkv(x).flatten(2).transpose([0, 2, 1]).reshape([n, h * w, 3, 2, c // 2]).unbind(2)
+        out = F.scaled_dot_product_attention(q, k, v).flatten(2).transpose([0, 2, 1]).reshape([n, c, h, w])
+        return x + self.proj(out)
+
+
+@structure("a attention.out_proj b")
+class MultiHead(Chain):
+    """paddle.nn.MultiHeadAttention keeps its width in attributes."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.attention = nn.MultiHeadAttention(8, 2)
+
+    def middle(self, x):
+        y = self.attention(tokens(x))
+        return x + y.transpose([0, 2, 1]).reshape(x.shape)
+
+
+@structure("a b")
+class Einsum(Chain):
+    """A 1x1 convolution and a bilinear form, written as einsums."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.weight = self.create_parameter([8, 8])
+
+    def middle(self, x):
+        y = paddle.einsum("nchw,dc->ndhw", x, self.weight)
+        places = paddle.einsum("nchw,nckl->nhwkl", x, y)
+        return y + paddle.einsum("nhwkl,nckl->nchw", places, x) * 0.01
+
+
+# Recurrent layers
+
+
+@structure("a b", inputs=[2, 1, 8, 16])
+class ConvRecurrent(nn.Layer):
+    """CRNN: convolutions, height folded into the channels, width as time, two directions, two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = conv_bn(1, 8), conv_bn(8, 6)
+        self.pool = nn.MaxPool2D(2)
+        self.rnn = nn.LSTM(6 * 2, 7, num_layers=2, direction="bidirect")
+        self.head = nn.Linear(14, 5)
+
+    def forward(self, x):
+        x = self.pool(self.b(self.pool(self.a(x))))
+        x = x.flatten(1, 2).transpose([0, 2, 1])
+        return self.head(self.rnn(x)[0])
+
+
+@structure("a b", inputs=[2, 1, 8, 16])
+class GatedRecurrent(nn.Layer):
+    """A GRU over the width, time first, and a plain RNN over its results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = conv_bn(1, 8), conv_bn(8, 6)
+        self.gru, self.rnn = nn.GRU(6, 7, time_major=True), nn.SimpleRNN(7, 4)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = self.b(self.a(x)).mean(2).transpose([2, 0, 1])
+        return self.head(self.rnn(self.gru(x)[0].transpose([1, 0, 2]))[0][:, -1])
+
+
+@structure("a", {"b": "step in time"}, inputs=[2, 1, 8, 16])
+class ChannelsAsTime(nn.Layer):
+    """The channels are the steps in time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = conv_bn(1, 8), conv_bn(8, 6)
+        self.rnn, self.head = nn.LSTM(8, 7), nn.Linear(7, 5)
+
+    def forward(self, x):
+        return self.head(self.rnn(self.b(self.a(x)).mean(3))[0][:, -1])
+
+
+@structure("a", {"b": "values of tensors decide"}, inputs=[2, 1, 8, 16])
+class CellByCell(nn.Layer):
+    """paddle.nn.RNN around a cell is a loop in the program."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = conv_bn(1, 8), conv_bn(8, 6)
+        self.rnn, self.head = nn.RNN(nn.GRUCell(6, 7)), nn.Linear(7, 5)
+
+    def forward(self, x):
+        return self.head(self.rnn(self.b(self.a(x)).mean(2).transpose([0, 2, 1]))[0].mean(1))
+
+
+# Picking, writing, sorting
+
+
+@structure("b", {"a": "picked by its number"})
+class PickedChannels(Chain):
+    """A fixed permutation of the channels."""
+
+    def middle(self, x):
+        order = paddle.to_tensor([3, 1, 0, 2, 7, 6, 5, 4])
+        return paddle.index_select(x, order, axis=1) + paddle.gather(x, order, axis=1)
+
+
+@structure("b", {"a": "picked by its number"})
+class FancyIndex(Chain):
+    def middle(self, x):
+        return x[:, [3, 1, 0, 2, 7, 6, 5, 4]]
+
+
+@structure("b", {"a": "picked by its number"})
+class PermutationBuffer(Chain):
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.register_buffer("order", paddle.to_tensor([3, 1, 0, 2, 7, 6, 5, 4]))
+
+    def middle(self, x):
+        return paddle.index_select(x, self.order, axis=1)
+
+
+@structure("b", {"a": "told by its number"})
+class TopChannels(Chain):
+    def __init__(self) -> None:
+        super().__init__(8, 3)
+
+    def middle(self, x):
+        return paddle.topk(x, 3, axis=1)[0]
+
+
+@structure("a", {"b": "told by its number"})
+class ClassMap(nn.Layer):
+    """A segmentation network that returns the number of the best class at each place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = conv(3, 8), conv(8, 6)
+
+    def forward(self, x):
+        classes = self.b(F.relu(self.a(x)))
+        return classes.mean([2, 3]).sum(1), classes.argmax(axis=1)
+
+
+@structure("a b", approximate=True)
+class CumulativeSum(Chain):
+    def middle(self, x):
+        return paddle.cumsum(x, axis=1) * 0.1
+
+
+@structure("a b")
+class WriteHalf(Chain):
+    """One half of the channels is overwritten: with a number, and with the other half."""
+
+    def middle(self, x):
+        half = x.shape[1] // 2
+        y = x * 1
+        y[:, :half] = 0.0
+        z = x * 1
+        z[:, half:] = x[:, :half]
+        return y + z
+
+
+@structure("b", {"a": "changes output"})
+class WriteTwo(Chain):
+    """x[:, :2] = 0 with the 2 written into the code."""
+
+    def middle(self, x):
+        x = x * 1
+        x[:, :2] = 1.0
+        return x
+
+
+@structure("a b")
+class WherePositive(Chain):
+    def middle(self, x):
+        x = paddle.where(x > 0.1, x, 0.5 * x)
+        return paddle.masked_fill(x, x > 1.0, 1.0)
+
+
+@structure("a b")
+class RepeatedChannels(Chain):
+    """tile, repeat_interleave, expand over a new axis, squeeze and unsqueeze."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 56)
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        wide = x.unsqueeze(1).expand([n, 3, c, h, w]).reshape([n, 3 * c, h, w])
+        x = paddle.concat([paddle.tile(x, [1, 2, 1, 1]), paddle.repeat_interleave(x, 2, axis=1), wide], axis=1)
+        return x.unsqueeze(1).squeeze(1)
+
+
+@structure("a theta c", {"b": "steers"})
+class SpatialTransformer(nn.Layer):
+    """grid_sample with a grid from a Linear and from a convolution; max pooling with places, and back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.theta, self.b, self.c = conv(3, 8), conv(8, 4), conv(4, 2), conv(8, 4)
+        self.affine, self.head = nn.Linear(8, 6), nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = F.relu(self.a(x))
+        grid = F.affine_grid(self.affine(pooled(x)).reshape([-1, 2, 3]), x.shape)
+        flow = self.b(F.relu(self.theta(x))).transpose([0, 2, 3, 1])
+        x = F.grid_sample(F.grid_sample(x, grid), flow)
+        small, places = F.max_pool2d(x, 2, return_mask=True)
+        return self.head(pooled(self.c(F.max_unpool2d(small, places, 2))))
+
+
+@structure("a b")
+class UnfoldAndFold(Chain):
+    """im2col, a matmul, and back."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.weight = self.create_parameter([32, 32])
+
+    def middle(self, x):
+        patches = F.unfold(x, 2, strides=2)
+        return F.fold(paddle.matmul(self.weight, patches), [8, 8], 2, strides=2)
+
+
+@structure("a b c", {"offset": "steers"})
+class Deformable(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = conv(3, 8), paddle.vision.ops.DeformConv2D(8, 6, 3, padding=1), conv(6, 4)
+        self.offset, self.head = conv(8, 18), nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = F.relu(self.a(x))
+        return self.head(pooled(self.c(F.relu(self.b(x, self.offset(x))))))
+
+
+# Sizes written into the code, and sizes that are computed
+
+
+@structure("a c b")
+class ComputedShapes(Chain):
+    """paddle.shape: sizes that the program computes; dropout of whole channels does it too."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.drop, self.c = nn.Dropout2D(0.0), conv(8, 8)
+
+    def middle(self, x):
+        n, c, h, w = paddle.shape(x)
+        x = self.drop(x).reshape([n, c, -1]).reshape([n, c, h, w])
+        up = F.interpolate(x, paddle.shape(x)[2:] * 2)
+        x = paddle.concat([F.max_pool2d(F.relu(self.c(up)), 2), x], axis=1)
+        return paddle.split(x, 2, axis=1)[0] * paddle.ones(paddle.shape(x)[2:])
+
+
+@structure("b", {"a": "written into the code"})
+class WrittenReshape(Chain):
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.width = 8
+
+    def middle(self, x):
+        return x.reshape([-1, self.width, 8, 8])
+
+
+@structure("b", {"a": "written into the code"})
+class WrittenSplit(Chain):
+    def middle(self, x):
+        one, two = paddle.split(x, [6, 2], axis=1)
+        return paddle.concat([F.relu(one), two], axis=1)
+
+
+@structure("b", {"a": "written into the code", "weight": "written into the code"})
+class WrittenGroups(Chain):
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.weight = self.create_parameter([8, 1, 3, 3])
+
+    def middle(self, x):
+        return F.conv2d(x, self.weight, groups=8, padding=1)
+
+
+@structure("b", {"a": "written into the code"})
+class WrittenNorm(Chain):
+    """F.layer_norm with the width written down."""
+
+    def middle(self, x):
+        return F.layer_norm(x.transpose([0, 2, 3, 1]), 8).transpose([0, 3, 1, 2])
+
+
+@structure("a b")
+class PixelShuffleByHand(Chain):
+    def __init__(self) -> None:
+        super().__init__(16, 4)
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        x = x.reshape([n, c // 4, 2, 2, h, w]).transpose([0, 1, 4, 2, 5, 3])
+        return x.reshape([n, c // 4, h * 2, w * 2])
+
+
+# Small relatives of known networks, written from the ideas of their papers
+
+
+@structure("stem high.0 low.0 down fuse up high.1 low.1 b")
+class HighResolution(nn.Layer):
+    """HRNet: two resolutions side by side, exchanged by strided convolutions and by upsampling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.down = conv_bn(3, 8), nn.Conv2D(8, 12, 3, stride=2, padding=1)
+        self.high = nn.LayerList([conv_bn(8, 8), conv_bn(8, 8)])
+        self.low = nn.LayerList([conv_bn(12, 12), conv_bn(12, 12)])
+        self.up, self.fuse = conv(12, 8, 1), nn.Conv2D(8, 12, 3, stride=2, padding=1)
+        self.b, self.head = conv(20, 6, 1), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.stem(x)
+        high, low = self.high[0](x), self.low[0](F.relu(self.down(x)))
+        up = F.interpolate(self.up(low), size=high.shape[2:], mode="bilinear")
+        high, low = F.relu(high + up), F.relu(low + self.fuse(high))
+        high, low = self.high[1](high) + high, self.low[1](low) + low
+        low = F.interpolate(low, size=paddle.shape(high)[2:], mode="bilinear")
+        return self.head(pooled(F.relu(self.b(paddle.concat([high, low], axis=1)))))
+
+
+@structure("a expand convs.0 convs.1 convs.2 project")
+class Res2(nn.Layer):
+    """Res2Net: four parts of the channels, each convolved after the one before was added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.expand = conv_bn(3, 8), conv_bn(8, 16, 1)
+        self.convs = nn.LayerList([conv_bn(4, 4) for _ in range(3)])
+        self.project, self.head = conv_bn(16, 8, 1), nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        parts = paddle.split(self.expand(x), 4, axis=1)
+        outs, y = [parts[0]], None
+        for part, layer in zip(parts[1:], self.convs):
+            y = layer(part if y is None else part + y)
+            outs.append(y)
+        return self.head(pooled(x + self.project(paddle.concat(outs, axis=1))))
+
+
+@structure("a radix fc1 fc2 b")
+class SplitAttention(nn.Layer):
+    """ResNeSt: a group convolution makes two splits, a softmax over the splits weighs them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.radix = conv_bn(3, 8), conv_bn(8, 16, groups=2)
+        self.fc1, self.fc2 = conv(8, 4, 1), conv(4, 16, 1)
+        self.b, self.head = conv(8, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.radix(self.a(x))
+        n, c, h, w = x.shape
+        splits = x.reshape([n, 2, c // 2, h, w])
+        gap = F.adaptive_avg_pool2d(splits.sum(1), 1)
+        weights = self.fc2(F.relu(self.fc1(gap))).reshape([n, 1, 2, c // 2]).transpose([0, 2, 1, 3])
+        weights = F.softmax(weights, axis=1).reshape([n, c, 1, 1])
+        parts, gates = x.split(2, axis=1), weights.split(2, axis=1)
+        return self.head(pooled(F.relu(self.b(parts[0] * gates[0] + parts[1] * gates[1]))))
+
+
+@structure("a branches.0 branches.1 squeeze fcs.0 fcs.1 b")
+class SelectiveKernel(nn.Layer):
+    """SKNet: two branches, stacked, weighed by a softmax over the stack."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.branches = conv_bn(3, 8), nn.LayerList([conv_bn(8, 8), conv_bn(8, 8, 5)])
+        self.squeeze, self.fcs = conv(8, 4, 1), nn.LayerList([conv(4, 8, 1), conv(4, 8, 1)])
+        self.b, self.head = conv(8, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        feats = paddle.stack([branch(x) for branch in self.branches], axis=1)
+        gap = F.relu(self.squeeze(F.adaptive_avg_pool2d(feats.sum(1), 1)))
+        weights = F.softmax(paddle.stack([fc(gap) for fc in self.fcs], axis=1), axis=1)
+        return self.head(pooled(F.relu(self.b((feats * weights).sum(1)))))
+
+
+@structure("a primary cheap project b")
+class Ghost(nn.Layer):
+    """GhostNet: half of the features are made from the other half by a depthwise convolution, some thrown away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = conv_bn(3, 8)
+        self.primary, self.cheap = conv_bn(8, 8, 1), conv_bn(8, 8, groups=8)
+        self.project, self.b, self.head = conv_bn(16, 8, 1), conv(8, 6), nn.Linear(6, 5)
+        self.width = 16
+
+    def forward(self, x):
+        x = self.a(x)
+        y = self.primary(x)
+        y = paddle.concat([y, self.cheap(y)], axis=1)[:, : self.width]
+        return self.head(pooled(F.relu(self.b(x + self.project(y)))))
+
+
+@structure("inner.0 inner.1 b", dict.fromkeys(("a", "blocks.0", "blocks.1"), "written into the code"))
+class DualPath(nn.Layer):
+    """DPN: of each block's result the first 8 channels are added to the path, the others appended to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = conv_bn(3, 12)
+        self.inner = nn.LayerList([conv_bn(12, 6, 1), conv_bn(16, 6, 1)])
+        self.blocks = nn.LayerList([conv_bn(6, 12), conv_bn(6, 12)])
+        self.b, self.head = conv(20, 6, 1), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        keep, dense = x[:, :8], x[:, 8:]
+        for inner, block in zip(self.inner, self.blocks):
+            y = block(inner(paddle.concat([keep, dense], axis=1)))
+            keep, dense = keep + y[:, :8], paddle.concat([dense, y[:, 8:]], axis=1)
+        return self.head(pooled(F.relu(self.b(paddle.concat([keep, dense], axis=1)))))
+
+
+@structure("a depthwise two b", approximate=True)
+class ConvNext(nn.Layer):
+    """A depthwise 7x7, LayerNorm and an MLP with the channels last, LayerScale, residual."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.depthwise = conv(3, 8, 2, stride=2, padding=0), conv(8, 8, 7, groups=8)
+        self.norm, self.one, self.two = nn.LayerNorm(8, epsilon=1e-6), nn.Linear(8, 32), nn.Linear(32, 8)
+        self.gamma = self.create_parameter([8], default_initializer=nn.initializer.Constant(0.5))
+        self.b, self.head = conv(8, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        y = self.norm(self.depthwise(x).transpose([0, 2, 3, 1]))
+        y = self.gamma * self.two(F.gelu(self.one(y)))
+        return self.head(pooled(F.relu(self.b(x + y.transpose([0, 3, 1, 2])))))
+
+
+@structure("a dense point b")
+class RepVgg(nn.Layer):
+    """3x3 + 1x1 + identity, each with its BatchNorm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = conv_bn(3, 8)
+        self.dense, self.point = conv(8, 8, bias_attr=False), conv(8, 8, 1, bias_attr=False)
+        self.norms = nn.LayerList([nn.BatchNorm2D(8) for _ in range(3)])
+        self.b, self.head = conv(8, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        x = F.relu(self.norms[0](self.dense(x)) + self.norms[1](self.point(x)) + self.norms[2](x))
+        return self.head(pooled(F.relu(self.b(x))))
+
+
+@structure("a partial expand project b")
+class FasterNet(nn.Layer):
+    """Partial convolution: a quarter of the channels is convolved, the rest passes by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.partial = conv_bn(3, 16), conv(4, 4, bias_attr=False)
+        self.expand, self.project = conv_bn(16, 24, 1), conv(24, 16, 1)
+        self.b, self.head = conv(16, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        c = x.shape[1] // 4
+        one, rest = paddle.split(x, [c, -1], axis=1)
+        y = paddle.concat([self.partial(one), rest], axis=1)
+        return self.head(pooled(F.relu(self.b(x + self.project(self.expand(y))))))
+
+
+@structure("partial expand b", {"a": "written into the code", "project": "written into the code"})
+class FasterNetWritten(nn.Layer):
+    """The same with the widths of the parts kept in attributes, as it is published."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.partial, self.width = conv_bn(3, 16), conv(4, 4, bias_attr=False), 4
+        self.expand, self.project = conv_bn(16, 24, 1), conv(24, 16, 1)
+        self.b, self.head = conv(16, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        one, rest = paddle.split(x, [self.width, 16 - self.width], axis=1)
+        y = paddle.concat([self.partial(one), rest], axis=1)
+        return self.head(pooled(F.relu(self.b(x + self.project(self.expand(y))))))
+
+
+@structure("a start expand middle project b")
+class UniversalBottleneck(nn.Layer):
+    """MobileNetV4: a depthwise convolution before, and one inside of an inverted bottleneck."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.start = conv_bn(3, 8), conv(8, 8, 5, groups=8)
+        self.expand, self.middle, self.project = conv_bn(8, 16, 1), conv_bn(16, 16, groups=16), conv(16, 8, 1)
+        self.scale = self.create_parameter([8, 1, 1])
+        self.b, self.head = conv(8, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        x = x + self.scale * self.project(self.middle(self.expand(self.start(x))))
+        return self.head(pooled(F.relu(self.b(x))))
+
+
+@structure("a mlp.2 b", approximate=True)
+class BlockAttention(nn.Layer):
+    """CBAM: channel gates from means and maxima through one MLP, then spatial gates from the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = conv_bn(3, 8), conv(8, 6)
+        self.mlp, self.spatial = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 8)), conv(2, 1, 7)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        gate = F.sigmoid(self.mlp(x.mean([2, 3])) + self.mlp(F.adaptive_max_pool2d(x, 1).flatten(1)))
+        x = x * gate.unsqueeze([2, 3])
+        both = paddle.concat([x.mean(1, keepdim=True), x.max(1, keepdim=True)], axis=1)
+        return self.head(pooled(F.relu(self.b(x * F.sigmoid(self.spatial(both))))))
+
+
+@structure("b", {"a": "a place in an image"})
+class ChannelsAsPlaces(nn.Layer):
+    """ECA: a Conv1D over the channels, each of which has its neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.over = conv_bn(3, 8), conv(8, 6), nn.Conv1D(1, 1, 3, padding=1, bias_attr=False)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        gate = self.over(F.adaptive_avg_pool2d(x, 1).squeeze(-1).transpose([0, 2, 1]))
+        x = x * F.sigmoid(gate.transpose([0, 2, 1]).unsqueeze(-1))
+        return self.head(pooled(F.relu(self.b(x))))
+
+
+@structure("d1 d2 bottom u2 m2 u1 m1", {"out": "an output"})
+class UNet(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.d1, self.d2, self.bottom = conv_bn(3, 8), conv_bn(8, 12), conv_bn(12, 16)
+        self.u2, self.m2 = nn.Conv2DTranspose(16, 12, 2, stride=2), conv_bn(24, 12)
+        self.u1, self.m1 = nn.Conv2DTranspose(12, 8, 2, stride=2), conv_bn(16, 8)
+        self.out = conv(8, 3, 1)
+
+    def forward(self, x):
+        one = self.d1(x)
+        two = self.d2(F.max_pool2d(one, 2))
+        x = self.bottom(F.max_pool2d(two, 2))
+        x = self.m2(paddle.concat([two, self.u2(x)], axis=1))
+        x = self.m1(paddle.concat([one, self.u1(x)], axis=1))
+        return self.out(x)
+
+
+@structure("c3 c4 lateral.0 lateral.1", {"smooth.0": "an output", "smooth.1": "an output"})
+class FeaturePyramid(nn.Layer):
+    """FPN: lateral 1x1 convolutions, sums from above, a list of maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c3, self.c4 = conv_bn(3, 8, stride=2), conv_bn(8, 12, stride=2)
+        self.lateral = nn.LayerList([conv(8, 8, 1), conv(12, 8, 1)])
+        self.smooth = nn.LayerList([conv(8, 8), conv(8, 8)])
+
+    def forward(self, x):
+        c3 = self.c3(x)
+        p4 = self.lateral[1](self.c4(c3))
+        p3 = self.lateral[0](c3) + F.interpolate(p4, scale_factor=2.0, mode="nearest")
+        return [self.smooth[0](p3), self.smooth[1](p4)]
+
+
+@structure("a branches.0 branches.1 branches.2 image project", {"out": "an output"})
+class AtrousPyramid(nn.Layer):
+    """ASPP: dilated branches and the image's mean, resized to a size that the program computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = conv_bn(3, 8, stride=2)
+        self.branches = nn.LayerList(
+            [conv_bn(8, 6, 1), conv_bn(8, 6, padding=2, dilation=2), conv_bn(8, 6, padding=3, dilation=3)]
+        )
+        self.image, self.project, self.out = conv(8, 6, 1), conv_bn(24, 8, 1), conv(8, 3, 1)
+
+    def forward(self, x):
+        size = paddle.shape(x)[2:]
+        x = self.a(x)
+        image = F.relu(self.image(F.adaptive_avg_pool2d(x, 1)))
+        parts = [branch(x) for branch in self.branches]
+        parts.append(F.interpolate(image, paddle.shape(x)[2:], mode="bilinear", align_corners=True))
+        x = self.out(self.project(paddle.concat(parts, axis=1)))
+        return [F.interpolate(x, size, mode="bilinear", align_corners=True)]
+
+
+@structure("a one two b last")
+class CrossStage(nn.Layer):
+    """CSPNet with a Focus stem and spatial pyramid pooling, as in YOLO."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.one, self.two = conv_bn(12, 8), conv_bn(8, 6, 1), conv_bn(8, 6, 1)
+        self.b, self.last = conv_bn(6, 6), conv_bn(36, 8, 1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = paddle.concat([x[:, :, ::2, ::2], x[:, :, 1::2, ::2], x[:, :, ::2, 1::2], x[:, :, 1::2, 1::2]], axis=1)
+        x = self.a(x)
+        one, two = self.one(x), self.two(x)
+        one = one + self.b(one)
+        pools = [F.max_pool2d(one, k, 1, k // 2) for k in (3, 5, 7, 9)]
+        return self.head(pooled(self.last(paddle.concat([one, *pools, two], axis=1))))
+
+
+@structure("a right.0.0 right.0.1 right.0.2 right.1.0 right.1.1 right.1.2 b")
+class ShuffleUnits(nn.Layer):
+    """ShuffleNetV2: split, one half through convolutions, concat, shuffle; twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = conv_bn(3, 16)
+        self.right = nn.LayerList(
+            [nn.Sequential(conv(8, 8, 1), conv(8, 8, groups=8), conv(8, 8, 1), nn.ReLU()) for _ in range(2)]
+        )
+        self.b, self.head = conv(16, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        for right in self.right:
+            one, two = paddle.chunk(x, 2, axis=1)
+            x = paddle.concat([one, right(two)], axis=1)
+            n, c, h, w = x.shape
+            x = x.reshape([n, 2, c // 2, h, w]).transpose([0, 2, 1, 3, 4]).reshape([n, c, h, w])
+        return self.head(pooled(F.relu(self.b(x))))
+
+
+@structure("a local patch proj fuse b", approximate=True)
+class MobileVit(nn.Layer):
+    """Convolutions, then attention over patches of pixels, then back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.local, self.patch = conv_bn(3, 8), conv_bn(8, 8), conv(8, 12, 1)
+        self.norm, self.q, self.k, self.v = nn.LayerNorm(12), *(nn.Linear(12, 8) for _ in range(3))
+        self.proj, self.fuse, self.b = nn.Linear(8, 12), conv(12, 8, 1), conv(16, 6)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        y = self.patch(self.local(x))
+        n, c, h, w = y.shape
+        y = y.reshape([n * c * h // 2, 2, w // 2, 2]).transpose([0, 2, 1, 3])
+        y = y.reshape([n, c, h * w // 4, 4]).transpose([0, 3, 2, 1])
+        z = self.norm(y)
+        weights = F.softmax(paddle.matmul(self.q(z), self.k(z), transpose_y=True) * 0.35, axis=-1)
+        y = (y + self.proj(paddle.matmul(weights, self.v(z)))).transpose([0, 3, 2, 1])
+        y = y.reshape([n * c * h // 2, w // 2, 2, 2]).transpose([0, 2, 1, 3]).reshape([n, c, h, w])
+        return self.head(pooled(F.relu(self.b(paddle.concat([x, self.fuse(y)], axis=1)))))
+
+
+@structure("a proj b", approximate=True)
+class WindowAttention(nn.Layer):
+    """Swin's windows: shifted, cut, normalised, put together again; the heads have widths of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.norm = conv(3, 8), nn.LayerNorm(8)
+        self.q, self.k, self.v = nn.Linear(8, 6), nn.Linear(8, 6), nn.Linear(8, 6)
+        self.bias, self.proj = self.create_parameter([2, 16, 16]), nn.Linear(6, 8)
+        self.b, self.head = conv(8, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        n, c, h, w = x.shape
+        y = paddle.roll(self.norm(x.transpose([0, 2, 3, 1])), shifts=(-2, -2), axis=(1, 2))
+        y = y.reshape([n, h // 4, 4, w // 4, 4, c]).transpose([0, 1, 3, 2, 4, 5]).reshape([-1, 16, c])
+        q, k, v = (layer(y).reshape([-1, 16, 2, 3]).transpose([0, 2, 1, 3]) for layer in (self.q, self.k, self.v))
+        weights = F.softmax(paddle.matmul(q, k, transpose_y=True) + self.bias.unsqueeze(0), axis=-1)
+        y = self.proj(paddle.matmul(weights, v).transpose([0, 2, 1, 3]).reshape([-1, 16, 6]))
+        y = y.reshape([n, h // 4, w // 4, 4, 4, c]).transpose([0, 1, 3, 2, 4, 5]).reshape([n, h, w, c])
+        y = paddle.roll(y, shifts=(2, 2), axis=(1, 2)).transpose([0, 3, 1, 2])
+        return self.head(pooled(F.relu(self.b(x + y))))
+
+
+@structure("a b", approximate=True)
+class ChannelGram(nn.Layer):
+    """DANet's channel attention: every channel with every other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.head = conv_bn(3, 8), conv(8, 6), nn.Linear(6, 5)
+        self.gamma = self.create_parameter([1])
+
+    def forward(self, x):
+        x = self.a(x)
+        flat = x.flatten(2)
+        energy = paddle.matmul(flat, flat, transpose_y=True) * 0.01
+        y = paddle.matmul(F.softmax(energy, axis=-1), flat).reshape(x.shape)
+        return self.head(pooled(F.relu(self.b(self.gamma * y + x))))
+
+
+@structure("a key:1 query value b", approximate=True)
+class GlobalContext(nn.Layer):
+    """GCNet and OCRNet: a softmax over the places gathers a context of the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.key, self.query, self.value = conv_bn(3, 8), conv(8, 3, 1), conv(8, 6, 1), conv(6, 8, 1)
+        self.b, self.head = conv(8, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        weights = F.softmax(self.key(x).flatten(2), axis=2)
+        context = paddle.matmul(weights, self.query(x).flatten(2).transpose([0, 2, 1]))
+        gate = self.value(context.transpose([0, 2, 1]).unsqueeze(-1).mean(2, keepdim=True))
+        return self.head(pooled(F.relu(self.b(x + gate))))
+
+
+@structure("b", {"a": "laid out in another way"})
+class DynamicConvolution(nn.Layer):
+    """CondConv: the weight is a mixture of experts, weighed by each image; the batch goes into the groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.route = conv_bn(3, 8), nn.Linear(8, 3)
+        self.experts = self.create_parameter([3, 8 * 8 * 9])
+        self.b, self.head = conv(8, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        n, c, h, w = x.shape
+        weight = paddle.matmul(F.sigmoid(self.route(pooled(x))), self.experts).reshape([n * 8, c, 3, 3])
+        x = F.conv2d(x.reshape([1, n * c, h, w]), weight, groups=n, padding=1).reshape([n, -1, h, w])
+        return self.head(pooled(F.relu(self.b(x))))
+
+
+@structure("a b", {"out": "fixed size"})
+class SuperResolution(nn.Layer):
+    """A global skip, weighted sums of maps, PixelShuffle to the output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.out = conv(3, 8), conv(8, 8), conv(8, 12)
+        self.weights = self.create_parameter([2])
+
+    def forward(self, x):
+        y = self.a(x)
+        mix = F.relu(self.weights) / (F.relu(self.weights).sum() + 1e-4)
+        y = mix[0] * y + mix[1] * self.b(F.relu(y))
+        return F.pixel_shuffle(self.out(y), 2) + F.interpolate(x, scale_factor=2, mode="bilinear")
+
+
+@structure("a expand depthwise reduce grow project b")
+class InvertedResidual(nn.Layer):
+    """MobileNetV3: inverted bottleneck with squeeze-and-excitation and a random drop of the branch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.expand, self.depthwise = conv_bn(3, 8), conv_bn(8, 16, 1), conv_bn(16, 16, groups=16)
+        self.reduce, self.grow, self.project = conv(16, 4, 1), conv(4, 16, 1), conv_bn(16, 8, 1)
+        self.b, self.head = conv(8, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        y = self.depthwise(self.expand(x))
+        y = self.project(y * F.hardsigmoid(self.grow(F.relu(self.reduce(F.adaptive_avg_pool2d(y, 1))))))
+        if self.training:
+            keep = paddle.floor(1.0 + 0.0 * paddle.rand([paddle.shape(y)[0], 1, 1, 1]))
+            y = y / 1.0 * keep
+        return self.head(pooled(F.relu(self.b(x + y))))

@@ -42,7 +42,7 @@ def test_every_code_block_runs_and_prints_what_it_says(tmp_path, monkeypatch):
             assert printed.strip() == text.strip()
             continue
         with contextlib.redirect_stdout(io.StringIO()) as out:
-            exec(compile(text, str(README), "exec"), session)  # noqa: S102
+            exec(compile(text, str(README), "exec"), session)
         printed = out.getvalue()
     assert [len(record.plan.kept) for record in session["callback"].history] == [2, 2, 2]
 

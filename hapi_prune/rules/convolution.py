@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..labels import INDEX_BITS, Label, Mismatch, Signal
 from ..plan import Axis, Index
+from . import measures
 from .joining import FIXED, LAYOUT
 from .registry import Call, Op, Value, rule
 
@@ -49,6 +51,22 @@ def convolution(call: Call) -> Sequence[Value]:
         for label in out:
             fix_blocks(call, label.along([axis]), groups)
     return [Signal(result_shape(call, axis, weight.shape[0]), (*out, *passing(call, x, axis)))]
+
+
+def deformable_price(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
+    """As any convolution; where it looks is not counted."""
+    return conv_price(op, [args[0], args[2]], outs)
+
+
+@rule("deformable_conv", price=deformable_price)
+def deformable(call: Call) -> Sequence[Value]:
+    """A convolution whose places are steered by the other operands, for some channels at a time."""
+    call.stop_others(0, 2)
+    blocks = int(call.op.attrs["deformable_groups"])
+    for label in call.arg(0).on(1) if blocks > 1 else ():
+        fix_blocks(call, label.along([1]), blocks)
+    pair = [call.args[0], call.args[2]]
+    return convolution(replace(call, args=pair, traced=[call.traced[0], call.traced[2]]))
 
 
 @rule("conv2d_transpose", "depthwise_conv2d_transpose", "conv3d_transpose", price=conv_price)
@@ -132,6 +150,7 @@ def passing(call: Call, x: Signal, axis: int) -> list[Label]:
 
 def result_shape(call: Call, axis: int, channels: int) -> tuple[int, ...]:
     """The shape at trace time with the number of channels and the batch under test."""
-    shape = list(call.shape())
+    # Paddle measures a transposed convolution of an image of unknown size as if that size were -1.
+    shape = list(measures.transposed(call) if "transpose" in call.op.name else call.shape())
     shape[axis], shape[0] = channels, call.arg(0).shape[0]
     return tuple(shape)

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..labels import INDEX_BITS, Label, Mismatch, Signal
 from ..plan import Index
-from .moving import squeezed
 from .registry import Call, Value, rule
+from .stacking import squeezed
 
 
 def runs(label: Label | None, axis: int) -> Index:
@@ -52,9 +52,10 @@ def part(call: Call, x: Signal, axis: int, positions: Index, length: int) -> Sig
             label = Label(label.axes, np.take(label.atoms, positions, axis=label.axes.index(axis)))
             if length < call.traced_arg(0).shape[axis]:
                 call.record.pin(label.atoms, np.zeros((), np.int64))
+            if length == 1 and label.axes == (axis,):
+                call.record.stop([label], "is taken as a single slice")
+                continue
             if length == 1:
-                if label.axes == (axis,):
-                    call.record.stop([label], "is taken as a single slice")
                 rest = tuple(other for other in label.axes if other != axis)
                 label = Label(rest, label.along(rest)[..., 0])
         labels.append(label)
@@ -110,6 +111,9 @@ def cut_out(call: Call) -> Sequence[Value]:
     if x.value is not None:
         numbers = x.value[starts[0] : ends[0] : strides[0]]
         return [Signal(() if call.op.attrs.get("decrease_axis") else (len(numbers),), value=numbers)]
+    if any(traced.shape[axis] == -1 for axis in axes):
+        call.record.stop(x.labels, "is sliced where its size is computed")
+        return [call.plain()]
     for axis, start, end, stride in zip(axes, starts, ends, strides):
         span = range(*slice(start, end, stride).indices(traced.shape[axis]))
         x = part(call, x, axis, ranged(call, axis, span), len(span))

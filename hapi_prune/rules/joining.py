@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,12 +38,14 @@ def meet(
                 atoms = wide.along(narrow.axes)
                 record.tie(atoms, np.broadcast_to(narrow.atoms[..., None], check(record, atoms, narrow)))
                 met |= {id(label), id(other)}
-    for labels, others, axes in ((ours, theirs, their_axes), (theirs, ours, our_axes)):
+    for labels, others, axes, own in ((ours, theirs, their_axes, our_axes), (theirs, ours, our_axes, their_axes)):
+        # What did not meet and is covered on all of its axes is frozen below, so nothing can slip along it.
+        moving = [other for other in others if id(other) in met or not set(other.axes) <= own]
         for label in labels:
             shared = [axis for axis in label.axes if axis in axes]
             if id(label) in met or not shared:
                 continue
-            if len(shared) == len(label.axes) or any(set(other.axes) & set(shared) for other in others):
+            if len(shared) == len(label.axes) or any(set(other.axes) & set(shared) for other in moving):
                 record.stop([label], LAYOUT if others else FIXED)
             else:
                 record.pin_along(label, shared)
@@ -60,18 +64,32 @@ def aligned(signal: Signal, rank: int) -> list[Label]:
     return [label.renamed([axis + lead for axis in label.axes]) for label in signal.labels]
 
 
+def settled(sides: Sequence[Sequence[Label]]) -> list[Label]:
+    """The labels that stand for all after the ``sides`` have met.
+
+    A label that met one of another side is tied to it (or both are frozen), so one of the two is enough: the
+    wider. Labels of one side say different things, and all stay.
+    """
+    kept: list[Label] = []
+    for number, side in enumerate(sides):
+        others = [(n, label) for n, labels in enumerate(sides) if n != number for label in labels]
+        kept += [
+            label
+            for label in side
+            if not any(set(label.axes) < set(o.axes) or (label.axes == o.axes and n < number) for n, o in others)
+        ]
+    return kept
+
+
 def broadcast(call: Call, args: Sequence[Signal], traced: Sequence[Signal]) -> Signal:
     """The result of an element-wise op over ``args``: sizes agree, labels meet."""
     rank = max((len(signal.shape) for signal in args), default=0)
     args = agreed(call.record, args, traced, rank)
     spread = [{axis + rank - len(t.shape) for axis, size in enumerate(t.shape) if size > 1} for t in traced]
-    labels: dict[tuple[int, ...], Label] = {}
-    for number, signal in enumerate(args):
+    sides = [aligned(signal, rank) for signal in args]
+    for number, side in enumerate(sides):
         for before in range(number):
-            meet(call.record, aligned(args[before], rank), spread[before], aligned(signal, rank), spread[number])
-        for label in aligned(signal, rank):
-            labels.setdefault(label.axes, label)
-    labels = {axes: la for axes, la in labels.items() if not any(set(axes) < set(more) for more in labels)}
+            meet(call.record, sides[before], spread[before], side, spread[number])
     shape = [1] * rank
     for signal, axes in zip(args, spread):
         for axis in axes:
@@ -79,7 +97,7 @@ def broadcast(call: Call, args: Sequence[Signal], traced: Sequence[Signal]) -> S
     for axis in range(rank):
         if not any(axis in axes for axes in spread):
             shape[axis] = max(signal.shape[axis - rank] for signal in args if len(signal.shape) >= rank - axis)
-    return Signal(tuple(shape), tuple(labels.values()))
+    return Signal(tuple(shape), tuple(settled(sides)))
 
 
 def agreed(record: Record, args: Sequence[Signal], traced: Sequence[Signal], rank: int) -> list[Signal]:
@@ -121,91 +139,33 @@ def bias_price(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[in
     "subtract", "multiply", "divide", "maximum", "minimum", "fmax", "fmin", "remainder", "floor_divide",
     "elementwise_pow", "heaviside", "atan2", "add_n", "where", "lerp", "masked_fill",
     "equal", "not_equal", "less_than", "less_equal", "greater_than", "greater_equal",
-    "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or",
+    "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor", "assign_out_", "hypot",
+    "fmod", "copysign", "nextafter", "logaddexp",
 )  # fmt: skip
 def elementwise(call: Call) -> Sequence[Value]:
     """Several values, position by position."""
     args, traced = flat(call.args), flat(call.traced)
     if len(args) == 1:
         return [Signal(args[0].shape, args[0].labels)]
-    return [broadcast(call, args, traced)]
+    return [replace(broadcast(call, args, traced), value=computed(call, args))]
 
 
-def product_price(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
-    """Each element of the result is a sum over the axis that is summed over."""
-    x, out = args[0], outs[0]
-    assert isinstance(x, Signal) and isinstance(out, Signal)
-    summed = x.shape[-2 if op.attrs.get("transpose_x") and len(x.shape) > 1 else -1]
-    macs = int(np.prod(out.shape, dtype=np.int64)) * summed
-    return macs, macs
+ARITHMETIC: dict[str, Callable[[int, int], int]] = {
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "floor_divide": operator.floordiv,
+    "remainder": operator.mod, "maximum": lambda a, b: max(a, b), "minimum": lambda a, b: min(a, b),
+}  # fmt: skip
 
 
-@rule("matmul", "bmm", "mv", price=product_price)
-def matmul(call: Call) -> Sequence[Value]:
-    """The last axis of one meets the last but one of the other, and is summed over."""
-    x, y = call.arg(0), call.arg(1)
-    x_axes, y_axes = places(call, 0), places(call, 1)
-    k_x, k_y = x_axes.index("k"), y_axes.index("k")
-    if x.tensor and not y.tensor:
-        x = call.record.follow(x, k_x, y.shape[k_y])
-    y = call.record.follow(y, k_y, x.shape[k_x])
-    rank, tail = len(call.shape()), (len(x_axes) > 1) + (len(y_axes) > 1)
-    sides = []
-    for signal, axes, traced in ((x, x_axes, call.traced_arg(0)), (y, y_axes, call.traced_arg(1))):
-        place = [coordinate(axis, rank, tail) for axis in axes]
-        labels = [label.renamed([place[axis] for axis in label.axes]) for label in signal.labels]
-        spread = {place[axis] for axis, size in enumerate(traced.shape) if size > 1}
-        sides.append((signal, place, labels, spread))
-    return [contracted(call, sides, rank)]
-
-
-def places(call: Call, index: int) -> list[str]:
-    """What each axis of an operand is: a batch axis ``"b0"`` (counted from the right), ``"m"``, ``"k"`` or ``"n"``."""
-    rank = len(call.traced_arg(index).shape)
-    if rank == 1:
-        return ["k"]
-    last = ["m", "k"] if index == 0 else ["k", "n"]
-    if call.op.attrs.get("transpose_x" if index == 0 else "transpose_y"):
-        last.reverse()
-    return [f"b{rank - 3 - axis}" for axis in range(rank - 2)] + last
-
-
-def coordinate(name: str, rank: int, tail: int) -> int:
-    """The axis of a result of ``rank`` axes, ``tail`` of them not batch axes; ``rank`` for the axis summed over."""
-    if name in ("k", "m", "n"):
-        return {"k": rank, "m": rank - tail, "n": rank - 1}[name]
-    return rank - tail - 1 - int(name[1:])
-
-
-def contracted(call: Call, sides: Sequence[tuple[Signal, list[int], list[Label], set[int]]], rank: int) -> Signal:
-    """The product: labels on the summed axis meet and end, the others go on."""
-    (_, _, x_labels, x_spread), (y, y_place, y_labels, y_spread) = sides
-    meet(call.record, x_labels, x_spread, y_labels, y_spread)
-    shape = list(call.shape())
-    kept: dict[tuple[int, ...], Label] = {}
-    if y.tensor and len(y.shape) == 2:
-        call.record.filters.add((y.tensor, y_place.index(rank - 1)))
-    for signal, place, labels, spread in sides:
-        for axis in spread - {rank}:
-            shape[axis] = signal.shape[place.index(axis)]
-        for label in labels:
-            if rank in label.axes:
-                # Summed over: what is left of the label keeps its place on the other axes.
-                call.record.pin_along(label, [axis for axis in label.axes if axis != rank])
-            else:
-                kept.setdefault(label.axes, label)
-    return Signal(tuple(shape), tuple(kept.values()))
-
-
-@rule("embedding")
-def embedding(call: Call) -> Sequence[Value]:
-    """Rows of a table: the rows stay, the columns are channels."""
-    index, table = call.arg(0), call.arg(1)
-    call.record.stop(table.on(0), "is a row of a table")
-    call.record.stop(index.labels, "is used as an index")
-    last = len(call.shape()) - 1
-    labels = tuple(label.renamed([last]) for label in table.on(1) if label.axes == (1,))
-    return [Signal(call.shape()[:-1] + (table.shape[1],), labels)]
+def computed(call: Call, args: Sequence[Signal]) -> tuple[int, ...] | None:
+    """The numbers, where a program computes sizes from sizes."""
+    function = ARITHMETIC.get(call.op.name)
+    if function is None or len(args) != 2 or None in (args[0].value, args[1].value):
+        return None
+    one, other = args[0].value or (), args[1].value or ()
+    length = max(len(one), len(other))
+    if {len(one), len(other)} - {1, length} or (call.op.name in ("floor_divide", "remainder") and 0 in other):
+        return None
+    return tuple(function(a, b) for a, b in zip(one * (length // len(one)), other * (length // len(other))))
 
 
 @rule("prelu")

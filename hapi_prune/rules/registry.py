@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Union
 
+from ..errors import PruneError
 from ..labels import Record, Signal
 
 Value = Union[Signal, tuple[Signal, ...], None]
@@ -21,7 +22,7 @@ class Op:
         attrs: the attributes that are written into the program.
         operands: for each operand the number of the value; None where it was left out.
         results: for each result the number of the value.
-        shapes: for each result its shape at trace time; None where it is a list of values.
+        shapes: for each result its shape at trace time (-1: computed by the program); None where it is a list.
         where: ``file:line`` of the user's code, where Paddle kept it.
         scope: the layers that the op ran in, outermost first, as Paddle names them.
     """
@@ -75,7 +76,12 @@ class Call:
 
     def shape(self, index: int = 0) -> tuple[int, ...]:
         """Shape of result ``index`` at trace time."""
-        return self.op.shapes[index] or ()
+        shape = self.op.shapes[index] or ()
+        if -1 not in shape:
+            return shape
+        result, measure = self.traced_result(index), TABLE.measures.get(self.op.name)
+        found = result.shape if result else measure(self) if measure else shape
+        return tuple(known if size == -1 else size for size, known in zip(shape, found))
 
     def has(self, index: int) -> bool:
         """Whether operand ``index`` is there."""
@@ -98,12 +104,22 @@ class Call:
         """Result ``index`` as it was at trace time, without labels."""
         return Signal(self.shape(index))
 
+    def stop_others(self, *followed: int, reason: str = "steers what is done with others") -> None:
+        """Freeze what reaches the op by any operand but the ``followed`` ones."""
+        for index, value in enumerate(self.args):
+            for signal in value if isinstance(value, tuple) else (value,):
+                if signal is not None and index not in followed:
+                    self.record.stop(signal.labels, reason)
+
 
 Rule = Callable[[Call], Sequence[Value]]
 """The signals of the results. A rule that gives fewer leaves the others without labels."""
 
 Price = Callable[[Op, Sequence[Value], Sequence[Value]], tuple[int, int]]
 """FLOPs and multiply-adds of an op, from its operands and its results."""
+
+Measure = Callable[[Call], tuple[int, ...]]
+"""The shape of result 0 at trace time, where Paddle left it open."""
 
 
 def free(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
@@ -113,10 +129,11 @@ def free(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int
 
 @dataclass
 class Table:
-    """The rules and prices by op name."""
+    """The rules, prices and measures by op name."""
 
     rules: dict[str, Rule] = field(default_factory=dict)
     prices: dict[str, Price] = field(default_factory=dict)
+    measures: dict[str, Measure] = field(default_factory=dict)
 
 
 TABLE = Table()
@@ -133,3 +150,41 @@ def rule(*names: str, price: Price | None = free) -> Callable[[Rule], Rule]:
         return function
 
     return enter
+
+
+def measure(*names: str) -> Callable[[Measure], Measure]:
+    """Enter how the shape of a result is found for the ops of these names."""
+
+    def enter(function: Measure) -> Measure:
+        TABLE.measures.update(dict.fromkeys(names, function))
+        return function
+
+    return enter
+
+
+def register_rule(name: str, rule: Rule, price: Price | None = None) -> None:
+    """Teach the library an op of your own, or another way with one that it knows.
+
+    Args:
+        name: the op's name in the traced program, without ``pd_op.``: the name that ``check`` and the notes of a
+            cut give for "an op that has no rule". For a custom C++ op it is the name given to ``PD_BUILD_OP``.
+        rule: what the op does to labels: `Call` -> signals of the results.
+        price: what it costs, from its operands and results: (FLOPs, multiply-adds). None: unknown, and reported so.
+
+    Raises:
+        PruneError: a name that no op can have, or a rule or price that cannot be called.
+
+    Example:
+        >>> from hapi_prune.rules import register_rule
+        >>> from hapi_prune.rules.mixing import unary
+        >>> register_rule("my_activation", unary)
+    """
+    if not isinstance(name, str) or not name or name.startswith("pd_op."):
+        raise PruneError("register_rule(name=...)", f"{name!r}", "an op's name without 'pd_op.'")
+    for what, value in (("rule", rule), ("price", price)):
+        if not callable(value) and not (what == "price" and value is None):
+            raise PruneError(f"register_rule({name!r}, {what}=...)", f"{value!r}", "a function")
+    TABLE.rules[name] = rule
+    TABLE.prices.pop(name, None)
+    if price is not None:
+        TABLE.prices[name] = price

@@ -1,0 +1,300 @@
+"""Does pruning work on this network? Tried at several ratios and in every respect, and the network put back."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle.static import InputSpec
+
+from . import look, trial
+from .criteria import as_criterion
+from .errors import PruneError, gist
+from .graph import tensors_of
+from .inputs import Example
+from .journal import Journal
+from .plan import Array, PruningPlan
+from .pruning import Options, Pruner
+from .ratios import share_of
+from .selection import Goal, goal, select
+from .state import mode, quiet, rng
+from .transaction import Network
+
+SAID = {True: "ok", False: "no", None: "-"}
+TRAINING_TOLERANCE = 10 * trial.TOLERANCE  # each BatchNorm divides by what it sees: rounding grows with the layers
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One criterion and ratio. Of `step`, `again` and `export` None means that there is nothing to look at.
+
+    Attributes:
+        criterion, ratio, removed: what was asked, and the share of the filters removed.
+        difference: to the masked network, relative to its largest output; None where removing is not zeroing.
+        step: whether a step of training goes through, with an optimizer that was there before the cut.
+        again: whether a second, deeper cut goes through and is right.
+        export: whether ``paddle.jit.save`` gives a program that computes the same.
+        problem: what went wrong first; empty where all is well.
+        note: why there is nothing to remove, if there is nothing.
+    """
+
+    criterion: str
+    ratio: float
+    removed: float = 0.0
+    difference: float | None = None
+    step: bool | None = False
+    again: bool | None = False
+    export: bool | None = False
+    seconds: float = 0.0
+    problem: str = ""
+    note: str = ""
+
+    def cells(self) -> tuple[str, ...]:
+        """The row of the table."""
+        off = "-" if self.difference is None else f"{self.difference:.0e}"
+        done = (SAID[self.step], SAID[self.again], SAID[self.export], look.seconds(self.seconds))
+        return (look.clip(self.criterion, 20), look.percent(self.ratio), look.percent(self.removed), off, *done)
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check` found out.
+
+    Attributes:
+        network, rows: class name of the network, and a row for each criterion and ratio.
+        untouched: whether the network is, bit for bit, what it was before.
+    """
+
+    network: str
+    rows: tuple[CheckRow, ...]
+    untouched: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no problem at all."""
+        return self.untouched and not any(row.problem for row in self.rows)
+
+    def table(self) -> str:
+        """A line for each criterion and ratio, at most 100 columns wide; below it the problems."""
+        heads = ("criterion", "ratio", "removed", "difference", "step", "second cut", "export", "seconds")
+        told: dict[str, list[str]] = {} if self.untouched else {"it is not what it was before": ["the network"]}
+        for row in self.rows:
+            told.setdefault(row.problem or row.note, []).append(f"{row.criterion} {row.ratio:g}")
+        right = f"{self.network}: {sum(not row.problem for row in self.rows)} of {len(self.rows)} right"
+        below = [f"{', '.join(where)}: {what}" for what, where in told.items() if what]
+        return look.table(
+            [("", *column) for column in zip(heads, *(row.cells() for row in self.rows))], [right], below, names=9
+        )
+
+    def to_json(self) -> str:
+        """All of it as a JSON object, with the names of the attributes and ``ok``."""
+        return json.dumps({**asdict(self), "ok": self.ok})
+
+
+def check(
+    network: paddle.nn.Layer,
+    inputs: Any,
+    ratios: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 0.9),
+    criteria: Sequence[Any] = ("l1_norm", "l2_norm", "fpgm"),
+) -> CheckReport:
+    """Prune ``network`` at each ratio by each criterion, look whether all is right, and put it back each time.
+
+    Each time: a step of training, the cut, the comparison with the masked network at numbers that the cut was not
+    tried with, another step, a second cut half way to nothing with its comparison, and an export.
+
+    Args:
+        network: any ``paddle.nn.Layer``; afterwards it is what it was, bitwise, and the report says so.
+        inputs: an example input, as for `prune`.
+        ratios: the shares of the filters to remove, each in [0, 1).
+        criteria: as for `prune`.
+
+    Returns:
+        A row for each criterion and ratio. What goes wrong with the network stands there and is not raised.
+
+    Raises:
+        PruneError: a ratio or a criterion that is none.
+
+    Example:
+        >>> import paddle
+        >>> report = check(paddle.vision.models.LeNet(), [1, 1, 28, 28], ratios=[0.5], criteria=["l1_norm"])
+        >>> report.ok, report.rows[0].removed
+        (True, 0.5)
+    """
+    cases = [(Options(criterion), share_of(ratio, "check(ratios=...)")) for criterion in criteria for ratio in ratios]
+    tensors, rows = tensors_of(network).values(), []
+    before = [np.array(tensor.numpy()) for tensor in tensors]
+    for case in cases:
+        with untouched(network):
+            rows.append(examined(network, inputs, *case))
+    same = all(tensor.numpy().tobytes() == array.tobytes() for tensor, array in zip(tensors, before))
+    return CheckReport(type(network).__name__, tuple(rows), same)
+
+
+def examined(network: paddle.nn.Layer, inputs: Any, options: Options, ratio: float) -> CheckRow:
+    """One row: what the stages found, up to the first problem."""
+    start = time.perf_counter()
+    row = CheckRow(str(getattr(options.criterion, "__name__", options.criterion)), ratio)
+    try:
+        for found in stages(network, inputs, options, ratio):
+            row = replace(row, **found)
+    except Exception as error:  # whatever goes wrong is what the report is for
+        told = f"{error.where}: {error.got}" if isinstance(error, PruneError) else gist(error)
+        stays: dict[str, Any] = {"step": None, "again": None, "export": None, "note": told}
+        row = replace(row, **(stays if told.startswith("network: nothing to prune") else {"problem": told}))
+    return replace(row, seconds=time.perf_counter() - start)
+
+
+def stages(network: paddle.nn.Layer, inputs: Any, options: Options, ratio: float) -> Iterator[dict[str, Any]]:
+    """What each stage found, as fields of a row; a stage that fails raises."""
+    pruner = Pruner(network, inputs, options)
+    pruner.goal(ratio)
+    given, trained = pruner.network.given, [p for p in network.parameters() if not p.stop_gradient]
+    clip = paddle.nn.ClipGradByGlobalNorm(1.0)  # small steps: the network is to stay a network
+    optimizer = paddle.optimizer.Momentum(1e-3, parameters=trained, grad_clip=clip) if trained else None
+    try:
+        step(network, given, optimizer)
+    except Exception:  # the dense network is not one to train
+        optimizer = None
+    yield dict(zip(("removed", "difference"), cut(pruner, ratio, optimizer)))
+    step(network, given, optimizer)
+    yield {"step": True if optimizer else None}
+    cut(pruner, ratio + (1 - ratio) / 2, optimizer)
+    step(network, given, optimizer)
+    yield {"again": True}
+    trial.compare(exported(network, given), trial.outputs(network, given, training=False), exact=True)
+    yield {"export": True}
+
+
+def settled(patient: Network, ratio: Any, options: Options) -> tuple[Goal, PruningPlan]:
+    """The plan that can be cut, found as `Pruner.cut` finds it; groups that cannot are remembered. Nothing is cut."""
+    survey = patient.survey
+    while True:
+        wanted = goal(survey, ratio, options.skip)
+        plan = select(survey, patient.tensors, wanted, as_criterion(options.criterion), options.min_filters)
+        refused = patient.refusal(plan) if plan else None
+        if refused is None:
+            return wanted, plan
+        survey.graph.refused.update(patient.blame(plan, refused))
+
+
+def cut(pruner: Pruner, ratio: float, optimizer: Any) -> tuple[float, float | None]:
+    """Cut, and compare with the masked network: the share removed, and the difference if the cut is an exact one."""
+    network, groups = pruner.network, pruner.survey.grouping.groups
+    _, plan = settled(network, ratio, pruner.options)
+    with untouched(network.layer):
+        mask(network, plan)
+        theirs = seen(network.layer, network.given)
+    record = pruner.cut(ratio, optimizer)
+    ours = seen(network.layer, network.given)
+    if any(groups[key].approximate for key in plan.kept):
+        return record.ratio, None
+    trial.compare(ours[0], theirs[0], exact=True)
+    # In training mode only where chance has no part (two seeds), and as far as the network holds still (noise).
+    allowed, off = max(TRAINING_TOLERANCE, 10 * apart(theirs[3], theirs[1])), apart(ours[1], theirs[1])
+    if apart(theirs[1], theirs[2]) == 0 and not off <= allowed:
+        raise trial.Refused(f"changes what it returns in training mode by {off:.1e}")
+    return record.ratio, apart(ours[0], theirs[0])
+
+
+def mask(network: Network, plan: PruningPlan) -> None:
+    """Zero what ``plan`` removes, straight from the groups and not by way of a `Cut`, which is to be proved right."""
+    for key, kept in plan.kept.items():
+        group = network.survey.grouping.groups[key]
+        gone = np.setdiff1d(np.arange(group.size), kept)
+        for (name, axis), index in group.index.items():
+            array = np.array(network.tensors[name].numpy())
+            np.moveaxis(array, axis, 0)[index[gone].ravel()] = 0
+            Journal().resize(network.tensors[name], array)
+
+
+def seen(network: paddle.nn.Layer, given: Example) -> list[list[Array]]:
+    """What the network returns in evaluation mode and, with two seeds and with noise, in training mode."""
+    found = []
+    for training, seed, noise in ((False, 0, 0.0), (True, 0, 0.0), (True, 1, 0.0), (True, 0, 1e-6)):
+        for start in (paddle.seed, np.random.seed, random.seed):
+            start(seed)
+        leaves = list(given.leaves)
+        for place, leaf in enumerate(leaves):
+            if leaf.is_floating_point():  # other numbers than those of the trial
+                factor = np.random.RandomState(1).uniform(0.5, 1.5, leaf.shape) + noise
+                leaves[place] = leaf * paddle.to_tensor(factor).astype(leaf.dtype)
+        found.append(trial.outputs(network, replace(given, leaves=leaves), training))
+    return found
+
+
+def apart(ours: Sequence[Array], theirs: Sequence[Array]) -> float:
+    """The largest difference, relative to the largest output; the shapes are the same."""
+    pairs = [(one, other) for one, other in zip(ours, theirs) if other.size]
+    return max((float(np.abs(one - other).max() / (np.abs(other).max() or 1)) for one, other in pairs), default=0.0)
+
+
+def step(network: paddle.nn.Layer, given: Example, optimizer: Any) -> None:
+    """A step of training, if there is anything to train; the gradients are there and have the right shapes."""
+    if optimizer is None:
+        return
+    optimizer.clear_grad()
+    args, kwargs = given.rebuilt(given.leaves)
+    with mode(network, True), quiet():
+        leaves = [leaf for leaf in paddle.utils.flatten(network(*args, **kwargs)) if isinstance(leaf, paddle.Tensor)]
+    sum(leaf.square().mean() for leaf in leaves if not leaf.stop_gradient).backward()
+    grads = {name: tensor for name, tensor in network.named_parameters() if tensor.grad is not None}
+    wrong = [name for name, tensor in grads.items() if tensor.grad.shape != tensor.shape]
+    if wrong or not any(tensor.grad.any() for tensor in grads.values()):
+        raise trial.Refused(f"no gradients to train with, or of a wrong shape: {wrong}")
+    optimizer.step()
+    optimizer.clear_grad()
+
+
+class Flat(paddle.nn.Layer):
+    """A network with its tensors as one list, so that every form of input can be exported."""
+
+    network: paddle.nn.Layer
+    given: Example
+
+    def forward(self, leaves: Sequence[paddle.Tensor]) -> Any:
+        args, kwargs = self.given.rebuilt(leaves)
+        return self.network(*args, **kwargs)
+
+
+def exported(network: paddle.nn.Layer, given: Example) -> list[Array]:
+    """What the network returns after it was saved as a program and loaded again."""
+    specs = [InputSpec(list(leaf.shape), leaf.dtype) for leaf in given.leaves]
+    with tempfile.TemporaryDirectory() as folder, mode(network, False), quiet():
+        flat = Flat()
+        flat.network, flat.given = network, given
+        paddle.jit.save(flat, f"{folder}/network", input_spec=[specs])
+        loaded = paddle.jit.load(f"{folder}/network")
+        loaded.eval()
+        return [leaf.astype("float32").numpy() for leaf in paddle.utils.flatten(loaded(*given.leaves))]
+
+
+@contextmanager
+def untouched(network: paddle.nn.Layer) -> Iterator[None]:
+    """Put the network back bitwise, with the attributes of its layers, its gradients and the random generators.
+
+    A deep copy would not do: a forward or hook that holds on to the network goes on with the original's tensors.
+    """
+    kept = [(t, np.array(t.numpy()), None if t.grad is None else t.grad.clone()) for t in tensors_of(network).values()]
+    layers = [vars(layer) for layer in network.sublayers(include_self=True)]
+    inside = [value for layer in layers for value in layer.values() if isinstance(value, dict)]
+    held = [(space, dict(space)) for space in (*layers, *inside)]
+    with mode(network, None), rng():
+        try:
+            yield
+        finally:
+            for space, before in held:
+                space.clear()
+                space.update(before)
+            for tensor, array, grad in kept:
+                if (now := tensor.numpy()).shape != array.shape or now.tobytes() != array.tobytes():
+                    Journal().resize(tensor, array)
+                if tensor.is_leaf:
+                    tensor.grad = grad

@@ -1,0 +1,316 @@
+"""Laws of pruning, on random networks: see random_networks.py for what they are made of, reference.py for the proof.
+
+``HAPI_PRUNE_EXAMPLES=2000 python -m pytest tests/test_laws.py`` tries other networks each time, and as many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from unittest import mock
+
+import numpy as np
+import paddle
+import pytest
+import reference
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from random_networks import recipes, unmixed
+
+from hapi_prune import PruningPlan, cost, optimizers, trial
+from hapi_prune.errors import PruneError
+from hapi_prune.pruning import Options, Pruner
+
+# Paddle's BatchNorm says so at every forward pass in training.
+pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track global mean:UserWarning")
+
+MORE = os.environ.get("HAPI_PRUNE_EXAMPLES")
+law = settings(
+    max_examples=int(MORE or 60),
+    deadline=None,
+    derandomize=MORE is None,
+    print_blob=True,
+    # Networks are built and run while they are drawn, and some have nothing to prune.
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+EXACT = 1e-9
+"""What float64 leaves of a difference, relative to the largest output."""
+
+
+class Cuts(Pruner):
+    """A pruner that keeps what its cuts were: the groups before each, and what it took away."""
+
+    def __init__(self, network, recipe, **options):
+        super().__init__(network, recipe.inputs(), Options(**options))
+        self.made = []
+        inner = self.survey.cut
+
+        def cut(plan):
+            self.last = inner(plan)
+            return self.last
+
+        self.survey.cut = cut
+
+    def cut(self, ratio, optimizer=None, epoch=None):
+        groups = self.survey.grouping.groups
+        try:
+            record = super().cut(ratio, optimizer, epoch)
+        except PruneError as error:
+            assume("nothing to prune" not in str(error))
+            raise
+        if record.plan:
+            self.made.append((groups, record, self.last[0]))
+        return record
+
+    def cut_something(self, ratio, optimizer=None):
+        """A cut, of a network where it removes something."""
+        record = self.cut(ratio, optimizer)
+        assume(record.plan)
+        return record
+
+    @property
+    def exact(self):
+        return not any(groups[key].approximate for groups, record, _ in self.made for key in record.plan.kept)
+
+
+def trained(network, recipe):
+    """An optimizer with state of its own, after one step."""
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=network.parameters())
+    network.train()
+    loss(network, recipe).backward()
+    optimizer.step()
+    optimizer.clear_grad()
+    return optimizer
+
+
+def loss(network, recipe):
+    dtype = network.parameters()[0].dtype
+    leaves = paddle.utils.flatten(network(*(x.astype(dtype) for x in recipe.inputs())))
+    return sum((leaf * (1 + 0.1 * n)).square().mean() for n, leaf in enumerate(leaves))
+
+
+@law
+@given(recipes(written_down=True), st.sampled_from([0.3, 0.5, 0.7]))
+def test_the_cut_network_computes_what_the_masked_one_computes(recipe, ratio):
+    network = recipe.build()
+    dense = reference.copied(network, "float64")
+    widths = {name: weight.shape[0] for name, weight in reference.convolutions(network).items()}
+    pruner = Cuts(network, recipe)
+    record = pruner.cut_something(ratio)
+    groups, _, cut = pruner.made[0]
+    removed = reference.gone(groups, record.plan)
+
+    masked, ours = reference.masked(dense, removed, "float64"), reference.copied(network, "float64")
+    assert off(ours, masked, recipe, pruner.exact) < EXACT
+    shapes = [[a.shape for a in reference.outputs(each, recipe.inputs())] for each in (network, dense)]
+    assert shapes[0] == shapes[1]
+    check_cut(cut, removed)
+    for name, weight in reference.convolutions(network).items():
+        assert record.widths.get(name, (weight.shape[0],) * 2)[1] == weight.shape[0] <= widths[name]
+
+
+def off(ours, masked, recipe, exact):
+    """How far the outputs are apart; where the cut is approximate, without the ops that make it so."""
+    with contextlib.nullcontext() if exact else unmixed():
+        return reference.distance(*(reference.outputs(each, recipe.inputs()) for each in (ours, masked)))
+
+
+def check_cut(cut, removed):
+    """The positions that a cut keeps are all those that are not removed, each once."""
+    assert {name: set(axes) for name, axes in cut.kept.items()} == {n: set(axes) for n, axes in removed.items()}
+    for name, axes in cut.kept.items():
+        for axis, positions in axes.items():
+            expected = np.setdiff1d(np.arange(cut.before[name][axis]), removed[name][axis])
+            assert np.array_equal(np.sort(positions), expected), (name, axis)
+
+
+@law
+@given(recipes(), st.sampled_from([0.3, 0.5]))
+def test_the_rules_need_no_trial_where_no_size_is_written_down(recipe, ratio):
+    pruner = Cuts(recipe.build(), recipe)
+    assert not pruner.survey.traced.opaque, "an op was not followed"
+    pruner.cut(ratio)
+    assert not pruner.survey.graph.refused, "the trial refused what the rules allowed"
+
+
+@law
+@given(recipes())
+def test_the_cut_network_trains_as_the_masked_one_trains(recipe):
+    assume(not recipe.has("dropout"))  # draws other numbers for other sizes
+    network = recipe.build()
+    dense = reference.copied(network)
+    pruner = Cuts(network, recipe)
+    pruner.cut_something(0.4)
+    groups, record, cut = pruner.made[0]
+    assume(pruner.exact)
+    masked = reference.masked(dense, reference.gone(groups, record.plan), "float64")
+    ours = reference.copied(network, "float64")
+    losses = []
+    for each in (ours, masked):
+        each.train()
+        losses.append(loss(each, recipe))
+        losses[-1].backward()
+    assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-9)
+    theirs = reference.tensors(masked)
+    for name, tensor in reference.tensors(ours).items():
+        assert (tensor.grad is None) == (theirs[name].grad is None), name
+        if tensor.grad is not None:
+            expected = theirs[name].grad.numpy()
+            for axis, positions in cut.kept.get(name, {}).items():
+                expected = np.take(expected, positions, axis)
+            largest = np.abs(theirs[name].grad.numpy()).max()
+            assert np.abs(tensor.grad.numpy() - expected).max() <= 1e-7 * (1e-3 + largest), name
+
+
+@law
+@given(recipes(written_down=True))
+def test_two_cuts_are_their_composition(recipe):
+    network = recipe.build()
+    before, dense = reference.arrays(network), reference.copied(network)
+    pruner = Cuts(network, recipe)
+    pruner.cut_something(0.2)
+    pruner.cut_something(0.45)
+    (_, one, first), (_, two, second) = pruner.made
+
+    kept = {}
+    for name, axes in {**first.kept, **second.kept}.items():
+        for axis in {*axes, *first.kept.get(name, {}), *second.kept.get(name, {})}:
+            positions = first.kept.get(name, {}).get(axis, np.arange(before[name].shape[axis]))
+            later = second.kept.get(name, {}).get(axis)
+            kept.setdefault(name, {})[axis] = positions if later is None else positions[later]
+    after = reference.arrays(network)
+    for name, array in before.items():
+        for axis, positions in kept.get(name, {}).items():
+            array = np.take(array, positions, axis)
+        reference.same(after[name], np.ascontiguousarray(array), name)
+
+    removed = {
+        name: {axis: np.setdiff1d(np.arange(before[name].shape[axis]), p) for axis, p in axes.items()}
+        for name, axes in kept.items()
+    }
+    masked = reference.masked(dense, removed, "float64")
+    assert off(reference.copied(network, "float64"), masked, recipe, pruner.exact) < EXACT
+
+    plan = {key: np.array(units) for key, units in one.plan.kept.items()}
+    for key, units in two.plan.kept.items():
+        plan[key] = plan[key][list(units)] if key in plan else np.array(units)
+    at_once = Pruner(dense, recipe.inputs(), Options())
+    at_once.network.cut(PruningPlan({key: tuple(units.tolist()) for key, units in plan.items()}))
+    reference.same(reference.arrays(dense), after)
+
+
+@law
+@given(recipes(written_down=True))
+def test_the_cost_of_the_plan_is_the_cost_of_the_cut_network(recipe):
+    network = recipe.build()
+    pruner = Cuts(network, recipe)
+    records = [pruner.cut_something(0.25), pruner.cut(0.5)]
+    assert records[0].cost_before == records[0].cost_original == records[1].cost_original
+    assert records[1].cost_before == records[0].cost_after
+    afresh = cost(network, recipe.inputs())
+    assert records[1].cost_after == afresh
+    assert afresh.params == sum(parameter.size for parameter in network.parameters())
+    assert afresh.trainable_params == sum(p.size for p in network.parameters() if not p.stop_gradient)
+    assert sum(layer.flops for layer in afresh.layers) == afresh.flops
+    assert sum(layer.macs for layer in afresh.layers) == afresh.macs
+    assert sum(layer.params for layer in afresh.layers) == afresh.params
+
+
+@law
+@given(recipes(written_down=True))
+def test_to_remove_nothing_changes_nothing(recipe):
+    network = recipe.build()
+    optimizer = trained(network, recipe)
+    before = reference.outputs(network, recipe.inputs())
+    with reference.as_found(network, optimizer):
+        pruner = Cuts(network, recipe)
+        record = pruner.cut(0.0, optimizer)
+        assert record.plan == PruningPlan()
+        assert record.cost_after == record.cost_original
+        pruner.network.cut(PruningPlan())
+    reference.same(dict(enumerate(before)), dict(enumerate(reference.outputs(network, recipe.inputs()))))
+
+
+class Boom(BaseException):
+    """Not an Exception: as rude as Ctrl-C."""
+
+
+def on_training(given_network, given_inputs, training):
+    if training:
+        raise Boom
+    return trial.outputs(given_network, given_inputs, training)
+
+
+FAILURES = {
+    "before the optimizer": lambda: mock.patch.object(optimizers, "carry", side_effect=Boom),
+    "after the optimizer": lambda: mock.patch.object(optimizers, "verify", side_effect=Boom),
+    "in the comparison": lambda: mock.patch.object(trial, "compare", side_effect=Boom),
+    "in the trial": lambda: mock.patch.object(trial, "attempt", side_effect=Boom),
+    "in the trial in training": lambda: mock.patch.object(trial, "attempt", side_effect=on_training),
+}
+
+
+@law
+@given(recipes(), st.sampled_from(list(FAILURES)))
+def test_a_failure_leaves_no_trace(recipe, where):
+    network = recipe.build()
+    optimizer = trained(network, recipe)
+    twin = reference.copied(network)
+    pruner = Cuts(network, recipe)
+    before = reference.outputs(network, recipe.inputs())
+    with reference.as_found(network, optimizer), FAILURES[where](), contextlib.suppress(Boom):
+        record = pruner.cut(0.4, optimizer)
+        assert not record.plan, "the failure did not happen"
+    reference.same(dict(enumerate(before)), dict(enumerate(reference.outputs(network, recipe.inputs()))))
+    afresh = Cuts(twin, recipe).cut_something(0.4)
+    record = pruner.cut(0.4, optimizer)
+    assert record.plan == afresh.plan
+    reference.same(reference.arrays(network), reference.arrays(twin))
+
+
+@law
+@given(recipes(written_down=True))
+def test_the_surroundings_stay_as_they_were(recipe):
+    network = recipe.build()
+    optimizer = trained(network, recipe)
+    rng = np.random.RandomState(recipe.seed)
+    for layer in network.sublayers(include_self=True):
+        layer.training = bool(rng.randint(2))
+        if rng.randint(3) == 0:
+            layer.register_forward_post_hook(lambda layer, inputs, output: None)
+            layer.register_forward_pre_hook(lambda layer, inputs: None)
+    before = reference.everything(network, optimizer)
+    flags = [layer.training for layer in network.sublayers(include_self=True)]
+    record = Cuts(network, recipe).cut_something(0.4, optimizer)
+    after = reference.everything(network, optimizer)
+    for part in ("names", "keys", "hooks", "members", "draws"):
+        reference.same(before[part], after[part], part)
+    assert flags == [layer.training for layer in network.sublayers(include_self=True)]
+    assert list(before["optimizer"]) == list(after["optimizer"])
+    assert paddle.in_dynamic_mode()
+
+    plan = PruningPlan.from_json(record.plan.to_json())
+    assert plan == record.plan
+    assert plan.to_json() == record.plan.to_json()
+
+    network.train()
+    loss(network, recipe).backward()
+    optimizer.step()
+    assert all(np.isfinite(array).all() for array in reference.arrays(network).values())
+
+
+@law
+@given(recipes(written_down=True))
+def test_pruning_is_deterministic(recipe):
+    network = recipe.build()
+    twin = reference.copied(network)
+    record = Cuts(network, recipe).cut_something(0.4)
+    paddle.seed(recipe.seed)
+    np.random.seed(recipe.seed)
+    with paddle.utils.unique_name.guard():
+        again = Pruner(twin, recipe.inputs(), Options()).cut(0.4)
+    assert again.plan == record.plan
+    assert again.cost_after == record.cost_after
+    assert again.widths == record.widths
+    assert again.notes == record.notes
+    reference.same(reference.arrays(twin), reference.arrays(network))
