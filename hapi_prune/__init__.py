@@ -11,12 +11,15 @@ if find_spec("paddle") is None:
 
 from .callback import PruneCallback
 from .checkpoint import load
+from .conformance import check
 from .cost import cost
 from .criteria import FPGM, Criterion, L1Norm, L2Norm
 from .errors import PruneError, PruneWarning
+from .explain import explain
 from .history import History, PruneRecord
 from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan
 from .pruning import prune
+from .rules.registry import register_rule
 from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule
 
 __version__ = "0.1.0"
@@ -42,7 +45,10 @@ __all__ = [
     "PruneWarning",
     "PruningPlan",
     "Schedule",
+    "check",
     "cost",
+    "explain",
     "load",
     "prune",
+    "register_rule",
 ]
