@@ -21,8 +21,7 @@ import paddle
 from paddle import nn
 from paddle.vision import models
 
-from hapi_prune import PruneError, prune
-from hapi_prune.conformance import check
+from hapi_prune import PruneError, check, prune
 
 NAMES = ["LeNet", *(name for name in models.__all__ if name.islower())]
 SIDES = {"LeNet": 28, "alexnet": 224, "googlenet": 224, "inception_v3": 96}

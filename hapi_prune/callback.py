@@ -96,7 +96,7 @@ class PruneCallback(paddle.callbacks.Callback):
         self._events: list[tuple[int, Ratio]] = []
         self._pruner: Pruner | None = None
         self._report: Report | None = None
-        self._running = self._evaluated = False
+        self._evaluated = False
         self._epoch = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -111,7 +111,6 @@ class PruneCallback(paddle.callbacks.Callback):
             self._report = Report(self.log_dir)
             self._report.attach()
             self._report.hparams(self._hparams(epochs))
-        self._running = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Cut, if more is due than before."""
@@ -140,7 +139,7 @@ class PruneCallback(paddle.callbacks.Callback):
 
     def on_eval_end(self, logs: dict[str, Any] | None = None) -> None:
         """An evaluation of the run: it shows how far the last cut has healed."""
-        if self._running and self._evaluated and self.params.get("epochs"):  # evaluate() alone knows no epochs
+        if self._evaluated and self.params.get("epochs"):  # an evaluate() outside of a run knows no epochs
             # All runs of a process share one dict of logs, so that of another model may have left its metrics in it.
             found = {name: value for name, value in (logs or {}).items() if name in self.params["metrics"]}
             self.history.evaluated(self._epoch, found)
@@ -156,7 +155,7 @@ class PruneCallback(paddle.callbacks.Callback):
 
     def _end(self) -> None:
         """Let go of the run, and close its report."""
-        report, self._report, self._pruner, self._running = self._report, None, None, False
+        report, self._report, self._pruner = self._report, None, None
         if report is not None:
             report.close()
 

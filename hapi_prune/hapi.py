@@ -74,9 +74,9 @@ def _one(data: Any) -> Any:
     """A batch of one, or the first of a list of batches. No loader is started, as that may start processes."""
     if isinstance(data, (list, tuple)):
         return data[0]
-    if not isinstance(data, paddle.io.DataLoader) or isinstance(data.dataset, paddle.io.IterableDataset):
+    if not isinstance(data, paddle.io.DataLoader):
         return ()
-    sample = data.dataset[0]
+    sample = data.dataset[0]  # an IterableDataset raises here
     if data.batch_sampler is None:
         return sample
     if data.collate_fn is not None:
@@ -133,8 +133,8 @@ def train_data(model: paddle.Model) -> Any:
     """The training data of the ``fit`` that is calling us right now, which it keeps to itself; None where none is."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
-            return frame.f_locals.get("train_loader")
+        if frame.f_locals.get("self") is model and "train_loader" in frame.f_locals:
+            return frame.f_locals["train_loader"]
         frame = frame.f_back
     return None
 

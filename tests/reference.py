@@ -108,6 +108,14 @@ def convolutions(network):
     return {name: layer.weight for name, layer in network.named_sublayers() if isinstance(layer, base)}
 
 
+def filters(network):
+    """The size of each convolution's filter axis: the second one of a transposed convolution, else the first."""
+    layers = dict(network.named_sublayers())
+    return {
+        name: weight.shape["Transpose" in type(layers[name]).__name__] for name, weight in convolutions(network).items()
+    }
+
+
 def draws():
     """The next numbers of the three random generators, which are left where they were."""
     states = paddle.get_rng_state(), np.random.get_state(), random.getstate()

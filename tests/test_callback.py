@@ -262,6 +262,17 @@ def test_eval_data_that_can_be_read_once_is_left_to_the_run():
     assert callback.history[0].metrics_before == callback.history.evaluations[0][1]
     assert callback.history[0].metrics_after == {}
     assert callback.history[0].recovered == ()
+    # At the first epoch there is still something to use up.
+    data, callback = (batch for batch in batches(8, 1)), quiet({0: 0.5})
+    with pytest.warns(PruneWarning, match=r"eval_data of fit can be read once only"):
+        fit(build(), callback, eval_data=data)
+    assert callback.history[0].metrics_before == {}
+    assert [epoch for epoch, _ in callback.history[0].recovered] == [0]
+
+
+def test_what_the_data_of_the_run_raises_is_the_users_own():
+    with pytest.raises(ValueError, match="channels"):
+        fit(build(), quiet({0: 0.5}), eval_data=[[np.zeros([2, 5, 8, 8], "float32"), np.zeros([2, 1], "int64")]])
 
 
 def test_eval_data_without_a_batch_is_no_evaluation():
@@ -683,10 +694,14 @@ def test_reduce_lr_on_plateau():
     assert found[0] == found[1] == pytest.approx([0.1, 0.1, 0.05, 0.025, 0.0125])
 
 
+def reader(log_dir):
+    """The file that VisualDL's page shows."""
+    return LogReader(file_path=sorted(glob.glob(os.path.join(log_dir, "*vdlrecords*")))[-1])
+
+
 def curves(log_dir):
-    """Scalars by tag, ``[(step, value)]``, in the file that VisualDL's page shows."""
-    files = sorted(glob.glob(os.path.join(log_dir, "*vdlrecords*")))
-    read = LogReader(file_path=files[-1])
+    """Scalars by tag, ``[(step, value)]``."""
+    read = reader(log_dir)
     return {tag: [(p.id, p.value) for p in read.get_data("scalar", tag)] for tag in read.get_tags().get("scalar", [])}
 
 
@@ -707,6 +722,8 @@ def test_visualdl_beside_it(shared, first):
     assert ours["prune/acc_after"] == [(1, np.float32(record.metrics_after["acc"]))]
     assert other["eval/acc"] == ours["prune/acc"]
     assert ("train/loss" in ours) == shared
+    assert set(reader("log").get_tags()["image"]) == {"prune/widths", "prune/run"}  # the last when the report is closed
+    assert reader("log").get_tags()["text"] == ["prune/event"]
 
 
 def test_curves_without_evaluations():
@@ -973,8 +990,7 @@ def test_a_cut_that_is_stopped_leaves_all_as_it_was(place, monkeypatch):
     assert widths(model) == {"conv1": 6, "conv2": 9}
     assert [record.epoch for record in callback.history] == [1]
     assert [step for step, _ in curves("log")["prune/flops"]] == [0, 1]
-    (file,) = glob.glob("log/*vdlrecords*")
-    assert "prune/run" in LogReader(file_path=file).get_tags()["image"]  # written when the report is closed
+    assert "prune/run" in reader("log").get_tags()["image"]  # written when the report is closed
     fit(model, callback)  # and the next run goes through
     assert [record.epoch for record in callback.history] == [1, 2]
     assert widths(model) == {"conv1": 3, "conv2": 5}

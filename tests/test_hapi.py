@@ -227,6 +227,31 @@ def test_the_training_data_of_the_run_that_calls(data):
     assert hapi.train_data(model) is None
 
 
+def test_the_training_data_of_a_model_that_looks_itself():
+    class Asking(paddle.Model):
+        def ask(self):
+            return hapi.train_data(self)
+
+    model = build()
+    model.__class__ = Asking
+    known = At("on_train_begin", lambda model, _: model.ask())
+    data = paddle.io.DataLoader(Images(), batch_size=2)
+    fit(model, known, data)
+    assert known.found == [data]
+
+
+def test_the_images_of_this_run_count_and_not_those_of_the_last():
+    class Wide(Images):
+        def __getitem__(self, index):
+            return np.zeros([3, 8, 16], "float32"), np.array([0])
+
+    model = build(spec=None)
+    known = At("on_train_begin", lambda model, _: shapes(model))
+    fit(model, known, epochs=1)
+    fit(model, known, Wide(), epochs=1)
+    assert known.found == [[IMAGE], [([1, 3, 8, 16], "float32")]]
+
+
 @pytest.mark.parametrize("spec", [None, [InputSpec([None, 3, None, None], "float32", "image")]])
 def test_after_a_batch_its_shape_is_known(spec):
     model = build(spec=spec)
@@ -276,6 +301,24 @@ def test_evaluate_on_nothing_is_empty():
     for data in ([], iter([]), paddle.io.DataLoader(Images(0), batch_size=2)):
         assert hapi.evaluate(model, data) == {}
     assert logs == paddle.Model._run_one_epoch.__defaults__[-1]
+
+
+def test_evaluate_leaves_no_logs_where_there_were_none():
+    logs = paddle.Model._run_one_epoch.__defaults__[-1]
+    logs.clear()
+    assert set(hapi.evaluate(build(), Images(8, 1))) == {"loss", "acc"}
+    assert logs == {}
+
+
+def test_evaluate_starts_metrics_anew_and_leaves_them_as_they_were():
+    """A run that was broken off leaves its counts behind."""
+    model = build()
+    (metric,) = model._metrics
+    expected = hapi.evaluate(model, Images(8, 1))
+    metric.total, metric.count = [5.0], [5]
+    assert hapi.evaluate(model, Images(8, 1)) == expected
+    assert (metric.total, metric.count) == ([5.0], [5])
+    assert model._metrics == [metric]
 
 
 class Fails(paddle.metric.Accuracy):

@@ -15,7 +15,7 @@ import pytest
 import reference
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_networks import recipes, unmixed
+from random_networks import Recipe, Step, recipes, unmixed
 
 from hapi_prune import PruningPlan, cost, optimizers, trial
 from hapi_prune.errors import PruneError
@@ -94,7 +94,7 @@ def loss(network, recipe):
 def test_the_cut_network_computes_what_the_masked_one_computes(recipe, ratio):
     network = recipe.build()
     dense = reference.copied(network, "float64")
-    widths = {name: weight.shape[0] for name, weight in reference.convolutions(network).items()}
+    widths = reference.filters(network)
     pruner = Cuts(network, recipe)
     record = pruner.cut_something(ratio)
     groups, _, cut = pruner.made[0]
@@ -105,8 +105,8 @@ def test_the_cut_network_computes_what_the_masked_one_computes(recipe, ratio):
     shapes = [[a.shape for a in reference.outputs(each, recipe.inputs())] for each in (network, dense)]
     assert shapes[0] == shapes[1]
     check_cut(cut, removed)
-    for name, weight in reference.convolutions(network).items():
-        assert record.widths.get(name, (weight.shape[0],) * 2)[1] == weight.shape[0] <= widths[name]
+    for name, now in reference.filters(network).items():
+        assert record.widths.get(name, (now, now))[1] == now <= widths[name], name
 
 
 def off(ours, masked, recipe, exact):
@@ -314,3 +314,64 @@ def test_pruning_is_deterministic(recipe):
     assert again.widths == record.widths
     assert again.notes == record.notes
     reference.same(reference.arrays(twin), reference.arrays(network))
+
+
+# --- known to be wrong ----------------------------------------------------------------------------------------
+
+
+def chain(*steps, head="flatten_linear", **more):
+    """A recipe of blocks in a row, behind a convolution; each block by name, or by name and options."""
+    conv = {"width": more.pop("width", 12), "kernel": 3, "stride": 1, "bias": True}
+    named = [("conv", conv), *((step, {}) if isinstance(step, str) else step for step in steps)]
+    made = tuple(Step(kind, (n,), options) for n, (kind, options) in enumerate(named))
+    return lambda seed: Recipe(made, (Step(head, (len(made),), {}),), None, seed)
+
+
+IN_TWO = ("group_conv", {"groups": 2, "width": 2})
+TWO_EACH = ("depthwise", {"times": 2})
+INSIDE_UNITS = {
+    "shuffle twice, then groups": chain("shuffle_by_hand", "shuffle_by_hand", IN_TWO),
+    "shuffle, depthwise, shuffle, groups": chain(
+        "shuffle_by_hand", ("depthwise", {"times": 1}), "shuffle_by_hand", IN_TWO
+    ),
+    "roll, then groups": chain("roll", IN_TWO, width=4),
+    "two results each, then roll": chain(TWO_EACH, "roll", width=6),
+}
+"""A unit of these has several channels on one axis, and they do not stand in the same order on all axes."""
+
+INSIDE = "a cut pairs the channels inside a unit in ascending order on each axis, whatever they are wired to"
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason=f"{INSIDE}; no trial compares the values of an approximate cut"
+)
+@pytest.mark.parametrize("name", INSIDE_UNITS)
+def test_an_approximate_cut_is_wired_right_inside_its_units(name):
+    off_by = []
+    for seed in range(6):
+        plain = INSIDE_UNITS[name](seed)
+        softmax = Step("channel_softmax", (1,), {})
+        later = tuple(Step(step.kind, tuple(n + 1 for n in step.takes), step.options) for step in plain.steps[1:])
+        heads = tuple(Step(head.kind, (head.takes[0] + 1,), {}) for head in plain.heads)
+        recipe = Recipe((plain.steps[0], softmax, *later), heads, None, seed)
+        network = recipe.build()
+        dense = reference.copied(network)
+        pruner = Cuts(network, recipe)
+        record = pruner.cut(0.4)
+        removed = reference.gone(pruner.made[0][0], record.plan)
+        masked, ours = reference.masked(dense, removed, "float64"), reference.copied(network, "float64")
+        off_by.append(off(ours, masked, recipe, pruner.exact))
+    assert max(off_by) < EXACT
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason=f"{INSIDE}; the trial refuses it, and the group stays whole"
+)
+@pytest.mark.parametrize("name", INSIDE_UNITS)
+def test_a_cut_is_wired_right_inside_its_units_without_a_trial(name):
+    for seed in range(6):
+        recipe = INSIDE_UNITS[name](seed)
+        pruner = Pruner(recipe.build(), recipe.inputs(), Options())
+        with contextlib.suppress(PruneError):
+            pruner.cut(0.4)
+        assert not pruner.survey.graph.refused

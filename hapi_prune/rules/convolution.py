@@ -34,7 +34,7 @@ def convolution(call: Call) -> Sequence[Value]:
     x, groups, axis = call.arg(0), int(call.op.attrs["groups"]), channel_axis(call)
     filters, depth = call.traced_arg(1).shape[:2]
     depthwise = groups > 1 and depth == 1
-    channels = x.shape[axis]
+    channels = known_channels(call, x.shape[axis], groups)
     if channels % groups and not depthwise:
         raise Mismatch(f"{call.op}: {channels} channels in {groups} groups")
     if depthwise:
@@ -46,6 +46,8 @@ def convolution(call: Call) -> Sequence[Value]:
         arrive(call, x, axis, weight, 1, (groups, channels // groups, -1), (1, channels // groups))
         if weight.shape[0] % groups:
             raise Mismatch(f"{call.op}: {weight.shape[0]} filters in {groups} groups")
+        for label in x.on(axis) if groups > 1 else ():
+            fix_blocks(call, label.along([axis]), groups)
     out = leave(call, weight, 0, axis)
     if groups > 1 and not depthwise:
         for label in out:
@@ -92,6 +94,11 @@ def transposed(call: Call) -> Sequence[Value]:
     return [Signal(result_shape(call, axis, weight.shape[1] * groups), (*out, *passing(call, x, axis)))]
 
 
+def known_channels(call: Call, size: int, groups: int) -> int:
+    """The number of channels; where the program computes it, as many as the weight has slices for."""
+    return call.arg(1).shape[1] * groups if size == -1 else size
+
+
 def channel_axis(call: Call) -> int:
     """Where the channels are."""
     layout = call.op.attrs.get("data_format", "NCHW")
@@ -104,13 +111,13 @@ def arrive(
     """The channels of ``x`` meet the weight's axis ``slot``: the one seen as ``view``, the other as ``own``."""
     channels, slices = x.on(axis), weight.on(slot)
     plain = [label for label in channels if 0 not in label.axes] if len(channels) == 1 else []
-    if not plain or len(slices) != 1 or slices[0].axes != (slot,):
+    if not plain or len(slices) != 1 or set(slices[0].axes) & ({0, 1} - {slot}):
         reason = LAYOUT if channels and slices else FIXED if channels else "reads the network's input"
         call.record.stop([*channels, *slices], reason)
         return
-    atoms = plain[0].along([axis]).reshape(view)
-    mine = slices[0].atoms.reshape(*own, *(1 for _ in range(atoms.ndim - len(own))))
-    call.record.tie(*np.broadcast_arrays(atoms, mine))
+    atoms, mine = plain[0].along([axis]).reshape(view), slices[0].along([slot])
+    call.record.tie(*np.broadcast_arrays(mine, mine[:, :1]))
+    call.record.tie(*np.broadcast_arrays(atoms, mine[:, 0].reshape(*own, *(1 for _ in range(atoms.ndim - len(own))))))
 
 
 def leave(call: Call, weight: Signal, slot: int, axis: int) -> list[Label]:
@@ -119,7 +126,7 @@ def leave(call: Call, weight: Signal, slot: int, axis: int) -> list[Label]:
     for label in filters:
         call.record.filters |= origins(call, label)
         call.record.convolutions |= origins(call, label)
-    others = [label for label in weight.labels if len(label.axes) > 1 or label.axes[0] > 1]
+    others = [la for la in weight.labels if min(la.axes) > 1 or (slot in la.axes and la.axes != (slot,))]
     call.record.stop(others, "is a place in a kernel")
     return [Label((axis,), label.atoms) for label in filters]
 

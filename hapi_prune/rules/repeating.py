@@ -56,6 +56,15 @@ def repeat_interleave(call: Call) -> Sequence[Value]:
     return [Signal(x.sized(axis, x.shape[axis] * times).shape, tuple(labels))]
 
 
+@rule("repeat_interleave_with_tensor_index")
+def repeat_each(call: Call) -> Sequence[Value]:
+    """Every slice as often as a number says: they stay."""
+    x, axis = call.arg(0), call.op.attrs["axis"] % len(call.arg(0).shape)
+    call.stop_others(0)
+    call.record.stop(x.on(axis), "is repeated a computed number of times")
+    return [Signal(call.shape(), tuple(la for la in x.labels if axis not in la.axes))]
+
+
 @rule("pad", "pad3d")
 def pad(call: Call) -> Sequence[Value]:
     """Slices of zeros at both ends: they came from nowhere and cannot be removed."""
