@@ -26,8 +26,8 @@ LEGEND = (("prunable", "can shrink"), ("approximate", "can shrink, but a norm mi
 COLUMNS, FEW = 100, "below the minimum"
 STATUS = {"is an output": "feeds an output", "is protected": "protected", "has a single": FEW, "has no more": FEW}
 UNUSED, COMPUTED = "is not used in the forward pass", "its weight is computed in a way that cannot be followed"
+SPLITS, LESS = "fits its splits", "shrinks only by less than half, in steps that its splits allow"
 LINEAR = "A Linear shrinks with a convolution, or where a ratio names it."
-LOOSE = "belongs to no layer that could be named"
 PLACE = re.compile(r"'([\w.]+)' \(([^()]+:\d+)\)|code at ([^()]+:\d+)")
 LAYERS = (nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose, nn.Linear)
 
@@ -91,10 +91,7 @@ class Explanation:
 
     def groups(self) -> dict[int, list[Row]]:
         """The layers of each group, by number, in the order of the forward pass."""
-        found: dict[int, list[Row]] = {}
-        for row in sorted(self.rows, key=lambda row: row.group):
-            found.setdefault(row.group, []).append(row)
-        return found
+        return {n: [row for row in self.rows if row.group == n] for n in sorted({row.group for row in self.rows})}
 
     def table(self) -> str:
         """A line for each layer, at most 100 columns wide; below it who shrinks together, and the reasons."""
@@ -179,11 +176,11 @@ def explain(network: paddle.nn.Layer, inputs: Any, *, skip: Sequence[str] = (), 
     with untouched(network):
         patient = Network(network, example(network, inputs), Survey(network, inputs))
         fates, parts = tried(patient, options), parts_of(patient)
-    number = numbered(parts)
+    order = sorted(parts, key=lambda part: part.place)
+    number = numbered(order)
     owner = {tensor: number[part.name] for part in reversed(parts) for tensor in part.tensors}
     graph = patient.survey.graph
     arrows = drawing.arrows(graph.training, owner) | drawing.arrows(graph.evaluation, owner)
-    order = sorted(parts, key=lambda part: part.place)
     rows = tuple(row_of(part, order, fates, number[part.name]) for part in parts)
     opaque = tuple(dict.fromkeys(not_followed(patient.survey)))
     return Explanation(type(network).__name__, rows, tuple(sorted(arrows)), opaque)
@@ -192,15 +189,18 @@ def explain(network: paddle.nn.Layer, inputs: Any, *, skip: Sequence[str] = (), 
 def tried(patient: Network, options: Options) -> dict[str, str]:
     """For each group that holds filters why it stays; empty if it shrinks.
 
-    First all convolutions, as a plain ratio asks for: what becomes of them must not hang on the Linears.
+    First all convolutions, as a plain ratio asks for, whatever becomes of Linears. Splits may allow a cut below half.
     """
     filters = sorted({name for name, _ in patient.survey.traced.record.filters})
+    few = f"has no more than {options.min_filters} units, which is the minimum"
     fates: dict[str, str] = {}
-    for ratio in (0.5, dict.fromkeys(filters, 0.5)) if filters else ():
-        wanted, plan = settled(patient, ratio, options)
-        few = f"has no more than {options.min_filters} units, which is the minimum"
-        found = {**dict.fromkeys(wanted.ratios, few), **wanted.stays, **dict.fromkeys(plan.kept, "")}
-        fates = {**found, **fates}
+    for ratio in (0.5, dict.fromkeys(filters, 0.5), 0.25, 0.1) if filters else ():
+        split = {key for key, why in fates.items() if SPLITS in why}
+        if split or ratio not in (0.25, 0.1):
+            wanted, plan = settled(patient, ratio, options)
+            fits = dict.fromkeys(plan.kept, LESS if ratio in (0.25, 0.1) else "")
+            found = {**dict.fromkeys(wanted.ratios, few), **wanted.stays, **fits}
+            fates = {**found, **fates, **{key: fits[key] for key in split & fits.keys()}}
     return fates
 
 
@@ -250,26 +250,25 @@ def parts_of(patient: Network) -> list[Part]:
     return found + [part(name, "parameter", {name}) for name in sorted(sizes.keys() - known)]
 
 
-def numbered(parts: Sequence[Part]) -> dict[str, int]:
-    """The number of each part: the same for those with a group in common, from 1 in the order of the forward pass."""
+def numbered(order: Sequence[Part]) -> dict[str, int]:
+    """The number of each part, from 1 in the order of the forward pass: the same for those with a group in common."""
     owner: dict[str, str] = {}
     root: dict[str, str] = {}
 
     def top(name: str) -> str:
         return name if root[name] == name else top(root[name])
 
-    order = sorted(parts, key=lambda part: part.place)
     for part in order:
         root[part.name] = part.name
         for key in part.groups:
             root[top(part.name)] = top(owner.setdefault(key, part.name))
     heads = list(dict.fromkeys(top(part.name) for part in order))
-    return {part.name: heads.index(top(part.name)) + 1 for part in parts}
+    return {part.name: heads.index(top(part.name)) + 1 for part in order}
 
 
 def row_of(part: Part, order: Sequence[Part], fates: dict[str, str], number: int) -> Row:
     """What becomes of a part; all parts in the order of the forward pass."""
-    able = {key: group for key, group in part.groups.items() if fates.get(key) == ""}
+    able = {key: group for key, group in part.groups.items() if fates.get(key) in ("", LESS)}
     units = sum(group.size for group in able.values())
     together = [other for other in order if other is part or other.groups.keys() & part.groups.keys()]
     first = next((other for other in together if (not other.led if part.led else other.tensors & part.tensors)), part)
@@ -277,11 +276,12 @@ def row_of(part: Part, order: Sequence[Part], fates: dict[str, str], number: int
     partners = tuple(other.name for other in together if other is not part)
     touched = {layer_name(name) for group in part.groups.values() for name, _ in group.index}
     stuck = [fates.get(key) or group.frozen for key, group in part.groups.items() if key not in able]
-    reason = next(filter(None, stuck), LOOSE if stuck else "")
+    reason = next(filter(None, stuck), COMPUTED if stuck else "")
     if able:
         mixed = next((group.approximate for group in able.values() if group.approximate), "")
         status = f"follows {follows}" if follows else "approximate" if mixed else "prunable"
-        reason = "; ".join(filter(None, [mixed, f"some of its filters stay: one of them {reason}" if reason else ""]))
+        some = f"some of its filters stay: one of them {reason}" if reason else ""
+        reason = "; ".join(filter(None, [mixed, some, LESS if LESS in map(fates.get, able) else ""]))
     else:
         reason = reason or (UNUSED if part.place < 0 else "has a single filter" if part.filters == 1 else COMPUTED)
         status = next((status for start, status in STATUS.items() if reason.startswith(start)), "frozen")

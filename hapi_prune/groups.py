@@ -70,6 +70,10 @@ class Numbering:
         numbers: Index = self.starts[atoms >> INDEX_BITS] + (atoms & ((1 << INDEX_BITS) - 1))
         return numbers
 
+    def pairs(self, ties: list[tuple[Index, Index]]) -> Index:
+        """The numbers of what is tied, shape ``[2, ties]``."""
+        return np.stack([self(joined([tie[side] for tie in ties])) for side in (0, 1)])
+
 
 def joined(parts: list[Index]) -> Index:
     """All parts in one array."""

@@ -11,7 +11,7 @@ import paddle
 from .errors import PruneError
 from .flow import Flow, flow
 from .graph import Graph, trace
-from .groups import Grouping, group
+from .groups import Grouping, Numbering, group
 from .labels import Mismatch
 from .plan import Axis, Cut, Index, PruningPlan
 
@@ -80,21 +80,38 @@ class Survey:
         """
         self.check(plan)
         there, grouping = self.at(self.sizes(plan))
-        axes = {axis for key in plan.kept for axis in self.grouping.groups[key].index}
-        positions: dict[Axis, Index] = {axis: np.full(there.record.sizes[axis], -1) for axis in axes}
+        positions: dict[Axis, Index] = {axis: np.full(size, -1) for axis, size in there.record.sizes.items()}
         for key, now in self.grouping.groups.items():
             kept = np.array(plan.kept.get(key, range(now.size)), dtype=np.int64)
             then = grouping.groups.get(key)
             if (then.size if then else 0) != len(kept):
                 raise Mismatch(f"{key!r} would have {then.size if then else 0} units, not {len(kept)}")
-            if then is not None:
-                for axis in now.index.keys() & axes:
-                    positions[axis][then.index[axis].ravel()] = now.index[axis][kept].ravel()
+            for axis, index in then.index.items() if then is not None else ():
+                positions[axis][index.ravel()] = now.index[axis][kept].ravel()
+        self._check_wiring(there, positions)
+        touched = {axis for key in plan.kept for axis in self.grouping.groups[key].index}
         kept_axes: dict[str, dict[int, Index]] = {}
-        for (name, slot), index in sorted(positions.items()):
-            kept_axes.setdefault(name, {})[slot] = index
+        for name, slot in sorted(touched):
+            kept_axes.setdefault(name, {})[slot] = positions[name, slot]
         before = {name: self.graph.shape(name) for name in kept_axes}
         return Cut(before, kept_axes), there, grouping
+
+    def _check_wiring(self, there: Flow, positions: dict[Axis, Index]) -> None:
+        """Whatever meets in the smaller network must have met in this one.
+
+        A unit may have several slices on one axis; they are matched in order, which is not right for every wiring.
+        """
+        new, old = Numbering(there.record), Numbering(self.flow.record)
+        moved = np.concatenate([old.starts[n] + positions[axis] for n, axis in enumerate(old.axes)] or [np.zeros(0)])
+        before = old.pairs(self.flow.record.ties)
+        after = moved[new.pairs(there.record.ties)].astype(np.int64)
+        keys = [
+            np.unique(np.sort(pairs, axis=0)[0] * old.count + np.sort(pairs, axis=0)[1]) for pairs in (after, before)
+        ]
+        strange = keys[0][~np.isin(keys[0], keys[1], assume_unique=True)]
+        if strange.size:
+            axis = old.axes[old.axis_of[strange[0] // old.count]]
+            raise Mismatch(f"channels of {axis[0]!r} would be wired in another way")
 
     def follow(self, tensors: Mapping[str, paddle.Tensor]) -> None:
         """The network was made smaller by another way, as by loading a checkpoint: take its sizes from its tensors.

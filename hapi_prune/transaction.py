@@ -23,6 +23,10 @@ Also = Callable[[Cut, Journal], None]
 """What else a cut changes (the optimizer), through the same journal."""
 
 
+RANDOM = {"dropout", "rrelu", "gaussian", "uniform", "bernoulli", "randint", "randperm", "truncated_gaussian_random"}
+"""Ops that draw as many numbers as they have elements, so that a smaller network draws others."""
+
+
 class Network:
     """A network that can be cut, again and again.
 
@@ -45,6 +49,9 @@ class Network:
         """
         said = False
         try:
+            refused = self._refused_exactly(plan)
+            if refused is not None:
+                raise refused
             with self._applied(plan) as (cut, journal, advance):
                 if also:
                     also(cut, journal)
@@ -60,6 +67,9 @@ class Network:
 
     def refusal(self, plan: PruningPlan, compare: bool = True) -> trial.Refused | None:
         """Why `plan` cannot be cut; None if it can. The network is left as it was."""
+        refused = self._refused_exactly(plan) if compare else None
+        if refused is not None:
+            return refused
         try:
             with self._applied(plan, compare) as (_, journal, _advance):
                 journal.undo()
@@ -67,37 +77,59 @@ class Network:
             return refused
         return None
 
+    def _refused_exactly(self, plan: PruningPlan) -> trial.Refused | None:
+        """Where only some groups must match the masked network to the letter, these are tried by themselves first."""
+        exact = self._exact(plan)
+        return self.refusal(exact) if exact and len(exact.kept) < len(plan.kept) else None
+
     @contextmanager
     def _applied(self, plan: PruningPlan, compare: bool = True) -> Iterator[tuple[Cut, Journal, Callable[[], None]]]:
         try:
             cut, there, grouping = self.survey.cut(plan)
         except Mismatch as error:
             raise trial.Refused(f"would not fit: {error}") from error
-        groups = self.survey.grouping.groups
-        exact = compare and not any(groups[key].approximate for key in plan.kept)
+        exact = len(self._exact(plan).kept) == len(plan.kept)
+        modes = (False, True) if compare and self._two_sided else (False,)
         journal = Journal()
         try:
             if compare:
                 surgery.mask(self.tensors, cut, journal)
-                masked = self._masked()
+                masked = [self._masked(training) for training in modes]
             surgery.shrink(self.layer, self.tensors, cut, self.survey.traced.record.depthwise, journal)
-            pruned = trial.attempt(self.layer, self.given, training=False)
+            pruned = [trial.attempt(self.layer, self.given, training) for training in modes]
             if compare:
-                trial.compare(pruned, masked, exact)
-                trial.attempt(self.layer, self.given, training=True)
+                for training, ours, theirs in zip(modes, pruned, masked):
+                    trial.compare(ours, theirs, exact, trial.TRAINING_TOLERANCE if training else trial.TOLERANCE)
+                if True not in modes:
+                    trial.attempt(self.layer, self.given, training=True)
             yield cut, journal, lambda: self.survey.advance(there, grouping)
         except BaseException:
             journal.undo()
             raise
 
-    def _masked(self) -> list[Array]:
+    def _exact(self, plan: PruningPlan) -> PruningPlan:
+        """The part of a plan that must compute what the masked network computes; families stay together."""
+        groups = self.survey.grouping.groups
+        loose = {key for key in plan.kept if groups[key].approximate}
+        loose |= {key for members, _ in self.survey.origin.families if members & loose for key in members}
+        return PruningPlan({key: kept for key, kept in plan.kept.items() if key not in loose})
+
+    @property
+    def _two_sided(self) -> bool:
+        """Whether training computes something else than evaluation, and nothing that is drawn at random."""
+        names = [
+            [op.name for op in program.ops] for program in (self.survey.graph.training, self.survey.graph.evaluation)
+        ]
+        return names[0] != names[1] and not RANDOM & set(names[0])
+
+    def _masked(self, training: bool) -> list[Array]:
         """The outputs of the masked network; where it does not run, the network did not before either.
 
         Raises:
             PruneError: it does not run on the example input.
         """
         try:
-            return trial.outputs(self.layer, self.given, training=False)
+            return trial.outputs(self.layer, self.given, training)
         except Exception as error:  # the user's forward may raise anything
             shapes = ", ".join(str(list(leaf.shape)) for leaf in self.given.leaves)
             raise PruneError(

@@ -64,7 +64,9 @@ def structure(
 
     def enter(build: type[nn.Layer]) -> type[nn.Layer]:
         same = not approximate if equal is None else equal
-        ZOO[build.__name__] = Structure(build, inputs or IMAGE, wanted, stays or {}, approximate, same, random, ratio, waits)
+        ZOO[build.__name__] = Structure(
+            build, inputs or IMAGE, wanted, stays or {}, approximate, same, random, ratio, waits
+        )
         return build
 
     return enter
@@ -2087,12 +2089,12 @@ class PatchMerging(Chain):
 
     def __init__(self) -> None:
         super().__init__(8, 16)
-        self.norm, self.half = nn.LayerNorm(32, bias_attr=False), nn.Linear(32, 16, bias_attr=False)
+        self.norm, self.reduce = nn.LayerNorm(32, bias_attr=False), nn.Linear(32, 16, bias_attr=False)
 
     def middle(self, x):
         x = x.transpose([0, 2, 3, 1])
         parts = [x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]]
-        return self.half(self.norm(paddle.concat(parts, axis=-1))).transpose([0, 3, 1, 2])
+        return self.reduce(self.norm(paddle.concat(parts, axis=-1))).transpose([0, 3, 1, 2])
 
 
 @structure("a b")
@@ -2127,15 +2129,24 @@ class MadeWeights(Chain):
     """Weights that are put together, turned around and masked before they are used."""
 
     def __init__(self) -> None:
-        super().__init__(8, 8)
+        super().__init__(8)
         self.p, self.q, self.r = (self.create_parameter([n, 8, 3, 3]) for n in (4, 6, 10))
-        self.flat = self.create_parameter([8, 10 * 9])
         self.register_buffer("mask", (paddle.rand([10, 1, 1, 1]) > 0.3).astype("float32"))
 
     def middle(self, x):
         x = F.relu(F.conv2d(x, paddle.concat([self.p, self.q]), padding=1))
-        x = F.relu(F.conv2d(x, (self.r * self.mask).transpose([1, 0, 2, 3]), padding=1))
-        x = F.relu(F.conv2d(x, self.r * self.mask, padding=1))
+        return F.conv2d(x, (self.r * self.mask).transpose([1, 0, 2, 3]), padding=1)
+
+
+@structure("a flat b")
+class FlatWeight(Chain):
+    """A convolution's weight, kept as a matrix."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 10)
+        self.flat = self.create_parameter([10, 8 * 9])
+
+    def middle(self, x):
         return F.conv2d(x, self.flat.reshape([-1, x.shape[1], 3, 3]), padding=1)
 
 
@@ -2219,7 +2230,7 @@ class ScaledByWidth(Chain):
         return x / x.shape[1]
 
 
-@structure("b:4", {"a": "changes output"}, approximate=True, waits="an approximate group switches the trial off for all")
+@structure("b:4", {"a": "changes output"}, approximate=True)
 class ScaledByWidthBehindNorm(Chain):
     """What is wrong with one group shows also where another is approximate."""
 
@@ -2232,7 +2243,7 @@ class ScaledByWidthBehindNorm(Chain):
         return self.head(pooled(self.norm(F.relu(self.b(F.tanh(x / x.shape[1]))))))
 
 
-@structure("aux b", {"a": "changes output"}, waits="the trial compares in evaluation mode alone")
+@structure("aux b", {"a": "changes output"})
 class ScaledInTraining(Chain):
     """A second head, in training only, that computes with the number of channels."""
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from paddle import nn
 from structures import ZOO, Chain, conv, conv_bn, pooled
 
-from hapi_prune import PruneError, drawing
+from hapi_prune import PruneError, drawing, selection
 from hapi_prune.explain import Explanation, Row, explain, shortened
 from hapi_prune.pruning import Options, Pruner
 from hapi_prune.rules import TABLE
@@ -221,6 +221,19 @@ def test_a_layer_of_which_some_filters_stay_says_so():
     assert said.reason.startswith("some of its filters stay: one of them meets slices of a fixed size")
     assert "a.0" in said.partners
     assert len(said.keys) > 1
+
+
+def test_what_splits_allow_below_half_only_is_not_called_frozen(monkeypatch):
+    real = selection.candidates
+    monkeypatch.setattr(selection, "candidates", lambda *args: [] if args[-1] > 0.3 else real(*args))
+    network = ZOO["GroupConvolution"].build()
+    found = explain(network, IMAGE)
+    said = row(found, "a")
+    assert (said.status, said.units) == ("prunable", 4)
+    assert said.reason == "shrinks only by less than half, in steps that its splits allow"
+    assert Pruner(network, IMAGE, Options()).cut(0.25).widths["a"] == (8, 6)
+    monkeypatch.setattr(selection, "candidates", lambda *args: [])
+    assert row(explain(ZOO["GroupConvolution"].build(), IMAGE), "a").reason == "no smaller size fits its splits"
 
 
 def test_a_bare_parameter_has_a_line_of_its_own():

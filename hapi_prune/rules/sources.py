@@ -37,8 +37,15 @@ def shape_of(call: Call) -> Sequence[Value]:
     return [Signal(call.shape(), value=(math.prod(shape),) if call.op.name == "numel" else shape)]
 
 
-@rule("if", "while", "pylayer", "create_array", "array_write_", "array_read", "array_to_tensor", price=None)
+@rule("if", "while", "create_array", "array_write_", "array_read", "array_to_tensor", price=None)
 def controlled(call: Call) -> Sequence[Value]:
     """What is done depends on values: nothing in it can be followed."""
     call.stop_others(reason="is used where the values of tensors decide what is done")
+    return [call.plain(n) for n in range(len(call.op.shapes))]
+
+
+@rule("pylayer", "py_func", "run_program", price=None)
+def foreign(call: Call) -> Sequence[Value]:
+    """A user's own operation in Python: what it does is known to the user alone."""
+    call.stop_others(reason="is used by an operation of the user's own, which cannot be followed")
     return [call.plain(n) for n in range(len(call.op.shapes))]
