@@ -74,6 +74,11 @@ class Numbering:
         """The numbers of what is tied, shape ``[2, ties]``."""
         return np.stack([self(joined([tie[side] for tie in ties])) for side in (0, 1)])
 
+    def pinned(self, pins: list[tuple[Index, Index]], moved: Index | None = None) -> Index:
+        """The numbers of what is pinned (after a move), and where, shape ``[2, pins]``."""
+        numbers = self(joined([atoms for atoms, _ in pins]))
+        return np.stack([numbers if moved is None else moved[numbers], joined([places for _, places in pins])])
+
 
 def joined(parts: list[Index]) -> Index:
     """All parts in one array."""

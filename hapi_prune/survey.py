@@ -103,15 +103,18 @@ class Survey:
         """
         new, old = Numbering(there.record), Numbering(self.flow.record)
         moved = np.concatenate([old.starts[n] + positions[axis] for n, axis in enumerate(old.axes)] or [np.zeros(0)])
-        before = old.pairs(self.flow.record.ties)
-        after = moved[new.pairs(there.record.ties)].astype(np.int64)
-        keys = [
-            np.unique(np.sort(pairs, axis=0)[0] * old.count + np.sort(pairs, axis=0)[1]) for pairs in (after, before)
-        ]
-        strange = keys[0][~np.isin(keys[0], keys[1], assume_unique=True)]
-        if strange.size:
-            axis = old.axes[old.axis_of[strange[0] // old.count]]
-            raise Mismatch(f"channels of {axis[0]!r} would be wired in another way")
+        moved = moved.astype(np.int64)
+        for after, before in (
+            (np.sort(moved[new.pairs(there.record.ties)], axis=0), np.sort(old.pairs(self.flow.record.ties), axis=0)),
+            (new.pinned(there.record.pins, moved), old.pinned(self.flow.record.pins)),
+        ):
+            if after.size:
+                both = np.unique(np.concatenate([before, after], axis=1), axis=1, return_inverse=True)
+                where = both[1].reshape(-1)
+                strange = np.setdiff1d(where[before.shape[1] :], where[: before.shape[1]])
+                if strange.size:
+                    axis = old.axes[old.axis_of[both[0][0, strange[0]]]]
+                    raise Mismatch(f"channels of {axis[0]!r} would be wired in another way")
 
     def follow(self, tensors: Mapping[str, paddle.Tensor]) -> None:
         """The network was made smaller by another way, as by loading a checkpoint: take its sizes from its tensors.

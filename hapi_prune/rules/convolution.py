@@ -118,6 +118,9 @@ def arrive(
     atoms, mine = plain[0].along([axis]).reshape(view), slices[0].along([slot])
     call.record.tie(*np.broadcast_arrays(mine, mine[:, :1]))
     call.record.tie(*np.broadcast_arrays(atoms, mine[:, 0].reshape(*own, *(1 for _ in range(atoms.ndim - len(own))))))
+    if len(own) == 2 and view[1] == 1 < own[1]:
+        # A depthwise convolution with several results for each channel: which of them still counts.
+        call.record.pin(mine[:, 0].reshape(own), np.arange(own[1])[None, :])
 
 
 def leave(call: Call, weight: Signal, slot: int, axis: int) -> list[Label]:
