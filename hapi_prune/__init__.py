@@ -19,6 +19,7 @@ from .explain import explain
 from .history import History, PruneRecord
 from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan
 from .pruning import prune
+from .resume import resume
 from .rules.registry import register_rule
 from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule
 
@@ -51,4 +52,5 @@ __all__ = [
     "load",
     "prune",
     "register_rule",
+    "resume",
 ]

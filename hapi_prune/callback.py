@@ -11,15 +11,16 @@ from typing import Any
 
 import paddle
 
-from . import hapi, optimizers
+from . import hapi, hapi_state
 from .criteria import Criterion, as_criterion
 from .errors import PruneError, PruneWarning, gist
-from .graph import tensors_of
 from .history import History, event_table
+from .keeping import Keeper
 from .look import scalar_metrics
-from .pruning import Options, Pruner
+from .pruning import Options, Pruner, check_optimizer
 from .ratios import Ratio, check_ratio, rising
 from .report import Report
+from .resume import Resumed, note_of
 from .schedules import Schedule, as_schedule
 from .writer import running_callbacks
 
@@ -93,6 +94,9 @@ class PruneCallback(paddle.callbacks.Callback):
         hapi.check_data(eval_data)
         self.log_dir, self.verbose, self.inputs, self.eval_data = log_dir, verbose, inputs, eval_data
         self.history = History()
+        self._keeper: Keeper | None = None
+        self._resumed: Resumed | None = None
+        self._first = 0
         self._events: list[tuple[int, Ratio]] = []
         self._pruner: Pruner | None = None
         self._report: Report | None = None
@@ -102,8 +106,13 @@ class PruneCallback(paddle.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Start clean, check what can be checked, and say what will happen. Nothing is changed yet."""
         self._end()  # a run that was broken off has not called on_train_end
-        self.history, self._epoch = History(), 0
-        epochs = int(self.params.get("epochs") or 0)
+        resumed = self._resumed
+        self.history, self._first = (resumed.history, resumed.epochs) if resumed else (History(), 0)
+        self._epoch, epochs = self._first, int(self.params.get("epochs") or 0)
+        epochs += self._first if epochs else 0
+        if resumed:
+            self._pruner = resumed.pruner
+            hapi_state.rewind_data(resumed.memory["sampler"])
         self._check(epochs)
         self._look()
         self._announce(epochs)
@@ -111,10 +120,15 @@ class PruneCallback(paddle.callbacks.Callback):
             self._report = Report(self.log_dir)
             self._report.attach()
             self._report.hparams(self._hparams(epochs))
+            self._report.replay(self.history)
+        self._keeper = Keeper(self.model, self._first, self._note)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Cut, if more is due than before."""
-        self._epoch = epoch
+        resumed, self._resumed = self._resumed, None
+        if resumed:
+            self._recall(resumed)
+        self._epoch = epoch = self._first + epoch
         due = [ratio for when, ratio in self._events if when <= epoch]
         self._events = self._events[len(due) :]
         if due:
@@ -144,6 +158,8 @@ class PruneCallback(paddle.callbacks.Callback):
             found = {name: value for name, value in (logs or {}).items() if name in self.params["metrics"]}
             self.history.evaluated(self._epoch, found)
             self._point(found)
+            if self._keeper is not None:
+                self._keeper.write()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """The table of the run, and what it did not get to."""
@@ -156,8 +172,28 @@ class PruneCallback(paddle.callbacks.Callback):
     def _end(self) -> None:
         """Let go of the run, and close its report."""
         report, self._report, self._pruner = self._report, None, None
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.release()
         if report is not None:
             report.close()
+
+    def go_on(self, model: paddle.Model, resumed: Resumed) -> None:
+        """For `resume`: at the next ``fit``, go on with a run."""
+        self.set_model(model)
+        self._resumed = resumed
+
+    def _recall(self, resumed: Resumed) -> None:
+        """Be where the run stopped; an evaluation that it did not get to is made up for, as it draws numbers too."""
+        hapi_state.recall(self.model, resumed.memory)
+        data = hapi.eval_data(self.model)
+        if resumed.evaluate and data is not None and not hapi.read_once(data):
+            logs = hapi.evaluate(self.model, data, drawing=True)
+            self.history.evaluated(self._first - 1, logs)
+            hapi_state.evaluated(logs)
+
+    def _note(self) -> dict[str, Any]:
+        return note_of(self.model, self._epoch, self.history, self._pruner)
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
@@ -175,19 +211,9 @@ class PruneCallback(paddle.callbacks.Callback):
             todo = "put all cuts into one schedule, as in {4: {'conv1': 0.3}, 8: 0.5}"
             raise PruneError("fit(callbacks=...)", "more than one PruneCallback", "one in a run", todo)
         events = [(epoch, check_ratio(r, f"schedule, epoch {epoch}")) for epoch, r in self.schedule.preview(epochs)]
-        self._events = rising(events, "schedule")
+        self._events = [event for event in rising(events, "schedule") if event[0] >= self._first]
         if self._events:
-            self._check_optimizer()
-
-    def _check_optimizer(self) -> None:
-        """Raise now if the optimizer could not be carried along later. It may hold only a part of the network."""
-        optimizer, tensors = hapi.optimizer(self.model), tensors_of(self.model.network)
-        held = optimizers.covered(optimizer, tensors)
-        optimizers.verify(optimizer, tensors, held)
-        if not held:
-            todo = "make the optimizer with parameters=model.parameters(), and call model.prepare again"
-            got = "it holds no parameter of the network"
-            raise PruneError(f"optimizer {type(optimizer).__name__}", got, "one over this network's parameters", todo)
+            check_optimizer(hapi.optimizer(self.model), self.model.network)
 
     def _look(self) -> None:
         """Trace the network once its input shape is known, and check what the schedule names."""
@@ -197,16 +223,12 @@ class PruneCallback(paddle.callbacks.Callback):
         if shapes is not None:
             pruner = Pruner(self.model.network, shapes, self.options)
             for epoch, ratio in self._events:
-                self._check_event(pruner, epoch, ratio)
+                try:
+                    pruner.goal(ratio)
+                except PruneError as error:  # noqa: PERF203  # one that names the epoch
+                    where = f"schedule, epoch {epoch}, {error.where}"
+                    raise PruneError(where, error.got, error.allowed, error.todo) from error
             self._pruner = pruner
-
-    def _check_event(self, pruner: Pruner, epoch: int, ratio: Ratio) -> None:
-        """Raise now if the schedule names what is not there."""
-        try:
-            pruner.goal(ratio)
-        except PruneError as error:
-            where = f"schedule, epoch {epoch}, {error.where}"
-            raise PruneError(where, error.got, error.allowed, error.todo) from error
 
     def _event(self, epoch: int, ratio: Ratio) -> None:
         """One cut, with evaluations around it."""
@@ -223,6 +245,7 @@ class PruneCallback(paddle.callbacks.Callback):
         if not record.plan:
             self._warn(f"PruneCallback, epoch {epoch}: {'; '.join(record.notes)}")
             return
+        hapi.wrap_again(self.model)
         self.history.add(replace(record, metrics_before=before))  # from here on it is known what became of the network
         self.history.records[-1] = record = replace(self.history[-1], metrics_after=self._evaluate())
         self._say(event_table(record))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -90,13 +90,6 @@ def check(model: paddle.Model, epochs: int) -> None:
         raise PruneError(
             "PruneCallback", "static-graph mode", "dynamic mode", "call paddle.disable_static() before paddle.Model"
         )
-    if paddle.distributed.ParallelEnv().nranks > 1:
-        raise PruneError(
-            "PruneCallback",
-            "training on several ranks",
-            "one rank, in this version",
-            "train on one device, or prune with hapi_prune.prune() before the run",
-        )
     if epochs < 1:
         raise PruneError("fit(epochs=...)", f"{epochs}", "at least 1", "give the number of epochs to train")
     if model._optimizer is None:
@@ -124,6 +117,22 @@ def read_once(data: Any) -> bool:
     return isinstance(data, Iterator)
 
 
+RETIRED: list[Any] = []
+"""Wrappers of networks as they were before a cut. Their hooks stay on the parameters, and a backward pass with the
+hooks of a wrapper that is gone ends the process (Paddle 3.3)."""
+
+
+def wrap_again(model: paddle.Model) -> None:
+    """On many ranks: build hapi's DataParallel anew, over parameters that have other shapes now."""
+    old = getattr(model._adapter, "ddp_model", None)
+    if old is not None:
+        RETIRED.append(old)
+        sizes = [size / 2**20 for size in (old.comm_buffer_size, old.last_comm_buffer_size)]
+        model._adapter.ddp_model = paddle.DataParallel(
+            model.network, old._strategy, *sizes, old.find_unused_parameters, old.group
+        )
+
+
 def optimizer(model: paddle.Model) -> Any:
     """The optimizer given to ``prepare``."""
     return model._optimizer
@@ -149,15 +158,20 @@ def is_first_rank() -> bool:
     return bool(paddle.distributed.ParallelEnv().local_rank == 0)
 
 
-def evaluate(model: paddle.Model, data: Any) -> dict[str, Any]:
+def evaluate(model: paddle.Model, data: Any, drawing: bool = False) -> dict[str, Any]:
     """Hapi's own evaluation in the middle of ``fit``, with everything put back that it changes on the way.
+
+    Args:
+        model: the model.
+        data: what to evaluate on.
+        drawing: whether the random generators move on, as in an evaluation by ``fit`` itself.
 
     Returns:
         The metrics; empty if there was no batch.
     """
     logs = paddle.Model._run_one_epoch.__defaults__[-1]  # one dict, shared by all epochs of all runs
     said = dict(logs)
-    with _kept(model, data), mode(model.network, None), rng():
+    with _kept(model, data), mode(model.network, None), nullcontext() if drawing else rng():
         logs.clear()  # or what training said would pass for the evaluation of no data
         logs.update(dict.fromkeys(model._metrics_name()))
         try:

@@ -15,6 +15,7 @@ from . import distributed, optimizers, trial
 from .cost import cost_at
 from .criteria import Criterion, as_criterion
 from .errors import PruneError, PruneWarning
+from .graph import tensors_of
 from .history import PruneRecord
 from .inputs import example
 from .journal import Journal
@@ -168,6 +169,17 @@ class Pruner:
 
     def _layer(self, key: str) -> str:
         return repr(layer_name(key.partition("[")[0].partition("#")[0]))
+
+
+def check_optimizer(optimizer: Any, network: paddle.nn.Layer) -> None:
+    """Raise now if the optimizer could not be carried along later. It may hold only a part of the network."""
+    tensors = tensors_of(network)
+    held = optimizers.covered(optimizer, tensors)
+    optimizers.verify(optimizer, tensors, held)
+    if not held:
+        todo = "make the optimizer with parameters=model.parameters(), and call model.prepare again"
+        got = "it holds no parameter of the network"
+        raise PruneError(f"optimizer {type(optimizer).__name__}", got, "one over this network's parameters", todo)
 
 
 def prune(

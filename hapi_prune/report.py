@@ -81,6 +81,15 @@ class Report:
         if metrics:
             self._write(self._late_hparams)
 
+    def replay(self, history: History) -> None:
+        """Write what happened in a run before it was resumed: the page shows the newest file of a directory only."""
+        for epoch, metrics in history.evaluations:
+            made = [record for record in history if (record.epoch or 0) <= epoch]
+            if made:
+                self.evaluated(epoch, metrics, made[-1].cost_after, made[-1].cost_original, made[-1].ratio)
+            elif history:
+                self.evaluated(epoch, metrics, history[0].cost_original, history[0].cost_original, 0.0)
+
     def close(self) -> None:
         """Write what is left, such as the run as a picture, and close the file."""
         self._write(self._late_hparams)

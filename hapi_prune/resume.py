@@ -1,132 +1,126 @@
-"""Go on where a run stopped: a note beside each checkpoint holds what ``.pdparams`` and ``.pdopt`` cannot."""
+"""Go on where a run stopped, in one line."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
-from collections.abc import Callable
-from pathlib import Path
+import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import paddle
 
-from .errors import PruneError
+from . import hapi, hapi_state
+from .checkpoint import load
+from .errors import PruneError, PruneWarning
+from .history import History
+from .inputs import Slot
+from .keeping import complete, read
+from .pruning import Pruner
 
-VERSION = 1
-NOTE = ".prune.json"
-PARTS = (".pdparams", ".pdopt", ".pdscaler")
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run to go on with.
+
+    Attributes:
+        epochs: how many are done.
+        history: what happened in them.
+        pruner: the network, and what it was before the first cut.
+        memory: what hapi remembered.
+        evaluate: whether the run stopped between a checkpoint and the evaluation that was to follow it.
+    """
+
+    epochs: int
+    history: History
+    pruner: Pruner
+    memory: dict[str, Any]
+    evaluate: bool
 
 
-class Keeper:
-    """While a run lasts, makes each ``model.save`` whole or nothing, and writes the note beside it.
+def resume(model: paddle.Model, callback: Any, path: str | os.PathLike[str]) -> int:
+    """Go on where a run stopped: structure, weights, optimizer, schedulers, generators, history and schedule.
 
-    hapi writes its files in place, so a process that is killed leaves half of one. Here they are written under
-    another name, forced to disk, and renamed; the note comes last and knows their digests, so a checkpoint with a
-    note that fits is complete.
+    Call it before ``fit``, with a network that is built as it was at the start of the run::
+
+        next_epoch = resume(model, callback, "ckpt")
+        model.fit(train, val, epochs=total - next_epoch, save_dir="ckpt", callbacks=[callback])
+
+    On CPU such a run ends with bitwise the weights of one that was not interrupted. Files in ``save_dir`` go on with
+    the numbers of the run, not of the ``fit``.
 
     Args:
-        model: the model whose ``save`` is looked after until `release`.
-        first: epochs of the run before this ``fit``; ``ModelCheckpoint`` counts from 0 again, its files go on.
-        note: what to write, asked for at each save.
-    """
+        model: prepared, around a dense network.
+        callback: a PruneCallback with the arguments of the run.
+        path: a checkpoint that a ``fit`` with a PruneCallback wrote, as in ``"ckpt/7"``, or its folder, for the last
+            complete one. If a folder holds none, nothing is changed, and that is said in a PruneWarning.
 
-    def __init__(self, model: paddle.Model, first: int, note: Callable[[], dict[str, Any]]) -> None:
-        self._model, self._first, self._note = model, first, note
-        self._last: tuple[str, dict[str, Any]] | None = None
-        model.save = self.save
-
-    def release(self) -> None:
-        """Give the model its own ``save`` back."""
-        self._model.__dict__.pop("save", None)
-
-    def save(self, path: str, training: bool = True) -> None:
-        """As ``paddle.Model.save``."""
-        if not training:
-            type(self._model).save(self._model, path, training)
-            return
-        folder, name = os.path.split(os.fspath(path))
-        if name.isdigit():
-            name = str(int(name) + self._first)
-        base, draft = os.path.join(folder, name), os.path.join(folder, f".{name}.{os.getpid()}")
-        type(self._model).save(self._model, draft, training)
-        files = {}
-        for part in PARTS:
-            if os.path.exists(draft + part):
-                force(draft + part)
-                files[part] = digest(draft + part)
-                os.replace(draft + part, base + part)
-        self._last = (base, files)
-        self.write()
-
-    def write(self) -> None:
-        """Write the note of the last checkpoint anew, as after the evaluation that followed it."""
-        if self._last is None:
-            return
-        base, files = self._last
-        draft = f"{base}{NOTE}.{os.getpid()}"
-        Path(draft).write_text(json.dumps({"version": VERSION, "files": files, **self._note()}), encoding="utf-8")
-        force(draft)
-        os.replace(draft, base + NOTE)
-        force(os.path.dirname(base) or ".")
-
-
-def force(path: str) -> None:
-    """Wait until a file or folder is on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def digest(path: str) -> str:
-    """SHA-256 of a file."""
-    found = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            found.update(chunk)
-    return found.hexdigest()
-
-
-def complete(path: str) -> str | None:
-    """The checkpoint that ``path`` means: itself, or in a folder the complete one with the highest number."""
-    if not os.path.isdir(path):
-        return path[: -len(".pdparams")] if path.endswith(".pdparams") else path
-    found = [name[: -len(NOTE)] for name in os.listdir(path) if name.endswith(NOTE)]
-    numbers = sorted((int(name) for name in found if re.fullmatch(r"\d{1,9}", name)), reverse=True)
-    for number in numbers:
-        base = os.path.join(path, str(number))
-        try:
-            read(base)
-        except PruneError:
-            continue
-        return base
-    return None
-
-
-def read(base: str) -> dict[str, Any]:
-    """The note of a checkpoint, checked against its files.
+    Returns:
+        The epochs of the run that are done.
 
     Raises:
-        PruneError: there is no note, it is damaged or of another version, or it does not fit the files.
+        PruneError: no such checkpoint, an incomplete one, or one of another network or version.
     """
-    path, where = base + NOTE, f"checkpoint {base!r}"
-    todo = "give an earlier checkpoint, or the folder, for the last complete one"
-    try:
-        note = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise PruneError(where, f"no {path}", "a checkpoint written in a fit with a PruneCallback", todo) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise PruneError(where, f"its note cannot be read ({error})", "JSON as a run writes it", todo) from error
-    if not isinstance(note, dict) or type(note.get("version")) is not int or note["version"] != VERSION:
-        got = note.get("version") if isinstance(note, dict) else type(note).__name__
-        raise PruneError(where, f"its note has version {got!r:.40}", f"version {VERSION}", todo)
-    files = note.get("files")
-    if not isinstance(files, dict) or ".pdparams" not in files or not set(files) <= set(PARTS):
-        raise PruneError(where, "its note names no files", ", ".join(PARTS), todo)
-    for part, told in files.items():
-        if not os.path.isfile(base + part) or digest(base + part) != told:
-            raise PruneError(where, f"{base + part} is not the file that the note was written for", "", todo)
-    return note
+    base = complete(os.fspath(path))
+    if base is None:
+        text = f"resume: no complete checkpoint in {os.fspath(path)!r}; the run starts at the beginning"
+        warnings.warn(text, PruneWarning, stacklevel=2)
+        return 0
+    note = read(base)
+    check_note(note, base)
+    callback.go_on(model, prepared(model, callback, base, note))
+    return int(note["epoch"]) + 1
+
+
+def prepared(model: paddle.Model, callback: Any, base: str, note: dict[str, Any]) -> Resumed:
+    """Load a checkpoint of a run; all that can be wrong with it is found before anything is changed."""
+    hapi.check(model, 1)
+    shapes = callback.inputs if callback.inputs is not None else hapi.input_shapes(model)
+    if shapes is None and note["inputs"] is not None:
+        shapes = [paddle.static.InputSpec(shape, dtype) for shape, dtype in note["inputs"]]
+    if shapes is None:
+        raise PruneError("resume", "no input shape to be had", "InputSpecs in paddle.Model(...), or inputs=")
+    history = History.from_json(note["history"])
+    pruner = Pruner(model.network, shapes, callback.options)
+    pruner.survey.graph.refused.update(note["refused"])
+    load(model, base, inputs=shapes)
+    pruner.survey.follow(pruner.network.tensors)
+    hapi_state.load_scaler(model, base)
+    return Resumed(int(note["epoch"]) + 1, history, pruner, note["memory"], note["evaluate"])
+
+
+def note_of(model: paddle.Model, epoch: int, history: History, pruner: Pruner | None) -> dict[str, Any]:
+    """What a checkpoint's note has to hold, beside its files."""
+    given = pruner.network.given if pruner else None
+    plain = given is not None and not given.kwargs and all(isinstance(arg, Slot) for arg in given.args)
+    return {
+        "epoch": epoch,
+        "history": history.to_json(),
+        "refused": dict(pruner.survey.graph.refused) if pruner else {},
+        "inputs": [[list(t.shape), str(t.dtype).rpartition(".")[2]] for t in given.leaves] if plain and given else None,
+        "memory": hapi_state.remembered(model),
+        "evaluate": hapi_state.evaluation_follows() and not any(e == epoch for e, _ in history.evaluations[-1:]),
+    }
+
+
+def check_note(note: dict[str, Any], base: str) -> None:
+    """Raise a PruneError if a note does not say all that it should."""
+    where = f"checkpoint {base!r}"
+    epoch, refused, inputs = note.get("epoch"), note.get("refused"), note.get("inputs")
+    fine = type(epoch) is int and 0 <= epoch < 10**9 and isinstance(note.get("history"), str)
+    fine = fine and type(note.get("evaluate")) is bool
+    fine = fine and isinstance(refused, dict) and all(isinstance(why, str) for why in refused.values())
+    fine = fine and (inputs is None or (isinstance(inputs, list) and all(is_spec(spec) for spec in inputs)))
+    if not fine:
+        raise PruneError(where, "its note is damaged", "a note as a run writes it", "give an earlier checkpoint")
+    hapi_state.check(note.get("memory"), where)
+
+
+def is_spec(spec: Any) -> bool:
+    """Whether ``spec`` is a shape and an element type."""
+    return (
+        isinstance(spec, list)
+        and len(spec) == 2
+        and isinstance(spec[0], list)
+        and all(type(size) is int and 0 < size < 2**31 for size in spec[0])
+        and isinstance(spec[1], str)
+    )

@@ -19,9 +19,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     "__init__",
     "callback explain",
-    "conformance",
+    "conformance resume",
     "pruning report checkpoint",
-    "hapi transaction selection optimizers history",
+    "hapi hapi_state transaction selection optimizers history",
     "surgery trial names cost drawing",
     "survey",
     "groups",
@@ -29,7 +29,7 @@ LAYERS = (
     "graph",
     "rules",
     "labels",
-    "schedules criteria inputs journal _optimizer_state writer distributed resume generators",
+    "schedules criteria inputs journal _optimizer_state writer distributed generators keeping",
     "plan ratios",
     "errors",
     "_paddle look state",
@@ -37,7 +37,12 @@ LAYERS = (
 """The rooms from top to bottom: each imports from lower layers only. The modules of one folder see each other."""
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms.split()}
-MAY_NAME_PRIVATE_PARTS = {"_paddle": "tensors and programs", "_optimizer_state": "optimizers", "hapi": "paddle.Model"}
+MAY_NAME_PRIVATE_PARTS = {
+    "_paddle": "tensors and programs",
+    "_optimizer_state": "optimizers",
+    "hapi": "paddle.Model",
+    "hapi_state": "paddle.Model",
+}
 BY_NAME = {"getattr", "setattr", "hasattr", "delattr"}
 MOST_LINES = 300
 
