@@ -99,13 +99,13 @@ class Pruner:
     ) -> PruneRecord:
         """Cut so that ``ratio`` of the original filters is gone; groups that cannot be cut are left, and said."""
         start, before = time.perf_counter(), self.cost()
-        also = self._also(optimizer, on_cut)
+        also = self._also(optimizer)
         while True:
             wanted = self.goal(ratio)
             plan = distributed.agree(self.plan(wanted))
             try:
                 if plan:
-                    self.network.cut(plan, also)
+                    self.network.cut(plan, also, on_cut)
                 break
             except trial.Refused as refused:
                 self.survey.graph.refused.update(self.network.blame(plan, refused))
@@ -126,16 +126,14 @@ class Pruner:
             notes=self._notes(wanted, plan, ratio),
         )
 
-    def _also(self, optimizer: Any, on_cut: Callable[[Cut], object] | None) -> Also:
-        """What goes with a cut, or undoes it: the optimizer, and what the user adds."""
+    def _also(self, optimizer: Any) -> Also:
+        """What goes with a cut, and is undone with it: the optimizer."""
         expected = optimizers.covered(optimizer, self.network.tensors) if optimizer is not None else None
 
         def also(cut: Cut, journal: Journal) -> None:
             if optimizer is not None:
                 optimizers.carry(optimizer, cut, self.network.tensors, journal, self.options.optimizer_state)
                 optimizers.verify(optimizer, self.network.tensors, expected)
-            if on_cut is not None:
-                on_cut(cut)
 
         return also
 

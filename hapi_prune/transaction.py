@@ -41,8 +41,13 @@ class Network:
         self.layer, self.given, self.survey = layer, given, survey
         self.tensors = tensors_of(layer)
 
-    def cut(self, plan: PruningPlan, also: Also | None = None) -> Cut:
+    def cut(self, plan: PruningPlan, also: Also | None = None, on_cut: Callable[[Cut], object] | None = None) -> Cut:
         """Cut as planned and keep it, if the network then computes what the masked one computed.
+
+        Args:
+            plan: what to keep.
+            also: what goes with it, and is undone with it.
+            on_cut: who is told, once nothing but this call can undo the cut.
 
         Raises:
             trial.Refused: it does not; everything is as it was.
@@ -58,6 +63,8 @@ class Network:
                 said = True
                 if not distributed.all_fine(True):
                     raise trial.Refused(trial.ELSEWHERE)
+                if on_cut:
+                    on_cut(cut)
                 advance()
         except BaseException:
             if not said:

@@ -19,7 +19,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     "__init__",
     "callback explain",
-    "conformance resume",
+    "run conformance",
+    "resume",
     "pruning report checkpoint",
     "hapi hapi_state transaction selection optimizers history",
     "surgery trial names cost drawing",
@@ -32,7 +33,7 @@ LAYERS = (
     "schedules criteria inputs journal _optimizer_state writer distributed generators keeping",
     "plan ratios",
     "errors",
-    "_paddle look state",
+    "_paddle look state readers",
 )
 """The rooms from top to bottom: each imports from lower layers only. The modules of one folder see each other."""
 
