@@ -42,7 +42,8 @@ class Survey:
         grouping = group(there, self.origin.prints)
         for key, found in grouping.groups.items():
             if key not in self.grouping.groups:
-                raise Mismatch(f"channels of {key!r} would be wired in another way")
+                name = next(iter(found.index))[0]
+                raise Mismatch(f"channels of {name!r} would be wired in another way")
             now = self.grouping.groups[key]
             if found.size > now.size or (found.size < now.size and now.frozen):
                 raise Mismatch(f"{key!r} has {now.size} units, not {found.size}")

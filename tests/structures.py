@@ -1944,7 +1944,7 @@ class InvertedResidual(nn.Layer):
 # Less usual wiring
 
 
-@structure("a g1 dw:15 g2 b", waits="within a unit, slices are matched by their order alone")
+@structure("a g1:15 dw:15 g2 b")
 class GroupShuffle(Chain):
     """ShuffleNetV1: grouped 1x1, shuffle in three, depthwise, grouped 1x1, beside the pooled input."""
 
