@@ -34,12 +34,15 @@ class Network:
         layer: the user's network.
         given: its example input.
         survey: its graph and groups.
-        tensors: its parameters and buffers, by structured name.
     """
 
     def __init__(self, layer: paddle.nn.Layer, given: Example, survey: Survey) -> None:
         self.layer, self.given, self.survey = layer, given, survey
-        self.tensors = tensors_of(layer)
+
+    @property
+    def tensors(self) -> dict[str, paddle.Tensor]:
+        """Its parameters and buffers, by structured name: those that it has now, as a forward may replace buffers."""
+        return tensors_of(self.layer)
 
     def cut(self, plan: PruningPlan, also: Also | None = None, on_cut: Callable[[Cut], object] | None = None) -> Cut:
         """Cut as planned and keep it, if the network then computes what the masked one computed.
@@ -96,19 +99,19 @@ class Network:
         except Mismatch as error:
             raise trial.Refused(f"would not fit: {error}") from error
         exact = len(self._exact(plan).kept) == len(plan.kept)
-        modes = (False, True) if compare and self._two_sided else (False,)
+        runs = (False, True) if compare else (False,)
         journal = Journal()
+        masked: dict[bool, list[Array]] = {}
         try:
             if compare:
                 surgery.mask(self.tensors, cut, journal)
-                masked = [self._masked(training) for training in modes]
+                masked = {training: self._masked(training) for training in runs if self._two_sided or not training}
             surgery.shrink(self.layer, self.tensors, cut, self.survey.traced.record.depthwise, journal)
-            pruned = [trial.attempt(self.layer, self.given, training) for training in modes]
-            if compare:
-                for training, ours, theirs in zip(modes, pruned, masked):
-                    trial.compare(ours, theirs, exact, trial.TRAINING_TOLERANCE if training else trial.TOLERANCE)
-                if True not in modes:
-                    trial.attempt(self.layer, self.given, training=True)
+            with surgery.widths_follow(self.layer, journal):
+                pruned = {training: trial.attempt(self.layer, self.given, training) for training in runs}
+            for training in masked:
+                most = trial.TRAINING_TOLERANCE if training else trial.TOLERANCE
+                trial.compare(pruned[training], masked[training], exact, most)
             yield cut, journal, lambda: self.survey.advance(there, grouping)
         except BaseException:
             journal.undo()

@@ -12,7 +12,7 @@ import paddle
 from . import _paddle
 from .errors import gist
 from .inputs import Example
-from .state import mode, quiet, rng
+from .state import buffers, mode, quiet, rng
 
 TOLERANCE = 1e-3
 """Largest difference between pruned and masked, relative to the largest output."""
@@ -41,7 +41,8 @@ def outputs(network: paddle.nn.Layer, given: Example, training: bool) -> list[np
     args, kwargs = given.rebuilt(given.leaves)
     with mode(network, training), rng(), quiet(), paddle.no_grad():
         try:
-            tree = network(*args, **kwargs)
+            with buffers(network):
+                tree = network(*args, **kwargs)
         finally:
             for name, tensor in still.items():
                 if not np.array_equal(tensor.numpy(), kept[name]):

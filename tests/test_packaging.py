@@ -32,8 +32,8 @@ LAYERS = (
     "labels",
     "schedules criteria inputs journal _optimizer_state writer distributed generators keeping",
     "plan ratios",
-    "errors",
-    "_paddle look state readers",
+    "errors state",
+    "_paddle look readers",
 )
 """The rooms from top to bottom: each imports from lower layers only. The modules of one folder see each other."""
 
