@@ -81,7 +81,7 @@ class Pruner:
         """
         wanted = goal(self.survey, ratio, self.options.skip)
         if not wanted.ratios:
-            first = next((f"{key!r} {why}" for key, why in wanted.stays.items()), "it has no convolution")
+            first = next((f"{self._layer(key)} {why}" for key, why in wanted.stays.items()), "it has no convolution")
             raise PruneError("network", f"nothing to prune: {first}", "a convolution that feeds another layer")
         return wanted
 
@@ -161,8 +161,10 @@ class Pruner:
         notes = [f"{self._layer(key)} stays: {why}" for key, why in wanted.stays.items()]
         if asked_something and not plan:
             notes.append(f"nothing was removed at ratio {ratio}: it is done already, or rounds to nothing")
-        fresh = [note for note in dict.fromkeys(notes) if note not in self._said]
-        self._said.update(fresh)
+        # A gradual schedule that begins with too little to round to a filter says so once, not at each ratio.
+        said = {note.partition(" at ratio ")[0]: note for note in reversed(notes)}
+        fresh = [note for text, note in reversed(said.items()) if text not in self._said]
+        self._said.update(said)
         return tuple(fresh)
 
     def _layer(self, key: str) -> str:

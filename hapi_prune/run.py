@@ -173,8 +173,9 @@ class Run:
         known = last and last[0] == self.epoch - 1 and self.settings.eval_data is None
         before = last[1] if last and known else self._evaluate()
         record = self._pruner.cut(ratio, hapi.optimizer(self.model), self.epoch, self.settings.on_cut)
-        if not record.plan:
+        if not record.plan and record.notes:
             warn(f"PruneCallback, epoch {self.epoch}: {'; '.join(record.notes)}")
+        if not record.plan:
             return
         hapi.wrap_again(self.model)
         # From here on it is known what became of the network, whatever an evaluation may raise.

@@ -437,3 +437,14 @@ def test_prune(case):
         prune(model.network, *given, **options)
     said(caught, texts)
     assert same(end(model), before)
+
+
+def test_a_gradual_schedule_that_begins_with_nothing_says_so_once():
+    model, callback = build(), PruneCallback({0: 0.001, 1: 0.002, 2: 0.5}, verbose=0)
+    with pytest.warns(PruneWarning) as said:
+        fit(model, callback)
+    texts = [str(each.message) for each in said if each.category is PruneWarning]
+    assert texts == [
+        "PruneCallback, epoch 0: nothing was removed at ratio 0.001: it is done already, or rounds to nothing"
+    ]
+    assert widths(model) == {"conv1": 4, "conv2": 6}
