@@ -10,7 +10,6 @@ from .errors import PruneError, nearest
 from .plan import Axis
 from .survey import Survey
 
-
 PADDLES = re.compile(r"\.[wb]_\d+$")
 """How Paddle's own names of parameters end."""
 
