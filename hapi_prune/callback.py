@@ -11,7 +11,7 @@ from typing import Any
 
 import paddle
 
-from . import hapi, hapi_state
+from . import hapi, hapi_state, interrupts
 from .criteria import Criterion, as_criterion
 from .errors import PruneError, PruneWarning, gist
 from .history import History, event_table
@@ -233,20 +233,20 @@ class PruneCallback(paddle.callbacks.Callback):
     def _event(self, epoch: int, ratio: Ratio) -> None:
         """One cut, with evaluations around it."""
         if self._pruner is None:
-            raise PruneError(
-                "PruneCallback",
-                f"a cut due at epoch {epoch}, and no input shape to be had",
-                "InputSpecs in paddle.Model(...), or inputs= in PruneCallback(...)",
-                "write PruneCallback(..., inputs=[1, 3, 32, 32]), with the shape of your images",
-            )
+            got = f"a cut due at epoch {epoch}, and no input shape to be had"
+            allowed = "InputSpecs in paddle.Model(...), or inputs= in PruneCallback(...)"
+            todo = "write PruneCallback(..., inputs=[1, 3, 32, 32]), with the shape of your images"
+            raise PruneError("PruneCallback", got, allowed, todo)
         last = self.history.evaluations[-1] if self.history.evaluations else None
         before = last[1] if last and last[0] == epoch - 1 and self.eval_data is None else self._evaluate()
-        record = self._pruner.cut(ratio, hapi.optimizer(self.model), epoch)
+        with interrupts.held():  # ctrl-C or not: the history knows of every cut that was made
+            record = self._pruner.cut(ratio, hapi.optimizer(self.model), epoch)
+            if record.plan:
+                hapi.wrap_again(self.model)
+                self.history.add(replace(record, metrics_before=before))
         if not record.plan:
             self._warn(f"PruneCallback, epoch {epoch}: {'; '.join(record.notes)}")
             return
-        hapi.wrap_again(self.model)
-        self.history.add(replace(record, metrics_before=before))  # from here on it is known what became of the network
         self.history.records[-1] = record = replace(self.history[-1], metrics_after=self._evaluate())
         self._say(event_table(record))
         if self._report is not None:
@@ -277,8 +277,8 @@ class PruneCallback(paddle.callbacks.Callback):
             text = f"PruneCallback: the schedule goes on to epoch {last}, but the run ends with epoch {epochs - 1}"
             self._warn(f"{text} (counted from 0); what is due later will not be removed.")
         if self._events and self.eval_data is None and hapi.read_once(hapi.eval_data(self.model)):
-            text = "the eval_data of fit can be read once only, so there is no evaluation before and after the cuts"
-            self._warn(f"PruneCallback: {text}. Give a list of batches or a DataLoader.")
+            text = "the eval_data of fit can be read once only, so there is no evaluation before and after the cuts."
+            self._warn(f"PruneCallback: {text} Give a list of batches or a DataLoader.")
         parts = [f"{epoch + 1}: {'by layer' if isinstance(r, dict) else f'{r:.1%}'}" for epoch, r in self._events]
         self._say(f"Filters removed by the beginning of epoch {', '.join(parts)}" if parts else "No cut is due.")
 

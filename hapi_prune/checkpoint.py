@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from . import _paddle, hapi, optimizers, surgery
+from . import _paddle, hapi, interrupts, optimizers, surgery
 from .errors import PruneError, gist
 from .graph import tensors_of
 from .journal import Journal
@@ -57,17 +57,20 @@ def load(target: paddle.nn.Layer | paddle.Model, path: str | os.PathLike[str], i
     if inputs is not None:
         check_widths(network, inputs, arrays, base)
     journal = Journal()
-    try:
-        put(network, model, arrays, journal)
-        if model is not None:
-            model.load(base)
-    except PruneError:
-        journal.undo()
-        raise
-    except Exception as error:
-        journal.undo()
-        got = f"it does not load ({gist(error)})"
-        raise PruneError(f"checkpoint {base!r}", got, "a complete checkpoint") from error
+    with interrupts.held():
+        try:
+            put(network, model, arrays, journal)
+            if model is not None:
+                if hapi.optimizer(model) is not None:
+                    optimizers.keep(hapi.optimizer(model), journal)
+                model.load(base)
+        except BaseException as error:
+            journal.undo()
+            if isinstance(error, PruneError) or not isinstance(error, Exception):
+                raise
+            got = f"it does not load ({gist(error)})"
+            raise PruneError(f"checkpoint {base!r}", got, "a complete checkpoint") from error
+        network.clear_gradients(set_to_zero=False)  # they were those of other weights
 
 
 def strip(path: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from . import distributed, optimizers, trial
+from . import distributed, interrupts, optimizers, trial
 from .cost import cost_at
 from .criteria import Criterion, as_criterion
 from .errors import PruneError, PruneWarning
@@ -101,8 +101,10 @@ class Pruner:
         start, before = time.perf_counter(), self.cost()
         also = self._also(optimizer, on_cut)
         while True:
-            wanted = self.goal(ratio)
-            plan = distributed.agree(self.plan(wanted))
+            with interrupts.let_through():
+                wanted = self.goal(ratio)
+                plan = self.plan(wanted)
+            plan = distributed.agree(plan)
             try:
                 if plan:
                     self.network.cut(plan, also)

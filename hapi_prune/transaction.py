@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import paddle
 
-from . import distributed, surgery, trial
+from . import distributed, interrupts, surgery, trial
 from .errors import PruneError, gist
 from .graph import tensors_of
 from .inputs import Example
@@ -91,21 +91,22 @@ class Network:
         exact = len(self._exact(plan).kept) == len(plan.kept)
         modes = (False, True) if compare and self._two_sided else (False,)
         journal = Journal()
-        try:
-            if compare:
-                surgery.mask(self.tensors, cut, journal)
-                masked = [self._masked(training) for training in modes]
-            surgery.shrink(self.layer, self.tensors, cut, self.survey.traced.record.depthwise, journal)
-            pruned = [trial.attempt(self.layer, self.given, training) for training in modes]
-            if compare:
-                for training, ours, theirs in zip(modes, pruned, masked):
-                    trial.compare(ours, theirs, exact, trial.TRAINING_TOLERANCE if training else trial.TOLERANCE)
-                if True not in modes:
-                    trial.attempt(self.layer, self.given, training=True)
-            yield cut, journal, lambda: self.survey.advance(there, grouping)
-        except BaseException:
-            journal.undo()
-            raise
+        with interrupts.held():
+            try:
+                if compare:
+                    surgery.mask(self.tensors, cut, journal)
+                    masked = [self._masked(training) for training in modes]
+                surgery.shrink(self.layer, self.tensors, cut, self.survey.traced.record.depthwise, journal)
+                pruned = [trial.attempt(self.layer, self.given, training) for training in modes]
+                if compare:
+                    for training, ours, theirs in zip(modes, pruned, masked):
+                        trial.compare(ours, theirs, exact, trial.TRAINING_TOLERANCE if training else trial.TOLERANCE)
+                    if True not in modes:
+                        trial.attempt(self.layer, self.given, training=True)
+                yield cut, journal, lambda: self.survey.advance(there, grouping)
+            except BaseException:
+                journal.undo()
+                raise
 
     def _exact(self, plan: PruningPlan) -> PruningPlan:
         """The part of a plan that must compute what the masked network computes; families stay together."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 
-from . import _paddle
+from . import _paddle, interrupts
 from .errors import gist
 from .inputs import Example
 from .state import mode, quiet, rng
@@ -41,7 +41,8 @@ def outputs(network: paddle.nn.Layer, given: Example, training: bool) -> list[np
     args, kwargs = given.rebuilt(given.leaves)
     with mode(network, training), rng(), quiet(), paddle.no_grad():
         try:
-            tree = network(*args, **kwargs)
+            with interrupts.let_through():
+                tree = network(*args, **kwargs)
         finally:
             for name, tensor in still.items():
                 if not np.array_equal(tensor.numpy(), kept[name]):

@@ -29,10 +29,10 @@ LAYERS = (
     "graph",
     "rules",
     "labels",
-    "schedules criteria inputs journal _optimizer_state writer distributed generators keeping",
-    "plan ratios",
+    "schedules criteria inputs journal _optimizer_state distributed generators keeping",
+    "plan ratios writer",
     "errors",
-    "_paddle look state",
+    "_paddle look state interrupts",
 )
 """The rooms from top to bottom: each imports from lower layers only. The modules of one folder see each other."""
 
