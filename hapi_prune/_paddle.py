@@ -22,6 +22,13 @@ def resize(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
     become(tensor, paddle.to_tensor(array, place=tensor.place))
 
 
+def as_type(array: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
+    """``array`` as NumPy holds a tensor of ``dtype``; bfloat16 is uint16 there, and its numbers are not those of it."""
+    tensor = paddle.to_tensor(array, place=paddle.CPUPlace())
+    found: npt.NDArray[Any] = (tensor if tensor.dtype == dtype else tensor.astype(dtype)).numpy()
+    return found
+
+
 def become(tensor: paddle.Tensor, other: paddle.Tensor) -> None:
     """Let ``tensor`` have the shape and the storage of ``other``; nothing is copied."""
     tensor.get_tensor()._share_data_with(other.get_tensor())

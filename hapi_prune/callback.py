@@ -221,7 +221,8 @@ class PruneCallback(paddle.callbacks.Callback):
             return
         shapes = self.inputs if self.inputs is not None else hapi.input_shapes(self.model)
         if shapes is not None:
-            pruner = Pruner(self.model.network, shapes, self.options)
+            with hapi.precision(self.model):
+                pruner = Pruner(self.model.network, shapes, self.options)
             for epoch, ratio in self._events:
                 try:
                     pruner.goal(ratio)
@@ -239,7 +240,7 @@ class PruneCallback(paddle.callbacks.Callback):
             raise PruneError("PruneCallback", got, allowed, todo)
         last = self.history.evaluations[-1] if self.history.evaluations else None
         before = last[1] if last and last[0] == epoch - 1 and self.eval_data is None else self._evaluate()
-        with interrupts.held():  # ctrl-C or not: the history knows of every cut that was made
+        with interrupts.held(), hapi.precision(self.model):  # ctrl-C or not, the history knows of every cut
             record = self._pruner.cut(ratio, hapi.optimizer(self.model), epoch)
             if record.plan:
                 hapi.wrap_again(self.model)

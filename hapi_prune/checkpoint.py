@@ -63,7 +63,7 @@ def load(target: paddle.nn.Layer | paddle.Model, path: str | os.PathLike[str], i
             if model is not None:
                 if hapi.optimizer(model) is not None:
                     optimizers.keep(hapi.optimizer(model), journal)
-                model.load(base)
+                hapi.load(model, base)
         except BaseException as error:
             journal.undo()
             if isinstance(error, PruneError) or not isinstance(error, Exception):
@@ -173,4 +173,4 @@ def put(network: paddle.nn.Layer, model: paddle.Model | None, arrays: dict[str, 
     surgery.shrink(network, tensors, cut, depthwise, journal)
     for name in shapes:
         array = arrays[state[id(tensors[name])]]
-        journal.resize(tensors[name], array.astype(tensors[name].numpy().dtype, copy=False))
+        journal.resize(tensors[name], _paddle.as_type(array, tensors[name].dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager, nullcontext
@@ -131,6 +132,19 @@ def wrap_again(model: paddle.Model) -> None:
         model._adapter.ddp_model = paddle.DataParallel(
             model.network, old._strategy, *sizes, old.find_unused_parameters, old.group
         )
+
+
+def load(model: paddle.Model, base: str) -> None:
+    """As ``Model.load``, which cannot read the optimizer's file where there are master weights in it."""
+    model.load(base, reset_optimizer=True)
+    if os.path.exists(f"{base}.pdopt"):
+        model._adapter.load([], paddle.load(f"{base}.pdopt"))
+
+
+def precision(model: paddle.Model) -> Any:
+    """The context in which hapi trains where it has decorated the network (O2, on a GPU), which runs in no other."""
+    decorated = model._adapter._amp_level == "O2" and paddle.is_compiled_with_cuda()
+    return paddle.amp.auto_cast(**model._adapter._amp_custom_lists, level="O2") if decorated else nullcontext()
 
 
 def optimizer(model: paddle.Model) -> Any:

@@ -67,6 +67,13 @@ def states(optimizer: Any) -> dict[str, paddle.Tensor]:
     }
 
 
+def masters(optimizer: Any, tensors: Mapping[str, paddle.Tensor]) -> dict[str, paddle.Tensor]:
+    """In mixed precision, the float32 weights that training changes, by structured name of the low ones."""
+    names = {tensor.name: name for name, tensor in tensors.items()}
+    found = [mirror for each in stored.chain(optimizer) for mirror in stored.mirrors(each)]
+    return {names[m.parameter]: m.tensor for m in found if m.what == stored.MASTER and m.parameter in names}
+
+
 def keep(optimizer: Any, journal: Journal) -> None:
     """Let the journal know all that ``set_state_dict`` may overwrite, so that one that fails half-way can be undone."""
     for each in stored.chain(optimizer):

@@ -85,10 +85,12 @@ class Pruner:
             raise PruneError("network", f"nothing to prune: {first}", "a convolution that feeds another layer")
         return wanted
 
-    def plan(self, wanted: Goal) -> PruningPlan:
-        """The units that stay."""
-        options = self.options
-        return select(self.survey, self.network.tensors, wanted, self.criterion, options.min_filters, options.round_to)
+    def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
+        """The units that stay. Where there are master weights they are scored: what they were rounded to has ties."""
+        options, tensors = self.options, dict(self.network.tensors)
+        if optimizer is not None:
+            tensors.update(optimizers.masters(optimizer, tensors))
+        return select(self.survey, tensors, wanted, self.criterion, options.min_filters, options.round_to)
 
     def cut(
         self,
@@ -103,7 +105,7 @@ class Pruner:
         while True:
             with interrupts.let_through():
                 wanted = self.goal(ratio)
-                plan = self.plan(wanted)
+                plan = self.plan(wanted, optimizer)
             plan = distributed.agree(plan)
             try:
                 if plan:

@@ -100,13 +100,19 @@ class Network:
                 pruned = [trial.attempt(self.layer, self.given, training) for training in modes]
                 if compare:
                     for training, ours, theirs in zip(modes, pruned, masked):
-                        trial.compare(ours, theirs, exact, trial.TRAINING_TOLERANCE if training else trial.TOLERANCE)
+                        trial.compare(ours, theirs, exact, trial.tolerance(self.layer, self._casts, training))
                     if True not in modes:
                         trial.attempt(self.layer, self.given, training=True)
                 yield cut, journal, lambda: self.survey.advance(there, grouping)
             except BaseException:
                 journal.undo()
                 raise
+
+    @property
+    def _casts(self) -> set[str]:
+        """The element types that the network casts to on its way, as in mixed precision."""
+        ops = (*self.survey.graph.training.ops, *self.survey.graph.evaluation.ops)
+        return {str(op.attrs.get("dtype")) for op in ops if op.name == "cast"}
 
     def _exact(self, plan: PruningPlan) -> PruningPlan:
         """The part of a plan that must compute what the masked network computes; families stay together."""
