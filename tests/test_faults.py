@@ -353,7 +353,7 @@ def cut_states():
     return before, after, lines
 
 
-PARTS_OF_A_CUT = int(os.environ.get("HAPI_PRUNE_INTERRUPTS", "60"))  # a long run sets it to some thousand
+PARTS_OF_A_CUT = int(os.environ.get("HAPI_PRUNE_INTERRUPTS", "40"))  # a long run sets it to some thousand
 
 
 def test_ctrl_c_at_any_line_of_a_cut(cut_states):
