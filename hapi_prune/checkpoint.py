@@ -61,9 +61,7 @@ def load(target: paddle.nn.Layer | paddle.Model, path: str | os.PathLike[str], i
         try:
             put(network, model, arrays, journal)
             if model is not None:
-                if hapi.optimizer(model) is not None:
-                    optimizers.keep(hapi.optimizer(model), journal)
-                hapi.load(model, base)
+                fill(model, base, journal)
         except BaseException as error:
             journal.undo()
             if isinstance(error, PruneError) or not isinstance(error, Exception):
@@ -71,6 +69,16 @@ def load(target: paddle.nn.Layer | paddle.Model, path: str | os.PathLike[str], i
             got = f"it does not load ({gist(error)})"
             raise PruneError(f"checkpoint {base!r}", got, "a complete checkpoint") from error
         network.clear_gradients(set_to_zero=False)  # they were those of other weights
+
+
+def fill(model: paddle.Model, base: str, journal: Journal) -> None:
+    """Weights, optimizer and GradScaler, now that the sizes fit; what does not fit each other is refused."""
+    optimizer, tensors = hapi.optimizer(model), tensors_of(model.network)
+    if optimizer is not None:
+        optimizers.keep(optimizer, journal)
+    hapi.load(model, base)
+    if optimizer is not None:
+        optimizers.verify(optimizer, tensors, optimizers.covered(optimizer, tensors))
 
 
 def strip(path: str) -> str:
