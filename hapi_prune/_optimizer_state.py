@@ -27,6 +27,7 @@ SUPPORTED = (
 )
 MASTER = "master weight"
 LOADED = "_accumulators_holder"
+MASTERS = "_master_weights"
 FLAT_STATE = "state"
 FLAT_SIZE = "_numel_cache"
 FUSED = "fusion_storage"
@@ -84,6 +85,12 @@ def parameters(optimizer: Any) -> list[paddle.Tensor]:
     """Every parameter of the optimizer, as often as it stands in its list or groups."""
     groups = optimizer._param_groups
     return [p for group in groups for p in (group["params"] if isinstance(group, dict) else (group,))]
+
+
+def scheduler(optimizer: Any) -> Any:
+    """The learning-rate scheduler; None where the rate is a number."""
+    rate = getattr(optimizer, "_learning_rate", None)
+    return rate if isinstance(rate, paddle.optimizer.lr.LRScheduler) else None
 
 
 def mirrors(optimizer: Any) -> list[Mirror]:

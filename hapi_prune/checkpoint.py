@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from . import _paddle, hapi, optimizers, surgery, trial
+from . import _paddle, hapi, interrupts, optimizers, surgery, trial
 from .errors import PruneError, gist
 from .graph import tensors_of
 from .inputs import example
@@ -59,18 +59,29 @@ def load(target: paddle.nn.Layer | paddle.Model, path: str | os.PathLike[str], i
     if inputs is not None:
         check_widths(network, inputs, arrays, base)
     journal = Journal()
-    try:
-        put(network, model, arrays, journal)
-        settle(network, inputs, journal)
-        if model is not None:
-            model.load(base)
-    except PruneError:
-        journal.undo()
-        raise
-    except Exception as error:
-        journal.undo()
-        got = f"it does not load ({gist(error)})"
-        raise PruneError(f"checkpoint {base!r}", got, "a complete checkpoint") from error
+    with interrupts.held():
+        try:
+            put(network, model, arrays, journal)
+            settle(network, inputs, journal)
+            if model is not None:
+                fill(model, base, journal)
+        except BaseException as error:
+            journal.undo()
+            if isinstance(error, PruneError) or not isinstance(error, Exception):
+                raise
+            got = f"it does not load ({gist(error)})"
+            raise PruneError(f"checkpoint {base!r}", got, "a complete checkpoint") from error
+        network.clear_gradients(set_to_zero=False)  # they were those of other weights
+
+
+def fill(model: paddle.Model, base: str, journal: Journal) -> None:
+    """Weights, optimizer and GradScaler, now that the sizes fit; what does not fit each other is refused."""
+    optimizer, tensors = hapi.optimizer(model), tensors_of(model.network)
+    if optimizer is not None:
+        optimizers.keep(optimizer, journal)
+    hapi.load(model, base)
+    if optimizer is not None:
+        optimizers.verify(optimizer, tensors, optimizers.covered(optimizer, tensors))
 
 
 def strip(path: str) -> str:
@@ -189,4 +200,4 @@ def put(network: paddle.nn.Layer, model: paddle.Model | None, arrays: dict[str, 
     surgery.shrink(network, tensors, cut, depthwise, journal)
     for name in shapes:
         array = arrays[state[id(tensors[name])]]
-        journal.resize(tensors[name], array.astype(tensors[name].numpy().dtype, copy=False))
+        journal.resize(tensors[name], _paddle.as_type(array, tensors[name].dtype))

@@ -34,6 +34,8 @@ def restore(saved: Any) -> None:
         version, numbers, gauss = saved["python"]
         random.setstate((version, tuple(numbers), gauss))
         kind, keys, *rest = saved["numpy"]
+        if not 0 <= rest[0] <= len(keys):  # NumPy would read there
+            raise ValueError("NumPy's generator")
         np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
         paddle.set_rng_state([engine(old, new) for old, new in zip(before[2], saved["paddle"])])
     except (TypeError, ValueError, KeyError, OverflowError, IndexError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager, nullcontext
@@ -117,20 +118,46 @@ def read_once(data: Any) -> bool:
     return isinstance(data, Iterator)
 
 
-RETIRED: list[Any] = []
-"""Wrappers of networks as they were before a cut. Their hooks stay on the parameters, and a backward pass with the
-hooks of a wrapper that is gone ends the process (Paddle 3.3)."""
+class Retired(list[Any]):
+    """Wrappers of a network as it was before its cuts, kept for as long as the network is.
+
+    Their hooks stay on its parameters, and a backward pass with the hooks of a wrapper that is gone ends the process
+    (Paddle 3.3). They are none of the network's own state: a copy of it starts without.
+    """
+
+    def __deepcopy__(self, memo: Any) -> Retired:
+        return Retired()
+
+    def __reduce__(self) -> Any:
+        return Retired, ()
+
+
+RETIRED = "_retired_by_hapi_prune"
+"""The attribute of a network that holds its retired wrappers."""
 
 
 def wrap_again(model: paddle.Model) -> None:
     """On many ranks: build hapi's DataParallel anew, over parameters that have other shapes now."""
     old = getattr(model._adapter, "ddp_model", None)
     if old is not None:
-        RETIRED.append(old)
+        vars(model.network).setdefault(RETIRED, Retired()).append(old)
         sizes = [size / 2**20 for size in (old.comm_buffer_size, old.last_comm_buffer_size)]
         model._adapter.ddp_model = paddle.DataParallel(
             model.network, old._strategy, *sizes, old.find_unused_parameters, old.group
         )
+
+
+def load(model: paddle.Model, base: str) -> None:
+    """As ``Model.load``, which cannot read the optimizer's file where there are master weights in it."""
+    model.load(base, reset_optimizer=True)
+    if os.path.exists(f"{base}.pdopt"):
+        model._adapter.load([], paddle.load(f"{base}.pdopt"))
+
+
+def precision(model: paddle.Model) -> Any:
+    """The context in which hapi trains where it has decorated the network (O2, on a GPU), which runs in no other."""
+    decorated = model._adapter._amp_level == "O2" and paddle.is_compiled_with_cuda()
+    return paddle.amp.auto_cast(**model._adapter._amp_custom_lists, level="O2") if decorated else nullcontext()
 
 
 def optimizer(model: paddle.Model) -> Any:

@@ -19,6 +19,9 @@ MEMORY = {
 }
 """What hapi's own callbacks remember from epoch to epoch."""
 
+VALUES = ("best_value", "best")
+"""Those of them that are no counts, and infinite at first."""
+
 
 def remembered(model: paddle.Model) -> dict[str, Any]:
     """Generators, the shuffling of the training data, a learning rate without scheduler, and hapi's own callbacks."""
@@ -67,6 +70,7 @@ def check(saved: Any, where: str) -> None:
         fine &= isinstance(saved["generators"], dict)
         for kind, values in saved["callbacks"]:
             fine &= all(type(values[name]) is float for name in MEMORY[kind])
+            fine &= all(values[name].is_integer() for name in MEMORY[kind] if name not in VALUES)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise PruneError(where, f"its note is damaged ({error!r:.80})", "a note as a run writes it") from error
     if not fine:

@@ -6,13 +6,16 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import paddle
 
 from .errors import PruneError
+from .writer import calling, is_running
 
 VERSION = 1
 NOTE = ".prune.json"
@@ -36,29 +39,34 @@ class Keeper:
         self._model, self._first, self._note = model, first, note
         self._last: tuple[str, dict[str, Any]] | None = None
         model.save = self.save
+        caller = calling()
+        if caller is not None:  # hapi tells nobody of a run that an error ends, but lets go of its list of callbacks
+            weakref.finalize(caller, self.release).atexit = False
 
     def release(self) -> None:
         """Give the model its own ``save`` back."""
-        self._model.__dict__.pop("save", None)
+        if self._model.__dict__.get("save") == self.save:
+            del self._model.save
 
     def save(self, path: str, training: bool = True) -> None:
         """As ``paddle.Model.save``."""
-        if not training:
+        if not training or not is_running(self._model):  # an error that ended the run may be kept, and the run with it
             type(self._model).save(self._model, path, training)
             return
         folder, name = os.path.split(os.fspath(path))
         if name.isdigit():
             name = str(int(name) + self._first)
         base, draft = os.path.join(folder, name), os.path.join(folder, f".{name}.{os.getpid()}")
-        type(self._model).save(self._model, draft, training)
-        files = {}
-        for part in PARTS:
-            if os.path.exists(draft + part):
+        with drafts(draft):
+            type(self._model).save(self._model, draft, training)
+            parts = [part for part in PARTS if os.path.exists(draft + part)]
+            for part in parts:
                 force(draft + part)
-                files[part] = digest(draft + part)
+            self._last = (base, {part: digest(draft + part) for part in parts})
+            self._write_note(draft)
+            for part in (*parts, NOTE):  # there is room for all of them, now that they are there
                 os.replace(draft + part, base + part)
-        self._last = (base, files)
-        self.write()
+        force(folder or ".")
 
     def rename(self, old: str, new: str) -> None:
         """Give a checkpoint another name; nothing happens where it is not there."""
@@ -72,12 +80,29 @@ class Keeper:
         """Write the note of the last checkpoint anew, as after the evaluation that followed it."""
         if self._last is None:
             return
-        base, files = self._last
-        draft = f"{base}{NOTE}.{os.getpid()}"
-        Path(draft).write_text(json.dumps({"version": VERSION, "files": files, **self._note()}), encoding="utf-8")
-        force(draft)
-        os.replace(draft, base + NOTE)
-        force(os.path.dirname(base) or ".")
+        folder, name = os.path.split(self._last[0])
+        draft = os.path.join(folder, f".{name}.{os.getpid()}")
+        with drafts(draft):
+            self._write_note(draft)
+            os.replace(draft + NOTE, self._last[0] + NOTE)
+        force(folder or ".")
+
+    def _write_note(self, draft: str) -> None:
+        files = self._last[1] if self._last else {}
+        text = json.dumps({"version": VERSION, "files": files, **self._note()})
+        Path(draft + NOTE).write_text(text, encoding="utf-8")
+        force(draft + NOTE)
+
+
+@contextmanager
+def drafts(draft: str) -> Iterator[None]:
+    """Leave no draft behind, should the disk be full or the run be stopped."""
+    try:
+        yield
+    finally:
+        for part in (*PARTS, NOTE):
+            with suppress(FileNotFoundError):
+                os.unlink(draft + part)
 
 
 def force(path: str) -> None:

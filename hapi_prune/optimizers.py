@@ -6,9 +6,11 @@ regularizers and gradient clips stay valid as they are. Only the state has to fo
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import paddle
@@ -63,6 +65,25 @@ def states(optimizer: Any) -> dict[str, paddle.Tensor]:
         for each in stored.chain(optimizer)
         for mirror in stored.mirrors(each)
     }
+
+
+def masters(optimizer: Any, tensors: Mapping[str, paddle.Tensor]) -> dict[str, paddle.Tensor]:
+    """In mixed precision, the float32 weights that training changes, by structured name of the low ones."""
+    names = {tensor.name: name for name, tensor in tensors.items()}
+    found = [mirror for each in stored.chain(optimizer) for mirror in stored.mirrors(each)]
+    return {names[m.parameter]: m.tensor for m in found if m.what == stored.MASTER and m.parameter in names}
+
+
+def keep(optimizer: Any, journal: Journal) -> None:
+    """Let the journal know all that ``set_state_dict`` may overwrite, so that one that fails half-way can be undone."""
+    for each in stored.chain(optimizer):
+        for mirror in stored.mirrors(each):
+            journal.resize(mirror.tensor, mirror.tensor.numpy())
+        for name in {stored.LOADED, stored.MASTERS} & vars(each).keys():
+            journal.assign(each, name, getattr(each, name))
+        scheduler = stored.scheduler(each)
+        if scheduler is not None:
+            journal.record(partial(vars(scheduler).update, copy.deepcopy(vars(scheduler))))
 
 
 def verify(optimizer: Any, tensors: Mapping[str, paddle.Tensor], expected: Collection[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from . import distributed, optimizers, trial
+from . import distributed, interrupts, optimizers, trial
 from .cost import cost_at
 from .criteria import Criterion, as_criterion
 from .errors import PruneError, PruneWarning
@@ -85,10 +85,12 @@ class Pruner:
             raise PruneError("network", f"nothing to prune: {first}", "a convolution that feeds another layer")
         return wanted
 
-    def plan(self, wanted: Goal) -> PruningPlan:
-        """The units that stay."""
-        options = self.options
-        return select(self.survey, self.network.tensors, wanted, self.criterion, options.min_filters, options.round_to)
+    def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
+        """The units that stay. Where there are master weights they are scored: what they were rounded to has ties."""
+        options, tensors = self.options, dict(self.network.tensors)
+        if optimizer is not None:
+            tensors.update(optimizers.masters(optimizer, tensors))
+        return select(self.survey, tensors, wanted, self.criterion, options.min_filters, options.round_to)
 
     def cut(
         self,
@@ -101,8 +103,10 @@ class Pruner:
         start, before = time.perf_counter(), self.cost()
         also = self._also(optimizer)
         while True:
-            wanted = self.goal(ratio)
-            plan = distributed.agree(self.plan(wanted))
+            with interrupts.let_through():
+                wanted = self.goal(ratio)
+                plan = self.plan(wanted, optimizer)
+            plan = distributed.agree(plan)
             try:
                 if plan:
                     self.network.cut(plan, also, on_cut)

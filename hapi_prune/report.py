@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from . import look
 from .errors import PruneWarning
 from .history import History, PruneRecord
 from .plan import Cost
-from .writer import SharedWriter, clean, running_callbacks, share
+from .writer import SharedWriter, calling, clean, running_callbacks, share
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,6 +55,9 @@ class Report:
             callbacks: those of the run; found by themselves in ``on_train_begin``, when hapi is calling.
         """
         self._write(lambda writer: share(writer, running_callbacks() if callbacks is None else callbacks))
+        caller = calling()
+        if caller is not None:  # an error that ends the run is told to nobody, but hapi's list of callbacks goes then
+            weakref.finalize(caller, self.close).atexit = False
 
     def hparams(self, values: Mapping[str, object]) -> None:
         """Hyper-parameters, written once it is known which metrics there are; None is left out."""

@@ -80,7 +80,8 @@ def prepared(model: paddle.Model, callback: Any, base: str, note: dict[str, Any]
     if shapes is None:
         raise PruneError("resume", "no input shape to be had", "InputSpecs in paddle.Model(...), or inputs=")
     history = History.from_json(note["history"])
-    pruner = Pruner(model.network, shapes, callback.settings.options)
+    with hapi.precision(model):
+        pruner = Pruner(model.network, shapes, callback.settings.options)
     pruner.survey.graph.refused.update(note["refused"])
     load(model, base, inputs=shapes)
     pruner.survey.follow(pruner.network.tensors)

@@ -10,10 +10,10 @@ from typing import Any
 
 import paddle
 
-from . import hapi, hapi_state
+from . import hapi, hapi_state, interrupts
 from .criteria import as_criterion
 from .errors import PruneError, PruneWarning, gist
-from .history import History, event_table
+from .history import History, PruneRecord, event_table
 from .keeping import Keeper
 from .look import scalar_metrics
 from .plan import Cut
@@ -151,7 +151,8 @@ class Run:
         inputs = self.settings.inputs
         shapes = inputs if inputs is not None else hapi.input_shapes(self.model)
         if shapes is not None:
-            pruner = Pruner(self.model.network, shapes, self.settings.options)
+            with hapi.precision(self.model):
+                pruner = Pruner(self.model.network, shapes, self.settings.options)
             for epoch, ratio in self._events:
                 try:
                     pruner.goal(ratio)
@@ -172,26 +173,28 @@ class Run:
         last = self.history.evaluations[-1] if self.history.evaluations else None
         known = last and last[0] == self.epoch - 1 and self.settings.eval_data is None
         before = last[1] if last and known else self._evaluate()
-        record = self._pruner.cut(ratio, hapi.optimizer(self.model), self.epoch, self.settings.on_cut)
+        with interrupts.held(), hapi.precision(self.model):  # ctrl-C or not, the history knows of every cut
+            record = self._pruner.cut(ratio, hapi.optimizer(self.model), self.epoch, self.settings.on_cut)
+            if record.plan:
+                self._made(replace(record, metrics_before=before))
         if not record.plan and record.notes:
             warn(f"PruneCallback, epoch {self.epoch}: {'; '.join(record.notes)}")
         if not record.plan:
             return
-        hapi.wrap_again(self.model)
-        # From here on it is known what became of the network, whatever an evaluation may raise.
-        self.history.add(replace(record, metrics_before=before))
-        self._keep_best(record.cost_before.params)
-        hapi_state.start_anew()
         self.history.records[-1] = record = replace(self.history[-1], metrics_after=self._evaluate())
         self._say(event_table(record))
         if self._report is not None:
             self._report.event(record, self.history)
 
-    def _keep_best(self, params: int) -> None:
-        """The best network of the size that is over goes by a name of its own, or the next would overwrite it."""
+    def _made(self, record: PruneRecord) -> None:
+        """A cut was made: let all know that follow the network from epoch to epoch."""
+        hapi.wrap_again(self.model)
+        self.history.add(record)
         for path in hapi_state.best_models():
+            # The best network of the size that is over goes by a name of its own, or the next would overwrite it.
             if self._keeper is not None and hapi.is_first_rank():
-                self._keeper.rename(path, f"{path}_{params}_params")
+                self._keeper.rename(path, f"{path}_{record.cost_before.params}_params")
+        hapi_state.start_anew()
 
     def _evaluate(self) -> dict[str, float]:
         """The user's metrics as they are now; empty without data."""

@@ -48,7 +48,9 @@ def shrink(
         journal: takes every change back, if asked to.
     """
     for name in cut.kept:
-        journal.resize(tensors[name], cut.gather(name, tensors[name].numpy()))
+        # Gradients too: between two steps of an accumulation they hold what the filters that stay have learnt.
+        for tensor in (tensors[name], *_paddle.gradients(tensors[name])):
+            journal.resize(tensor, cut.gather(name, tensor.numpy()))
     touched = {id(tensors[name]): name for name in cut.kept}
     for layer in network.sublayers(include_self=True):
         own = {slot: touched[id(t)] for slot, t in _paddle.own_tensors(layer).items() if id(t) in touched}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import paddle
 
-from . import distributed, surgery, trial
+from . import distributed, interrupts, surgery, trial
 from .errors import PruneError, gist
 from .graph import tensors_of
 from .inputs import Example
@@ -102,20 +102,27 @@ class Network:
         runs = (False, True) if compare else (False,)
         journal = Journal()
         masked: dict[bool, list[Array]] = {}
-        try:
-            if compare:
-                surgery.mask(self.tensors, cut, journal)
-                masked = {training: self._masked(training) for training in runs if self._two_sided or not training}
-            surgery.shrink(self.layer, self.tensors, cut, self.survey.traced.record.depthwise, journal)
-            with surgery.widths_follow(self.layer, journal):
-                pruned = {training: trial.attempt(self.layer, self.given, training) for training in runs}
-            for training in masked:
-                most = trial.TRAINING_TOLERANCE if training else trial.TOLERANCE
-                trial.compare(pruned[training], masked[training], exact, most)
-            yield cut, journal, lambda: self.survey.advance(there, grouping)
-        except BaseException:
-            journal.undo()
-            raise
+        with interrupts.held():
+            try:
+                if compare:
+                    surgery.mask(self.tensors, cut, journal)
+                    masked = {training: self._masked(training) for training in runs if self._two_sided or not training}
+                surgery.shrink(self.layer, self.tensors, cut, self.survey.traced.record.depthwise, journal)
+                with surgery.widths_follow(self.layer, journal):
+                    pruned = {training: trial.attempt(self.layer, self.given, training) for training in runs}
+                for training in masked:
+                    most = trial.tolerance(self.layer, self._casts, training)
+                    trial.compare(pruned[training], masked[training], exact, most)
+                yield cut, journal, lambda: self.survey.advance(there, grouping)
+            except BaseException:
+                journal.undo()
+                raise
+
+    @property
+    def _casts(self) -> set[str]:
+        """The element types that the network casts to on its way, as in mixed precision."""
+        ops = (*self.survey.graph.training.ops, *self.survey.graph.evaluation.ops)
+        return {str(op.attrs.get("dtype")) for op in ops if op.name == "cast"}
 
     def _exact(self, plan: PruningPlan) -> PruningPlan:
         """The part of a plan that must compute what the masked network computes; families stay together."""

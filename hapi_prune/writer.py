@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -84,13 +84,26 @@ def share(writer: SharedWriter, callbacks: Iterable[object]) -> None:
 
 def running_callbacks() -> list[object]:
     """The callbacks of the hapi run that is calling us right now; none where none is. hapi does not tell them."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        caller: Any = frame.f_locals.get("self")
-        if type(caller).__name__ == CALLER:
-            return list(caller)
-        frame = frame.f_back
-    return []
+    return list(calling() or ())
+
+
+def calling() -> Any:
+    """The list of callbacks through which hapi is calling us right now; None where it is not."""
+    found = (frame.f_locals.get("self") for frame in frames(sys._getframe(1)))
+    return next((caller for caller in found if type(caller).__name__ == CALLER), None)
+
+
+def is_running(model: object) -> bool:
+    """Whether a ``fit`` of ``model`` is under way, in whatever thread."""
+    everywhere = (frame for top in sys._current_frames().values() for frame in frames(top))
+    return any(frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model for frame in everywhere)
+
+
+def frames(top: FrameType | None) -> Iterator[FrameType]:
+    """A frame, and those that it was called from."""
+    while top is not None:
+        yield top
+        top = top.f_back
 
 
 def clean(tag: str) -> str:

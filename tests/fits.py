@@ -159,6 +159,7 @@ def trainable(model: paddle.Model) -> dict[str, Any]:
 def state(model: paddle.Model) -> dict[str, Any]:
     """The optimizer's state, as arrays and numbers, without the numbers that Paddle gives to equal names."""
     found = model._optimizer.state_dict()
+    found = {**found, **found.get("master_weights", {}), "master_weights": None}
     arrays = {key: value.numpy().copy() if isinstance(value, paddle.Tensor) else value for key, value in found.items()}
     return {re.sub(r"_\d+$", "", key): value for key, value in arrays.items()}
 

@@ -13,6 +13,7 @@ import paddle.optimizer as po
 import pytest
 from paddle.optimizer import fusion_utils
 
+from hapi_prune._paddle import gradients as gradients_of
 from hapi_prune.errors import PruneError
 from hapi_prune.journal import Journal
 from hapi_prune.optimizers import carry, covered, verify
@@ -163,7 +164,8 @@ def trained(make: Make, steps: int = 3, dtype: str = "float32") -> tuple[dict[st
 
 def shrink(tensors: Mapping[str, paddle.Tensor], journal: Journal, cut: Cut = CUT) -> None:
     for name in cut.kept:
-        journal.resize(tensors[name], cut.gather(name, tensors[name].numpy()))
+        for tensor in (tensors[name], *gradients_of(tensors[name])):
+            journal.resize(tensor, cut.gather(name, tensor.numpy()))
 
 
 def prune(

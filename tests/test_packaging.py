@@ -30,10 +30,10 @@ LAYERS = (
     "graph",
     "rules",
     "labels",
-    "schedules criteria inputs journal _optimizer_state writer distributed generators keeping",
-    "plan ratios",
+    "schedules criteria inputs journal _optimizer_state distributed generators keeping",
+    "plan ratios writer",
     "errors state",
-    "_paddle look readers",
+    "_paddle look readers interrupts",
 )
 """The rooms from top to bottom: each imports from lower layers only. The modules of one folder see each other."""
 

@@ -1,0 +1,308 @@
+"""Files that are damaged or made up: what reads them says so in a PruneError, and changes nothing, or succeeds.
+
+``HAPI_PRUNE_FUZZ=100000 pytest tests/test_fuzz.py`` tries that many files on each reader of JSON, and a hundredth
+of it on what also reads arrays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from fits import HARMLESS, SHAPE, Images, build, end, fit, same
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hapi_prune import History, PruneCallback, PruneError, PruningPlan, generators, load, resume
+from hapi_prune import hapi_state as state_of_hapi
+from hapi_prune.keeping import NOTE, complete, read
+from hapi_prune.resume import check_note
+
+pytestmark = HARMLESS
+
+FUZZ = int(os.environ.get("HAPI_PRUNE_FUZZ", "200"))
+
+
+def tried(strategy, share=1):
+    """Runs a function of one argument on many drawn values; the same ones each time."""
+    off = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+    options = settings(
+        max_examples=max(FUZZ // share, 40), deadline=None, derandomize=True, database=None, suppress_health_check=off
+    )
+    return lambda function: options(given(strategy)(function))()
+
+
+# Values, and documents of them that look like ours
+
+numbers = st.integers() | st.integers(-2, 3) | st.floats() | st.sampled_from([2**31, 2**63, 2**64, -1, 10**400, 1e308])
+scalars = st.none() | st.booleans() | numbers | st.text(max_size=8) | st.sampled_from(["nan", "inf", "", "0", "\ud800"])
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(document, here=()):
+    """The way to each value of a document."""
+    yield here
+    if isinstance(document, dict):
+        for key in document:
+            yield from places(document[key], (*here, key))
+    elif isinstance(document, list):
+        for number in range(min(len(document), 4)):
+            yield from places(document[number], (*here, number))
+
+
+def changed(document, place, value, how):
+    """A document with another value at a place, or without one, or with one more."""
+    if not place:
+        return value
+    first, *rest = place
+    result = dict(document) if isinstance(document, dict) else list(document)
+    if rest:
+        result[first] = changed(document[first], rest, value, how)
+    elif how == "drop":
+        del result[first]
+    elif how == "more" and isinstance(result, dict):
+        result[str(first) + "x"] = value
+    elif how == "more":
+        result.insert(first, value)
+    else:
+        result[first] = value
+    return result
+
+
+def documents(sane):
+    """Texts: any values, any bytes, and what becomes of a sane document with one to three changes."""
+    change = st.tuples(st.sampled_from(list(places(sane))), values, st.sampled_from(["set", "set", "drop", "more"]))
+
+    def edited(changes):
+        document = sane
+        for place, value, how in changes:
+            with suppress(KeyError, IndexError, TypeError, AttributeError):  # an earlier change took the place away
+                document = changed(document, place, value, how)
+        return json.dumps(document).encode("utf-8", "replace")
+
+    near = st.lists(change, min_size=1, max_size=3).map(edited)
+    return near | values.map(lambda value: json.dumps(value).encode("utf-8", "replace")) | damaged(sane_bytes(sane))
+
+
+def sane_bytes(sane):
+    return json.dumps(sane).encode()
+
+
+def damaged(data):
+    """Bytes with some overwritten, cut off, left out or doubled."""
+
+    def hurt(draw):
+        start, length, how, noise = draw
+        start = start % (len(data) + 1)
+        stop = min(start + length, len(data))
+        parts = {
+            "write": data[:start] + noise + data[start + len(noise) :],
+            "cut": data[:start],
+            "leave out": data[:start] + data[stop:],
+            "double": data[:stop] + data[start:],
+        }
+        return parts[how]
+
+    how = st.sampled_from(["write", "write", "cut", "leave out", "double"])
+    return st.tuples(st.integers(0, 2**24), st.integers(0, 40), how, st.binary(min_size=1, max_size=8)).map(hurt)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The checkpoints of a run with two cuts."""
+    folder = tmp_path_factory.mktemp("run")
+    paddle.seed(0)
+    with paddle.utils.unique_name.guard():
+        model, callback = fresh()
+        fit(model, callback, epochs=3, eval_data=Images(8, 1), save_dir=str(folder / "ckpt"))
+    return folder / "ckpt"
+
+
+def fresh():
+    rate = paddle.optimizer.lr.StepDecay(0.01, 2)
+    model = build(optimizer=lambda parameters: paddle.optimizer.Adam(rate, parameters=parameters))
+    return model, PruneCallback({1: 0.25, 2: 0.5}, verbose=0)
+
+
+def note(saved):
+    return json.loads((saved / f"2{NOTE}").read_text(encoding="utf-8"))
+
+
+# What reads JSON
+
+
+def test_any_history(saved):
+    @tried(documents(json.loads(note(saved)["history"])))
+    def holds(data):
+        try:
+            history = History.from_json(data.decode("utf-8", "replace"))
+        except PruneError:
+            return
+        again = History.from_json(history.to_json())
+        assert again.to_json() == history.to_json()
+        assert history.table()
+        assert history.markdown()
+        assert all(str(record) for record in history)
+
+
+def test_any_plan(saved):
+    record = json.loads(note(saved)["history"])["records"][0]
+
+    @tried(documents(record["plan"]))
+    def holds(data):
+        try:
+            plan = PruningPlan.from_json(data.decode("utf-8", "replace"))
+        except PruneError:
+            return
+        assert PruningPlan.from_json(plan.to_json()) == plan
+
+
+def test_any_note(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "ckpt")
+    file = tmp_path / "ckpt" / f"2{NOTE}"
+
+    @tried(documents(note(saved)))
+    def holds(data):
+        file.write_bytes(data)
+        found = complete(str(tmp_path / "ckpt"))
+        assert found in (str(tmp_path / "ckpt" / "2"), str(tmp_path / "ckpt" / "1"))
+        with suppress(PruneError):
+            check_note(read(str(tmp_path / "ckpt" / "2")), "ckpt/2")
+
+
+def test_any_memory_of_hapi(saved):
+    sane = note(saved)["memory"]
+    sane["callbacks"] = [["EarlyStopping", {"wait_epoch": 1.0, "best_value": 0.5, "stopped_epoch": 0.0}]]
+    state_of_hapi.check(sane, "here")
+
+    @tried(documents(sane))
+    def holds(data):
+        with suppress(ValueError, RecursionError, PruneError):
+            state_of_hapi.check(json.loads(data), "here")
+
+
+def test_any_generators():
+    sane = generators.states()
+
+    @tried(documents(sane), share=4)
+    def holds(data):
+        before = generators.states()
+        with suppress(ValueError, RecursionError):
+            saved = json.loads(data)
+            try:
+                generators.restore(saved)
+            except PruneError:
+                assert generators.states() == before
+            else:
+                np.random.rand(700)  # from wherever they are now
+                paddle.rand([3])
+        generators.restore(before)
+
+
+# What reads arrays, too
+
+
+def silent(action):
+    """Paddle and hapi may warn of what they make of a damaged file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return action()
+
+
+def test_any_note_in_resume(saved, tmp_path):
+    """With the right network: the run goes on, or nothing has been changed."""
+    shutil.copytree(saved, tmp_path / "ckpt")
+    file = tmp_path / "ckpt" / f"2{NOTE}"
+
+    @tried(documents(note(saved)), share=100)
+    def holds(data):
+        file.write_bytes(data)
+        with paddle.utils.unique_name.guard():
+            model, callback = fresh()
+            before = end(model)
+            try:
+                done = resume(model, callback, tmp_path / "ckpt" / "2")
+            except PruneError:
+                assert same(end(model), before)
+                return
+            try:
+                silent(lambda: fit(model, callback, epochs=1))
+            except PruneError as error:
+                assert "random generators" in str(error) or "schedule" in str(error)  # noqa: PT017
+            assert done >= 1
+
+
+@pytest.mark.parametrize("part", [".pdparams", ".pdopt"])
+def test_any_bytes_for_arrays(saved, tmp_path, part):
+    """`load` unpickles, as paddle.load does, and no more is promised: what it reads must come from someone you trust.
+
+    What is merely damaged is another matter.
+    """
+    base = tmp_path / "net"
+    for each in (".pdparams", ".pdopt"):
+        shutil.copy(saved / f"2{each}", f"{base}{each}")
+    sane = Path(f"{base}{part}").read_bytes()
+
+    @tried(damaged(sane) | st.binary(max_size=60), share=100)
+    def holds(data):
+        Path(f"{base}{part}").write_bytes(data)
+        with paddle.utils.unique_name.guard():
+            model, _ = fresh()
+            if part == ".pdopt":
+                model.train_batch([np.zeros([2, *SHAPE], "float32")], [np.zeros([2, 1], "int64")])
+            before, rate = end(model), model._optimizer.get_lr()
+            try:
+                silent(lambda: load(model, base))
+            except PruneError:
+                assert same(end(model), before)
+                assert model._optimizer.get_lr() == rate
+
+
+OTHERS = [7, None, "text", [1], {}, {"a": 1}, {"conv1.weight": "text"}, {"conv1.weight": np.array(["a"], dtype=object)}]
+OTHERS += [{1: np.zeros(3)}, {"conv1.weight": np.zeros([4, 3, 3, 3], "complex64")}, np.zeros(3), {("a",): [np.ones(2)]}]
+
+
+@pytest.mark.parametrize("number", range(len(OTHERS)))
+@pytest.mark.parametrize("part", [".pdparams", ".pdopt", ".pdscaler"])
+def test_pickles_of_something_else(saved, tmp_path, number, part):
+    base = tmp_path / "net"
+    for each in (".pdparams", ".pdopt"):
+        shutil.copy(saved / f"2{each}", f"{base}{each}")
+    Path(f"{base}{part}").write_bytes(pickle.dumps(OTHERS[number], protocol=4))
+    with paddle.utils.unique_name.guard():
+        model, _ = fresh()
+        before = end(model)
+        try:
+            load(model, base)
+        except PruneError:
+            assert same(end(model), before)
+        else:
+            assert part == ".pdscaler" or not OTHERS[number]  # no scaler is in use; nothing is known of no state
+
+
+def test_the_note_is_never_unpickled(saved, tmp_path):
+    """A pickle that would run code does not, in the place of the note."""
+
+    class Hostile:
+        def __reduce__(self):
+            return os.mkdir, ("hacked",)
+
+    shutil.copytree(saved, tmp_path / "ckpt")
+    for data in (pickle.dumps(Hostile()), pickle.dumps(Hostile(), protocol=0)):
+        (tmp_path / "ckpt" / f"2{NOTE}").write_bytes(data)
+        with pytest.raises(PruneError, match="cannot be read"):
+            read(str(tmp_path / "ckpt" / "2"))
+        assert complete(str(tmp_path / "ckpt")) == str(tmp_path / "ckpt" / "1")
+    assert not os.path.exists("hacked")
