@@ -147,6 +147,22 @@ def _owner(key: str, names: Collection[str]) -> str:
     return max(fits, key=len, default="")
 
 
+def renamed(state: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """An optimizer's ``state_dict`` for parameters with other names.
+
+    Args:
+        state: as ``paddle.load`` gives it.
+        names: Paddle's old name of each parameter -> its name now.
+    """
+    result: dict[str, Any] = {}
+    for key, value in state.items():
+        owner = _owner(key, names)
+        result[names[owner] + key[len(owner) :] if owner else key] = value
+    if isinstance(state.get("master_weights"), Mapping):
+        result["master_weights"] = {names.get(key, key): value for key, value in state["master_weights"].items()}
+    return result
+
+
 def flat(optimizer: Any) -> list[paddle.Tensor] | None:
     """LBFGS: the parameters whose elements, end to end, are the axis of each vector of its state. Else None."""
     return getattr(optimizer, "_params", None) if hasattr(optimizer, FLAT_SIZE) else None

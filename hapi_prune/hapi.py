@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import paddle
 
+from ._optimizer_state import NAMES, renamed
 from .errors import PruneError
 from .state import mode, rng
 
@@ -148,10 +149,17 @@ def wrap_again(model: paddle.Model) -> None:
 
 
 def load(model: paddle.Model, base: str) -> None:
-    """As ``Model.load``, which cannot read the optimizer's file where there are master weights in it."""
+    """As ``Model.load``, which cannot read the optimizer's file where there are master weights in it.
+
+    The optimizer's state goes by Paddle's own names, which count on from network to network of a process. The table
+    of names in the file says which they were.
+    """
     model.load(base, reset_optimizer=True)
     if os.path.exists(f"{base}.pdopt"):
-        model._adapter.load([], paddle.load(f"{base}.pdopt"))
+        table = paddle.load(f"{base}.pdparams", keep_name_table=True).get(NAMES, {})
+        own = {name: tensor.name for name, tensor in model.network.state_dict().items()}
+        names = {was: own[name] for name, was in table.items() if name in own}
+        model._adapter.load([], renamed(paddle.load(f"{base}.pdopt"), names))
 
 
 def precision(model: paddle.Model) -> Any:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import fits
 import numpy as np
 import paddle
 import pytest
@@ -17,8 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hapi_prune
-from hapi_prune import PruneError, PruneWarning, generators, resume
+from hapi_prune import PruneCallback, PruneError, PruneWarning, generators, resume
 from hapi_prune.keeping import NOTE, complete, read
+
+pytestmark = fits.HARMLESS
 
 SCRIPT = Path(__file__).with_name("training_run.py")
 KILLS = int(os.environ.get("HAPI_PRUNE_KILLS", "4"))  # a long run sets it to 100 and more
@@ -177,3 +180,36 @@ def test_a_damaged_generator_changes_none(place, value):
     with pytest.raises(PruneError, match="random generators"):
         generators.restore(saved)
     assert generators.states() == before
+
+
+OPTIMIZERS = {
+    "momentum": lambda parameters: paddle.optimizer.Momentum(0.1, 0.9, parameters=parameters),
+    "adamw": lambda parameters: paddle.optimizer.AdamW(0.01, parameters=parameters),
+}
+
+
+# The first of the two runs ends before the second cut, and says so.
+@pytest.mark.filterwarnings("ignore:PruneCallback. the schedule goes on to epoch 3:hapi_prune.PruneWarning")
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_network_built_anew_in_the_same_process_has_other_names_and_resumes_all_the_same(name, tmp_path):
+    """Paddle numbers its parameters on and on, and the optimizer's file goes by these names."""
+
+    def run(epochs, **options):
+        model.fit(fits.Images(), batch_size=fits.BATCH, epochs=epochs, verbose=0, callbacks=[callback], **options)
+
+    ends = []
+    for stop in (None, 2):
+        for first in (True, False) if stop else (True,):
+            paddle.seed(0)
+            np.random.seed(0)
+            spec = [paddle.static.InputSpec([None, *fits.SHAPE], "float32", "image")]
+            model = paddle.Model(fits.Net(0.2), spec)
+            model.prepare(OPTIMIZERS[name](model.parameters()), paddle.nn.CrossEntropyLoss())
+            callback = PruneCallback({1: 0.25, 3: 0.5}, verbose=0)
+            if stop and first:
+                run(stop, save_dir=str(tmp_path))
+            else:
+                run(5 - (0 if first else resume(model, callback, tmp_path)))
+        state = model._optimizer.state_dict()
+        ends.append([fits.weights(model), [t.numpy() for t in state.values() if isinstance(t, paddle.Tensor)]])
+    assert fits.same(*ends)
