@@ -13,11 +13,12 @@ and how long it took to trace, choose, cut and try.
 from __future__ import annotations
 
 import argparse
-import gc
+import multiprocessing
 import os
 import platform
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import paddle
 from paddle import nn
@@ -114,13 +115,11 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(NAMES)}")
 
-    def rows() -> Iterator[tuple[str, ...]]:
-        for name in wanted.names or NAMES:
-            yield row(name, wanted.ratio, wanted.ratios or [wanted.ratio], wanted.criteria)
-            gc.collect()
-
-    for text in lines(rows(), wanted.markdown):
-        print(text, flush=True)
+    ask = partial(row, ratio=wanted.ratio, ratios=wanted.ratios or [wanted.ratio], criteria=wanted.criteria)
+    # A process for each network: what its traces and copies leave behind in memory ends with it.
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for text in lines(pool.imap(ask, wanted.names or NAMES), wanted.markdown):
+            print(text, flush=True)
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     machine = f"{os.cpu_count()} cores ({threads} used), {platform.machine()}, Python {platform.python_version()}"
     print()
