@@ -120,6 +120,8 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for text in lines(pool.imap(ask, wanted.names or NAMES), wanted.markdown):
             print(text, flush=True)
+        pool.close()
+        pool.join()  # not ended by a signal, which Paddle would print a page about
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     machine = f"{os.cpu_count()} cores ({threads} used), {platform.machine()}, Python {platform.python_version()}"
     print()
