@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import paddle
 
-from . import distributed, interrupts, surgery, trial
+from . import distributed, interrupts, retrace, surgery, trial
 from .errors import PruneError, gist
 from .graph import tensors_of
 from .inputs import Example
@@ -113,6 +113,8 @@ class Network:
                 for training in masked:
                     most = trial.tolerance(self.layer, self._casts, training)
                     trial.compare(pruned[training], masked[training], exact, most)
+                if compare and not exact:
+                    retrace.check_sizes(self.layer, self.given, self.survey.graph, there)
                 yield cut, journal, lambda: self.survey.advance(there, grouping)
             except BaseException:
                 journal.undo()

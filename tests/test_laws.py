@@ -401,3 +401,20 @@ def test_a_wiring_that_would_be_wrong_is_found(monkeypatch):
         reasons += pruner.survey.graph.refused.values()
     assert reasons
     assert all("wired in another way" in reason for reason in reasons), reasons
+
+
+def test_an_approximate_cut_is_held_against_the_sizes_of_the_program():
+    """Rows of two channels, and the largest of each: with half of the channels there are half as many rows, still of
+    two. The labels went another way, as two rows of one, and no values can be compared behind a maximum.
+    """
+    steps = [("maxout", {}), ("adaptive_pool", {}), ("slice_at", {"how": "to", "at": 1})]
+    recipe = chain(*steps, width=4)(0)
+    network = recipe.build()
+    before = reference.copied(network)
+    pruner = Cuts(network, recipe)
+    pruner.nothing_to_prune = bool
+    with contextlib.suppress(PruneError):
+        pruner.cut(0.3)
+    reasons = set(pruner.survey.graph.refused.values())
+    assert reasons and all("would be laid out in another way, 'reshape' (" in reason for reason in reasons), reasons
+    assert reference.distance(*(reference.outputs(each, recipe.inputs()) for each in (before, network))) == 0

@@ -23,6 +23,7 @@ LAYERS = (
     "resume",
     "pruning report checkpoint",
     "hapi hapi_state transaction selection optimizers history",
+    "retrace",
     "surgery trial names cost drawing",
     "survey",
     "groups",
