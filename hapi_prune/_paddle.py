@@ -160,6 +160,16 @@ def own_tensors(layer: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
+def hold(layer: paddle.nn.Layer, tensors: dict[str, paddle.Tensor]) -> None:
+    """Let a layer's buffers be those of ``tensors`` again, whatever a forward pass has put into their places."""
+    for name, tensor in list(layer._buffers.items()):
+        if tensor is not None and tensors.get(name) is not tensor:
+            if name in tensors:
+                layer._buffers[name] = tensors[name]
+            else:
+                del layer._buffers[name]
+
+
 def sizes(layer: paddle.nn.Layer, depthwise: bool) -> dict[str, Any]:
     """What the attributes of a layer have to say, now that its tensors have the shapes that they have.
 
@@ -175,12 +185,23 @@ def sizes(layer: paddle.nn.Layer, depthwise: bool) -> dict[str, Any]:
         told = {"in_features": shape[0], "out_features": shape[1]}
     elif isinstance(layer, nn.Embedding):
         told = {"_embedding_dim": shape[1], "embedding_dim": shape[1]}
-    elif isinstance(layer, nn.LayerNorm) and len(layer._normalized_shape) == 1 and shape:
-        told = {"_normalized_shape": shape}
+    elif isinstance(layer, nn.LayerNorm) and len(layer._normalized_shape) == 1 and tensors:
+        told = {"_normalized_shape": list(next(iter(tensors.values())).shape)}
     elif shape or tensors:
         width = (shape or list(next(iter(tensors.values())).shape))[0:1]
         told = {name: width[0] for name in ("_num_features", "_num_channels", "_num_parameters") if width}
     return {name: value for name, value in told.items() if hasattr(layer, name)}
+
+
+def takes_any_width(layer: paddle.nn.Layer) -> bool:
+    """Whether a layer checks how many channels arrive, and holds nothing that says how many there should be."""
+    return isinstance(layer, nn.LayerNorm) and len(layer._normalized_shape) == 1 and not own_tensors(layer)
+
+
+def width_arriving(layer: paddle.nn.Layer, value: paddle.Tensor) -> dict[str, Any]:
+    """What the attributes of such a layer have to say when ``value`` arrives."""
+    width = [value.shape[-1]]
+    return {} if list(layer._normalized_shape) == width else {"_normalized_shape": width}
 
 
 def is_depthwise(layer: paddle.nn.Layer) -> bool:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import paddle
 
-from . import _paddle, hapi, interrupts, optimizers, surgery
+from . import _paddle, hapi, interrupts, optimizers, surgery, trial
 from .errors import PruneError, gist
 from .graph import tensors_of
+from .inputs import example
 from .journal import Journal
 from .labels import Mismatch
 from .plan import Array, Cut
@@ -32,7 +33,8 @@ def load(target: paddle.nn.Layer | paddle.Model, path: str | os.PathLike[str], i
             one, whose optimizer and GradScaler are then loaded too, as ``paddle.Model.load`` does.
         path: with or without ``.pdparams``.
         inputs: an example input; with it, the widths in the file are checked against each other by following the
-            channels, before anything is changed. A ``paddle.Model`` with InputSpecs needs none.
+            channels, before anything is changed. A ``paddle.Model`` with InputSpecs needs none; a network with a
+            LayerNorm without parameters needs one, as nothing in the file says how wide that is.
 
     Raises:
         PruneError: no such file, not a checkpoint, or one of another network; nothing has been changed.
@@ -60,6 +62,7 @@ def load(target: paddle.nn.Layer | paddle.Model, path: str | os.PathLike[str], i
     with interrupts.held():
         try:
             put(network, model, arrays, journal)
+            settle(network, inputs, journal)
             if model is not None:
                 fill(model, base, journal)
         except BaseException as error:
@@ -161,6 +164,22 @@ def check_widths(network: paddle.nn.Layer, inputs: Any, arrays: dict[str, Array]
         raise PruneError(
             f"checkpoint {base!r}", f"its widths do not fit each other ({error})", "a checkpoint of this network"
         ) from error
+
+
+def settle(network: paddle.nn.Layer, inputs: Any, journal: Journal) -> None:
+    """Run the network once, if it has layers whose width no tensor tells.
+
+    Raises:
+        PruneError: it has, and there is no example input to run it on.
+    """
+    unsure = [name for name, layer in network.named_sublayers() if _paddle.takes_any_width(layer)]
+    if unsure and inputs is None:
+        todo = "write load(..., inputs=[1, 3, 32, 32]), with the shape of your images"
+        got = f"no example input, and nothing in the file says how wide {unsure[0]!r} is"
+        raise PruneError("load(inputs=...)", got, "an example input for such a network", todo)
+    if unsure:
+        with surgery.widths_follow(network, journal):
+            trial.outputs(network, example(network, inputs), training=False)
 
 
 def put(network: paddle.nn.Layer, model: paddle.Model | None, arrays: dict[str, Array], journal: Journal) -> None:

@@ -206,13 +206,13 @@ def cut(pruner: Pruner, ratio: float, optimizer: Any) -> tuple[float, float | No
 
 def mask(network: Network, plan: PruningPlan) -> None:
     """Zero what ``plan`` removes, straight from the groups and not by way of a `Cut`, which is to be proved right."""
+    tensors, arrays = network.tensors, dict[str, Array]()
     for key, kept in plan.kept.items():
-        group = network.survey.grouping.groups[key]
-        gone = np.setdiff1d(np.arange(group.size), kept)
-        for (name, axis), index in group.index.items():
-            array = np.array(network.tensors[name].numpy())
-            np.moveaxis(array, axis, 0)[index[gone].ravel()] = 0
-            Journal().resize(network.tensors[name], array)
+        for (name, axis), index in network.survey.grouping.groups[key].index.items():
+            gone = index[np.setdiff1d(np.arange(len(index)), kept)]
+            np.moveaxis(arrays.setdefault(name, np.array(tensors[name].numpy())), axis, 0)[gone.ravel()] = 0
+    for name, array in arrays.items():
+        Journal().resize(tensors[name], array)
 
 
 def seen(network: paddle.nn.Layer, given: Example) -> list[list[Array]]:

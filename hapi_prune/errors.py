@@ -19,12 +19,9 @@ class PruneError(Exception):
 
     def __init__(self, where: str, got: str, allowed: str = "", todo: str = "") -> None:
         self.where, self.got, self.allowed, self.todo = where, got, allowed, todo
-        parts = [f"{where}: {got}."]
-        if allowed:
-            parts.append(f"Allowed: {allowed}.")
-        if todo:
-            parts.append(f"What to do: {todo}.")
-        super().__init__(" ".join(parts))
+        parts = [f"{where}: {got}", *([f"Allowed: {allowed}"] if allowed else [])]
+        parts += [f"What to do: {todo}"] if todo else []
+        super().__init__(" ".join(part if part.endswith(".") else f"{part}." for part in parts))
 
 
 class PruneWarning(UserWarning):
@@ -42,5 +39,6 @@ def gist(error: BaseException) -> str:
     """An error in one line: Paddle's own are pages, with the cause near the end."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line for line in lines if re.match(r"\w*(Error|Exception|Warning): |\(\w+\) ", line)]
+    lines = [line for line in lines if line.rstrip(":") not in ("Suggestions", "Hint")]
     text = (causes or lines or [""])[-1]
     return text if re.match(r"\w+: ", text) else f"{type(error).__name__}: {text}"

@@ -12,7 +12,7 @@ from .errors import PruneError, gist
 from .inputs import Example, example
 from .plan import Axis
 from .rules.registry import Op
-from .state import mode, quiet, rng
+from .state import buffers, mode, quiet, rng
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def program(network: paddle.nn.Layer, given: Example, aliases: dict[str, str], t
         args, kwargs = given.rebuilt(leaves)
         return network(*args, **kwargs)
 
-    with mode(network, training), quiet():
+    with mode(network, training), buffers(network), quiet():
         try:
             traced = _paddle.Traced(run, given.leaves)
         except Exception as error:  # whatever the user's forward raises belongs to the user

@@ -31,7 +31,7 @@ Marks = npt.NDArray[np.uint64]
 """For each atom or unit a hash of its footprint."""
 
 
-def scrambled(numbers: Index) -> Marks:
+def scrambled(numbers: Index | Marks) -> Marks:
     """A 64-bit hash of each number (the finaliser of splitmix64), so that sums tell multisets apart."""
     x = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -95,25 +95,62 @@ def group(here: Flow, names: dict[int, str] | None = None) -> Grouping:
     """
     record = here.record
     number = Numbering(record)
-    root = components(
-        number.count, number(joined([a for a, _ in record.ties])), number(joined([b for _, b in record.ties]))
-    )
+    ties = number.pairs(record.ties)
+    root = components(number.count, *ties)
     stays = np.zeros(number.count, bool)
     stays[root[number(joined([atoms.ravel() for atoms, _ in record.frozen]))]] = True
+    looks = refined(looks_of(number, record), ties, pinned_units(number, record, root))
     marks = np.zeros(number.count, np.uint64)
-    np.add.at(marks, root, scrambled(number.axis_of))
-    for atoms, places in record.pins:
-        np.add.at(marks, root[number(atoms)], scrambled(places + (1 << 61)))
+    np.add.at(marks, root, looks)
     marks[stays] ^= np.uint64(1)
-    cell = marks[root]
-    return collect(number, record, root, cell, names)
+    return collect(number, record, root, looks, marks[root], names)
 
 
-def collect(number: Numbering, record: Record, root: Index, cell: Marks, names: dict[int, str] | None) -> Grouping:
-    """Sort the atoms by axis, footprint and unit, and read the groups off."""
+def looks_of(number: Numbering, record: Record) -> Marks:
+    """What an atom looks like by itself: its axis, and where it is pinned."""
+    looks = scrambled(number.axis_of)
+    for atoms, places in record.pins:
+        np.add.at(looks, number(atoms), scrambled(places + (1 << 61)))
+    return looks
+
+
+def pinned_units(number: Numbering, record: Record, root: Index) -> npt.NDArray[np.bool_]:
+    """Whether an atom is one of a unit with pins."""
+    pinned = np.zeros(number.count, bool)
+    pinned[root[number(joined([atoms for atoms, _ in record.pins]))]] = True
+    found: npt.NDArray[np.bool_] = pinned[root]
+    return found
+
+
+ROUNDS = 3
+
+
+def refined(looks: Marks, ties: Index, where: npt.NDArray[np.bool_]) -> Marks:
+    """What atoms look like together with those that they are tied to, these with theirs, and so on.
+
+    Behind a group convolution and a channel shuffle, units with the same slices may be wired in different ways.
+    The method is colour refinement (B. Weisfeiler and A. Leman, 1968), a few rounds of it: what is left alike is
+    taken in order, and the wiring is looked at in the end. Only needed ``where`` there are pins.
+    """
+    if not where.any():
+        return looks
+    low, high = np.sort(ties[:, where[ties[0]]], axis=0)
+    one, other = np.divmod(np.unique(low * len(looks) + high), len(looks))  # each tie once, however often it was made
+    for _ in range(ROUNDS):
+        around = np.zeros_like(looks)
+        np.add.at(around, one, scrambled(looks[other]))
+        np.add.at(around, other, scrambled(looks[one]))
+        looks = np.where(where, scrambled(looks * np.uint64(3) + around), looks)
+    return looks
+
+
+def collect(
+    number: Numbering, record: Record, root: Index, looks: Marks, cell: Marks, names: dict[int, str] | None
+) -> Grouping:
+    """Sort the atoms by axis, footprint, unit and looks, and read the groups off."""
     prints, first = np.unique(cell, return_index=True)
     rank = np.argsort(np.argsort(first))[np.searchsorted(prints, cell)]
-    order = np.lexsort((root, rank, number.axis_of))
+    order = np.lexsort((looks, root, rank, number.axis_of))
     edges = np.flatnonzero(np.diff(rank[order]) | np.diff(number.axis_of[order])) + 1
     index: dict[int, dict[Axis, Index]] = {}
     for chunk in np.split(order, edges) if number.count else []:
@@ -126,9 +163,7 @@ def collect(number: Numbering, record: Record, root: Index, cell: Marks, names: 
     taken: dict[str, int] = {}
     for place in np.sort(first):
         mark = int(cell[place])
-        base = name_of(number.axes[number.axis_of[place]])
-        taken[base] = taken.get(base, 0) + 1
-        key = (names or {}).get(mark) or (base if taken[base] == 1 else f"{base}#{taken[base]}")
+        key = key_of(number.axes[number.axis_of[place]], taken) if names is None else names.get(mark, UNKNOWN)
         seen[mark] = key
         size = next(iter(index[mark].values())).shape[0]
         unit = int(root[place])
@@ -136,9 +171,15 @@ def collect(number: Numbering, record: Record, root: Index, cell: Marks, names: 
     return Grouping(groups, seen, families(number, root, cell, record, seen))
 
 
-def name_of(axis: Axis) -> str:
+def key_of(axis: Axis, taken: dict[str, int]) -> str:
     """A group is named after the first axis that it touches; axis 0 goes without saying."""
-    return axis[0] if axis[1] == 0 else f"{axis[0]}[{axis[1]}]"
+    base = axis[0] if axis[1] == 0 else f"{axis[0]}[{axis[1]}]"
+    taken[base] = taken.get(base, 0) + 1
+    return base if taken[base] == 1 else f"{base}#{taken[base]}"
+
+
+UNKNOWN = "?"
+"""The key of all groups with a footprint that the network, when it was traced, had none of."""
 
 
 def told(number: Numbering, root: Index, said: list[tuple[Index, str]]) -> dict[int, str]:

@@ -78,9 +78,13 @@ def check(saved: Any, where: str) -> None:
 
 
 def _known() -> list[tuple[str, Any]]:
-    """Hapi's own callbacks of this run that remember something."""
-    found = [(type(callback).__name__, callback) for callback in running_callbacks()]
-    return [(kind, callback) for kind, callback in found if kind in MEMORY]
+    """Hapi's own callbacks of this run that remember something, and a user's that are made from them."""
+    found = [(_kind(callback), callback) for callback in running_callbacks()]
+    return [(kind, callback) for kind, callback in found if kind]
+
+
+def _kind(callback: Any) -> str:
+    return next((kind for kind in MEMORY if isinstance(callback, getattr(paddle.callbacks, kind))), "")
 
 
 def evaluation_follows() -> bool:
@@ -93,6 +97,24 @@ def evaluated(logs: dict[str, Any]) -> None:
     """Let those of hapi's callbacks that remember something know of an evaluation that was made up for."""
     for _, callback in _known():
         callback.on_eval_end(logs)
+
+
+def start_anew() -> None:
+    """After a cut: hapi's own callbacks forget the larger network's best value, and wait for this one's from here."""
+    for kind, callback in _known():
+        # Not what a subclass makes of it: that may do more than once in a run is good for.
+        getattr(paddle.callbacks, kind).on_train_begin(callback)
+
+
+def best_models() -> list[str]:
+    """Where ``EarlyStopping`` has kept its best network since it began, or began anew."""
+    found = []
+    for kind, callback in _known():
+        if kind == "EarlyStopping" and callback.save_best_model and callback.save_dir is not None:
+            start = [float("inf"), float("-inf"), callback.baseline]
+            if callback.best_value not in start:
+                found.append(os.path.join(callback.save_dir, "best_model"))
+    return found
 
 
 def _sampler() -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 from . import look
 from .errors import PruneError
 from .plan import Cost, LayerCost, PruningPlan
+from .readers import Reader, each, made, named, number, text, whole
 
 VERSION = 1
 Metrics = dict[str, float]
-Reader = Callable[[Any], Any]
 _NOTHING = "Nothing was pruned."
 
 
@@ -77,6 +77,11 @@ class PruneRecord:
     def params_kept(self) -> float:
         """Share of the dense network's parameters that is left, 0 to 1."""
         return look.share(self.cost_after.params, self.cost_original.params)
+
+    @property
+    def best_at_this_size(self) -> Metrics:
+        """The best of each metric from this cut to the next: the highest, of losses the lowest; empty without any."""
+        return _best(self.recovered)
 
     @property
     def metrics_recovered(self) -> Metrics:
@@ -141,6 +146,11 @@ class History:
         healing = len(self.evaluations) - sum(len(record.recovered) for record in self)
         return self.evaluations[healing - 1][1] if healing > 0 else {}
 
+    @property
+    def best_at_this_size(self) -> Metrics:
+        """The best of each metric since the last cut, or since the start: the highest, of losses the lowest."""
+        return self[-1].best_at_this_size if self else _best(self.evaluations)
+
     def table(self) -> str:
         """The dense network and each cut, a line each, at most 100 columns wide."""
         return look.table(_columns(self)) if self else _NOTHING
@@ -204,6 +214,14 @@ def _columns(history: History) -> list[look.Column]:
     return [*columns, ("", "seconds", "-", *(look.seconds(record.seconds) for record in records))]
 
 
+def _best(evaluations: Iterable[tuple[int, Metrics]]) -> Metrics:
+    values: dict[str, list[float]] = {}
+    for _, log in evaluations:
+        for name, value in log.items():
+            values.setdefault(name, []).extend([] if math.isnan(value) else [value])
+    return {name: (min if look.is_loss(name) else max)(found) for name, found in values.items() if found}
+
+
 def _epoch(record: PruneRecord) -> str:
     return "-" if record.epoch is None else look.count(record.epoch + 1)
 
@@ -227,59 +245,27 @@ def _encode(data: Any) -> Any:
     return int(data) if isinstance(data, Integral) else data
 
 
-def _checked(test: Callable[[Any], bool], what: str, make: Reader) -> Reader:
-    """A reader that makes something of data that passes ``test``."""
-
-    def read(data: Any) -> Any:
-        if not test(data):
-            raise ValueError(f"{data!r:.60} where {what} belongs")
-        return make(data)
-
-    return read
-
-
-def _each(*reads: Reader) -> Reader:
-    """Reads a list, item by item; with one reader, a list of any length."""
-    return _checked(
-        lambda data: isinstance(data, list) and len(reads) in (1, len(data)),
-        "a list",
-        lambda data: tuple(read(item) for read, item in zip(reads * len(data), data)),
-    )
-
-
-def _named(read: Reader) -> Reader:
-    return _checked(
-        lambda data: isinstance(data, dict), "an object", lambda data: {k: read(v) for k, v in data.items()}
-    )
+_READ: dict[str, Reader] = {}
 
 
 def _made(kind: type[Any]) -> Reader:
-    """Reads an object into a dataclass, each field as it is annotated."""
-    kinds = {part.name: str(part.type) for part in fields(kind)}
-    return _checked(
-        lambda data: isinstance(data, dict) and data.keys() == kinds.keys(),
-        f"a {kind.__name__} with {', '.join(kinds)}",
-        lambda data: kind(**{name: _READ[text](data[name]) for name, text in kinds.items()}),
-    )
+    return made(kind, _READ)
 
 
-_whole = _checked(lambda data: type(data) is int and data >= 0 and math.isfinite(data), "a count", int)
-_number = _checked(lambda data: type(data) in (int, float) or data in ("nan", "inf", "-inf"), "a number", float)
-_text = _checked(lambda data: isinstance(data, str), "text", str)
-_log = _each(_whole, _named(_number))
-_READ: dict[str, Reader] = {
-    "int": _whole,
-    "int | None": lambda data: None if data is None else _whole(data),
-    "float": _number,
-    "float | dict[str, float]": lambda data: (_named(_number) if isinstance(data, dict) else _number)(data),
-    "str": _text,
-    "tuple[str, ...]": _each(_text),
-    "dict[str, tuple[int, int]]": _named(_each(_whole, _whole)),
-    "Metrics": _named(_number),
+_log = each(whole, named(number))
+_READ |= {
+    "int": whole,
+    "int | None": lambda data: None if data is None else whole(data),
+    "float": number,
+    "float | dict[str, float]": lambda data: (named(number) if isinstance(data, dict) else number)(data),
+    "str": text,
+    "tuple[str, ...]": each(text),
+    "dict[str, tuple[int, int]]": named(each(whole, whole)),
+    "Metrics": named(number),
     "PruningPlan": lambda data: PruningPlan.from_json(json.dumps(data)),
-    "tuple[LayerCost, ...]": _each(_made(LayerCost)),
+    "tuple[LayerCost, ...]": each(_made(LayerCost)),
     "Cost": _made(Cost),
-    "tuple[tuple[int, Metrics], ...]": _each(_log),
-    "list[tuple[int, Metrics]]": lambda data: list(_each(_log)(data)),
-    "list[PruneRecord]": lambda data: list(_each(_made(PruneRecord))(data)),
+    "tuple[tuple[int, Metrics], ...]": each(_log),
+    "list[tuple[int, Metrics]]": lambda data: list(each(_log)(data)),
+    "list[PruneRecord]": lambda data: list(each(_made(PruneRecord))(data)),
 }

@@ -68,6 +68,14 @@ class Keeper:
                 os.replace(draft + part, base + part)
         force(folder or ".")
 
+    def rename(self, old: str, new: str) -> None:
+        """Give a checkpoint another name; nothing happens where it is not there."""
+        for part in (NOTE, *PARTS):
+            if os.path.exists(old + part):
+                os.replace(old + part, new + part)
+        if self._last is not None and self._last[0] == old:
+            self._last = (new, self._last[1])
+
     def write(self) -> None:
         """Write the note of the last checkpoint anew, as after the evaluation that followed it."""
         if self._last is None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from .errors import PruneError, nearest
 from .plan import Axis
 from .survey import Survey
+
+PADDLES = re.compile(r"\.[wb]_\d+$")
+"""How Paddle's own names of parameters end."""
 
 
 def layer_name(tensor: str) -> str:
@@ -42,7 +46,7 @@ def resolve(survey: Survey, name: str, where: str) -> list[Axis]:
         where,
         f"an unknown layer {name!r}",
         "a layer's name, a glob over names, or a parameter's name",
-        near(name, [*known, *paddles]),
+        near(name, paddles if PADDLES.search(name) else known),
     )
 
 

@@ -81,7 +81,7 @@ class Pruner:
         """
         wanted = goal(self.survey, ratio, self.options.skip)
         if not wanted.ratios:
-            first = next((f"{key!r} {why}" for key, why in wanted.stays.items()), "it has no convolution")
+            first = next((f"{self._layer(key)} {why}" for key, why in wanted.stays.items()), "it has no convolution")
             raise PruneError("network", f"nothing to prune: {first}", "a convolution that feeds another layer")
         return wanted
 
@@ -101,7 +101,7 @@ class Pruner:
     ) -> PruneRecord:
         """Cut so that ``ratio`` of the original filters is gone; groups that cannot be cut are left, and said."""
         start, before = time.perf_counter(), self.cost()
-        also = self._also(optimizer, on_cut)
+        also = self._also(optimizer)
         while True:
             with interrupts.let_through():
                 wanted = self.goal(ratio)
@@ -109,7 +109,7 @@ class Pruner:
             plan = distributed.agree(plan)
             try:
                 if plan:
-                    self.network.cut(plan, also)
+                    self.network.cut(plan, also, on_cut)
                 break
             except trial.Refused as refused:
                 self.survey.graph.refused.update(self.network.blame(plan, refused))
@@ -130,16 +130,14 @@ class Pruner:
             notes=self._notes(wanted, plan, ratio),
         )
 
-    def _also(self, optimizer: Any, on_cut: Callable[[Cut], object] | None) -> Also:
-        """What goes with a cut, or undoes it: the optimizer, and what the user adds."""
+    def _also(self, optimizer: Any) -> Also:
+        """What goes with a cut, and is undone with it: the optimizer."""
         expected = optimizers.covered(optimizer, self.network.tensors) if optimizer is not None else None
 
         def also(cut: Cut, journal: Journal) -> None:
             if optimizer is not None:
                 optimizers.carry(optimizer, cut, self.network.tensors, journal, self.options.optimizer_state)
                 optimizers.verify(optimizer, self.network.tensors, expected)
-            if on_cut is not None:
-                on_cut(cut)
 
         return also
 
@@ -167,8 +165,10 @@ class Pruner:
         notes = [f"{self._layer(key)} stays: {why}" for key, why in wanted.stays.items()]
         if asked_something and not plan:
             notes.append(f"nothing was removed at ratio {ratio}: it is done already, or rounds to nothing")
-        fresh = [note for note in dict.fromkeys(notes) if note not in self._said]
-        self._said.update(fresh)
+        # A gradual schedule that begins with too little to round to a filter says so once, not at each ratio.
+        said = {note.partition(" at ratio ")[0]: note for note in reversed(notes)}
+        fresh = [note for text, note in reversed(said.items()) if text not in self._said]
+        self._said.update(said)
         return tuple(fresh)
 
     def _layer(self, key: str) -> str:

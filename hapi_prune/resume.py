@@ -74,14 +74,14 @@ def resume(model: paddle.Model, callback: Any, path: str | os.PathLike[str]) -> 
 def prepared(model: paddle.Model, callback: Any, base: str, note: dict[str, Any]) -> Resumed:
     """Load a checkpoint of a run; all that can be wrong with it is found before anything is changed."""
     hapi.check(model, 1)
-    shapes = callback.inputs if callback.inputs is not None else hapi.input_shapes(model)
+    shapes = callback.settings.inputs if callback.settings.inputs is not None else hapi.input_shapes(model)
     if shapes is None and note["inputs"] is not None:
         shapes = [paddle.static.InputSpec(shape, dtype) for shape, dtype in note["inputs"]]
     if shapes is None:
         raise PruneError("resume", "no input shape to be had", "InputSpecs in paddle.Model(...), or inputs=")
     history = History.from_json(note["history"])
     with hapi.precision(model):
-        pruner = Pruner(model.network, shapes, callback.options)
+        pruner = Pruner(model.network, shapes, callback.settings.options)
     pruner.survey.graph.refused.update(note["refused"])
     load(model, base, inputs=shapes)
     pruner.survey.follow(pruner.network.tensors)

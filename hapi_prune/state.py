@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 import paddle
 
+from . import _paddle
+
 
 @contextmanager
 def mode(network: paddle.nn.Layer, training: bool | None) -> Iterator[None]:
@@ -24,6 +26,17 @@ def mode(network: paddle.nn.Layer, training: bool | None) -> Iterator[None]:
     finally:
         for layer, flag in zip(layers, flags):
             layer.training = flag
+
+
+@contextmanager
+def buffers(network: paddle.nn.Layer) -> Iterator[None]:
+    """Put back the buffers that a forward pass replaces by others; what is written into them is not looked at."""
+    layers = [(layer, _paddle.own_tensors(layer)) for layer in [network, *network.sublayers()]]
+    try:
+        yield
+    finally:
+        for layer, tensors in layers:
+            _paddle.hold(layer, tensors)
 
 
 @contextmanager

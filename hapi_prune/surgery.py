@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import paddle
@@ -56,3 +58,19 @@ def shrink(
             for attribute, value in _paddle.sizes(layer, bool(depthwise & set(own.values()))).items():
                 if getattr(layer, attribute) != value:
                     journal.assign(layer, attribute, value)
+
+
+@contextmanager
+def widths_follow(network: paddle.nn.Layer, journal: Journal) -> Iterator[None]:
+    """In the forward passes in here, layers that check a width and hold no parameter take on the width that arrives."""
+
+    def take(layer: paddle.nn.Layer, inputs: Sequence[Any]) -> None:
+        for attribute, value in _paddle.width_arriving(layer, inputs[0]).items():
+            journal.assign(layer, attribute, value)
+
+    hooks = [layer.register_forward_pre_hook(take) for layer in network.sublayers() if _paddle.takes_any_width(layer)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

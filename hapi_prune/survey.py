@@ -42,7 +42,8 @@ class Survey:
         grouping = group(there, self.origin.prints)
         for key, found in grouping.groups.items():
             if key not in self.grouping.groups:
-                raise Mismatch(f"channels of {key!r} would be wired in another way")
+                name = next(iter(found.index))[0]
+                raise Mismatch(f"channels of {name!r} would be wired in another way")
             now = self.grouping.groups[key]
             if found.size > now.size or (found.size < now.size and now.frozen):
                 raise Mismatch(f"{key!r} has {now.size} units, not {found.size}")
@@ -108,13 +109,12 @@ class Survey:
             (np.sort(moved[new.pairs(there.record.ties)], axis=0), np.sort(old.pairs(self.flow.record.ties), axis=0)),
             (new.pinned(there.record.pins, moved), old.pinned(self.flow.record.pins)),
         ):
-            if after.size:
-                both = np.unique(np.concatenate([before, after], axis=1), axis=1, return_inverse=True)
-                where = both[1].reshape(-1)
-                strange = np.setdiff1d(where[before.shape[1] :], where[: before.shape[1]])
-                if strange.size:
-                    axis = old.axes[old.axis_of[both[0][0, strange[0]]]]
-                    raise Mismatch(f"channels of {axis[0]!r} would be wired in another way")
+            ends, rank = np.unique(np.concatenate([before[1], after[1]]), return_inverse=True)
+            met = np.concatenate([before[0], after[0]]) * len(ends) + rank
+            strange = np.setdiff1d(met[before.shape[1] :], met[: before.shape[1]])
+            if strange.size:
+                axis = old.axes[old.axis_of[strange[0] // len(ends)]]
+                raise Mismatch(f"channels of {axis[0]!r} would be wired in another way")
 
     def follow(self, tensors: Mapping[str, paddle.Tensor]) -> None:
         """The network was made smaller by another way, as by loading a checkpoint: take its sizes from its tensors.

@@ -34,15 +34,23 @@ class Network:
         layer: the user's network.
         given: its example input.
         survey: its graph and groups.
-        tensors: its parameters and buffers, by structured name.
     """
 
     def __init__(self, layer: paddle.nn.Layer, given: Example, survey: Survey) -> None:
         self.layer, self.given, self.survey = layer, given, survey
-        self.tensors = tensors_of(layer)
 
-    def cut(self, plan: PruningPlan, also: Also | None = None) -> Cut:
+    @property
+    def tensors(self) -> dict[str, paddle.Tensor]:
+        """Its parameters and buffers, by structured name: those that it has now, as a forward may replace buffers."""
+        return tensors_of(self.layer)
+
+    def cut(self, plan: PruningPlan, also: Also | None = None, on_cut: Callable[[Cut], object] | None = None) -> Cut:
         """Cut as planned and keep it, if the network then computes what the masked one computed.
+
+        Args:
+            plan: what to keep.
+            also: what goes with it, and is undone with it.
+            on_cut: who is told, once nothing but this call can undo the cut.
 
         Raises:
             trial.Refused: it does not; everything is as it was.
@@ -58,6 +66,8 @@ class Network:
                 said = True
                 if not distributed.all_fine(True):
                     raise trial.Refused(trial.ELSEWHERE)
+                if on_cut:
+                    on_cut(cut)
                 advance()
         except BaseException:
             if not said:
@@ -89,20 +99,20 @@ class Network:
         except Mismatch as error:
             raise trial.Refused(f"would not fit: {error}") from error
         exact = len(self._exact(plan).kept) == len(plan.kept)
-        modes = (False, True) if compare and self._two_sided else (False,)
+        runs = (False, True) if compare else (False,)
         journal = Journal()
+        masked: dict[bool, list[Array]] = {}
         with interrupts.held():
             try:
                 if compare:
                     surgery.mask(self.tensors, cut, journal)
-                    masked = [self._masked(training) for training in modes]
+                    masked = {training: self._masked(training) for training in runs if self._two_sided or not training}
                 surgery.shrink(self.layer, self.tensors, cut, self.survey.traced.record.depthwise, journal)
-                pruned = [trial.attempt(self.layer, self.given, training) for training in modes]
-                if compare:
-                    for training, ours, theirs in zip(modes, pruned, masked):
-                        trial.compare(ours, theirs, exact, trial.tolerance(self.layer, self._casts, training))
-                    if True not in modes:
-                        trial.attempt(self.layer, self.given, training=True)
+                with surgery.widths_follow(self.layer, journal):
+                    pruned = {training: trial.attempt(self.layer, self.given, training) for training in runs}
+                for training in masked:
+                    most = trial.tolerance(self.layer, self._casts, training)
+                    trial.compare(pruned[training], masked[training], exact, most)
                 yield cut, journal, lambda: self.survey.advance(there, grouping)
             except BaseException:
                 journal.undo()

@@ -13,7 +13,7 @@ import paddle
 from . import _paddle, interrupts
 from .errors import gist
 from .inputs import Example
-from .state import mode, quiet, rng
+from .state import buffers, mode, quiet, rng
 
 TOLERANCE = 1e-3
 """Largest difference between pruned and masked, relative to the largest output."""
@@ -54,7 +54,7 @@ def outputs(network: paddle.nn.Layer, given: Example, training: bool) -> list[np
     args, kwargs = given.rebuilt(given.leaves)
     with mode(network, training), rng(), quiet(), paddle.no_grad():
         try:
-            with interrupts.let_through():
+            with buffers(network), interrupts.let_through():
                 tree = network(*args, **kwargs)
         finally:
             for name, tensor in still.items():

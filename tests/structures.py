@@ -30,7 +30,6 @@ class Structure:
         equal: whether it is the same all the same (by default, where the cut is not approximate).
         random: whether training draws random numbers, so that only evaluation can be compared.
         ratio: the share removed.
-        waits: what the library still has to learn before this comes out as written here.
     """
 
     build: Callable[[], nn.Layer]
@@ -41,7 +40,6 @@ class Structure:
     equal: bool = True
     random: bool = False
     ratio: float = 0.5
-    waits: str = ""
 
 
 ZOO: dict[str, Structure] = {}
@@ -56,7 +54,6 @@ def structure(
     equal: bool | None = None,
     random: bool = False,
     ratio: float = 0.5,
-    waits: str = "",
 ) -> Callable[[type[nn.Layer]], type[nn.Layer]]:
     """Enter a network into the zoo. ``shrinks``: names, ``name:7`` where 7 filters are to be left."""
     pairs = (name.partition(":") for name in shrinks.split())
@@ -64,9 +61,7 @@ def structure(
 
     def enter(build: type[nn.Layer]) -> type[nn.Layer]:
         same = not approximate if equal is None else equal
-        ZOO[build.__name__] = Structure(
-            build, inputs or IMAGE, wanted, stays or {}, approximate, same, random, ratio, waits
-        )
+        ZOO[build.__name__] = Structure(build, inputs or IMAGE, wanted, stays or {}, approximate, same, random, ratio)
         return build
 
     return enter
@@ -1944,7 +1939,7 @@ class InvertedResidual(nn.Layer):
 # Less usual wiring
 
 
-@structure("a g1 dw:15 g2 b", waits="within a unit, slices are matched by their order alone")
+@structure("a g1:15 dw:15 g2 b")
 class GroupShuffle(Chain):
     """ShuffleNetV1: grouped 1x1, shuffle in three, depthwise, grouped 1x1, beside the pooled input."""
 
@@ -2257,7 +2252,7 @@ class ScaledInTraining(Chain):
         return (out, self.second(pooled(self.aux(x / x.shape[1])))) if self.training else out
 
 
-@structure("a b", approximate=True, waits="a LayerNorm without parameters keeps its width")
+@structure("a b", approximate=True)
 class LayerNormWithoutParameters(Chain):
     def __init__(self) -> None:
         super().__init__(8)
@@ -2267,7 +2262,7 @@ class LayerNormWithoutParameters(Chain):
         return self.norm(x.transpose([0, 2, 3, 1])).transpose([0, 3, 1, 2])
 
 
-@structure("a b", waits="a buffer that forward replaces is another tensor from then on")
+@structure("a b")
 class ReplacedBuffer(Chain):
     """A running mean of the network's own, set anew in training."""
 

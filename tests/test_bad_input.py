@@ -371,8 +371,8 @@ def test_a_schedule_beyond_the_end(schedule, left):
 def test_a_run_that_ends_before_a_cut():
     stop = paddle.callbacks.EarlyStopping("loss", patience=2, baseline=-1.0, verbose=0)
     model = build()
-    with pytest.warns(PruneWarning, match=r"the run ended in epoch 1, before the cut at 2, 4 \(from 0\)"):
-        fit(model, [PruneCallback({1: 0.25, 2: 0.5, 4: 0.75}, verbose=0), stop], eval_data=Images(8, 1), epochs=5)
+    with pytest.warns(PruneWarning, match=r"the run ended in epoch 2, before the cut at 4, 6 \(from 0\)"):
+        fit(model, [PruneCallback({1: 0.25, 4: 0.5, 6: 0.75}, verbose=0), stop], eval_data=Images(8, 1), epochs=7)
     assert widths(model) == {"conv1": 6, "conv2": 9}
 
 
@@ -437,3 +437,14 @@ def test_prune(case):
         prune(model.network, *given, **options)
     said(caught, texts)
     assert same(end(model), before)
+
+
+def test_a_gradual_schedule_that_begins_with_nothing_says_so_once():
+    model, callback = build(), PruneCallback({0: 0.001, 1: 0.002, 2: 0.5}, verbose=0)
+    with pytest.warns(PruneWarning) as said:
+        fit(model, callback)
+    texts = [str(each.message) for each in said if each.category is PruneWarning]
+    assert texts == [
+        "PruneCallback, epoch 0: nothing was removed at ratio 0.001: it is done already, or rounds to nothing"
+    ]
+    assert widths(model) == {"conv1": 4, "conv2": 6}

@@ -672,30 +672,6 @@ def test_checkpoints_shrink_and_load_into_an_equally_pruned_network():
     assert same(end(again), end(model))
 
 
-def test_early_stopping():
-    found = []
-    for pruned in (False, True):
-        callback = quiet({1: 0.5})
-        stop = paddle.callbacks.EarlyStopping("loss", patience=3, baseline=-1.0, verbose=0)
-        epochs = At("on_epoch_begin", lambda model, epoch: epoch)
-        model = build()
-        fit(model, [stop, epochs, *[callback] * pruned], eval_data=Images(8, 1), epochs=9)
-        assert model.stop_training
-        found.append(epochs.found)
-    assert found == [[0, 1, 2]] * 2
-    assert [epoch for epoch, _ in callback.history[0].recovered] == [1, 2]
-
-
-def test_reduce_lr_on_plateau():
-    found = []
-    for pruned in (False, True):
-        reduce = paddle.callbacks.ReduceLROnPlateau("loss", 0.5, patience=1, min_delta=100.0, verbose=0)
-        rates = At("on_epoch_begin", lambda model, _: model._optimizer.get_lr())
-        fit(build(), [reduce, rates, *[quiet({1: 0.25, 2: 0.5})] * pruned], eval_data=Images(8, 1), epochs=5)
-        found.append(rates.found)
-    assert found[0] == found[1] == pytest.approx([0.1, 0.1, 0.05, 0.025, 0.0125])
-
-
 def reader(log_dir):
     """The file that VisualDL's page shows."""
     return LogReader(file_path=sorted(glob.glob(os.path.join(log_dir, "*vdlrecords*")))[-1])

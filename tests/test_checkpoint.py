@@ -204,3 +204,34 @@ def test_a_file_that_fails_half_way_leaves_the_network_alone(pruned, monkeypatch
     with pytest.raises(PruneError, match="ZeroDivisionError"):
         load(network, pruned[1])
     assert all(np.array_equal(before[name], value) for name, value in state_of(network).items())
+
+
+class Plain(nn.Layer):
+    """A LayerNorm that holds nothing: only what arrives says how wide it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2D(3, 8, 3), nn.LayerNorm(8, weight_attr=False, bias_attr=False)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.head(self.norm(self.conv(x).mean([2, 3])))
+
+
+def test_a_layer_norm_without_parameters_takes_on_the_width_that_arrives(tmp_path):
+    network = fresh(Plain)
+    prune(network, SHAPE, 0.5)
+    assert network.norm._normalized_shape == [4]
+    paddle.save(network.state_dict(), str(tmp_path / "net.pdparams"))
+    loaded = fresh(Plain)
+    before = {name: tensor.numpy().copy() for name, tensor in loaded.state_dict().items()}
+    with pytest.raises(PruneError, match=r"how wide 'norm' is.*write load\(\.\.\., inputs="):
+        load(loaded, tmp_path / "net")
+    assert all(np.array_equal(before[name], tensor.numpy()) for name, tensor in loaded.state_dict().items())
+    load(loaded, tmp_path / "net", inputs=SHAPE)
+    x = paddle.randn(SHAPE)
+    assert np.array_equal(network(x).numpy(), loaded(x).numpy())
+    model = paddle.Model(fresh(Plain), [paddle.static.InputSpec([None, *SHAPE[1:]], "float32", "image")])
+    load(model, tmp_path / "net")
+    assert np.array_equal(network(x).numpy(), model.network(x).numpy())
+    assert not loaded.norm._forward_pre_hooks

@@ -19,7 +19,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     "__init__",
     "callback explain",
-    "conformance resume",
+    "run conformance",
+    "resume",
     "pruning report checkpoint",
     "hapi hapi_state transaction selection optimizers history",
     "surgery trial names cost drawing",
@@ -31,8 +32,8 @@ LAYERS = (
     "labels",
     "schedules criteria inputs journal _optimizer_state distributed generators keeping",
     "plan ratios writer",
-    "errors",
-    "_paddle look state interrupts",
+    "errors state",
+    "_paddle look readers interrupts",
 )
 """The rooms from top to bottom: each imports from lower layers only. The modules of one folder see each other."""
 
