@@ -488,6 +488,25 @@ def test_signals_have_their_own_handlers_again():
         signal.signal(signal.SIGTERM, old)
 
 
+def test_a_signal_waits_for_the_handler_of_the_one_before():
+    """From the moment that a handler is called, whatever it stops can be taken back without another one."""
+    heard = []
+
+    def handler(number, frame):
+        heard.append("in")
+        if len(heard) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        heard.append("out")
+
+    old = signal.signal(signal.SIGTERM, handler)
+    try:
+        with interrupts.held(), interrupts.let_through():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, old)
+    assert heard == ["in", "out", "in", "out"]
+
+
 def test_in_another_thread_nothing_is_held():
     found = []
 

@@ -211,6 +211,26 @@ def test_any_generators():
         generators.restore(before)
 
 
+@pytest.mark.parametrize("place", [-1, 625, 10**6, 2**70])
+def test_a_place_outside_of_numpys_generator_is_not_gone_to(place):
+    """NumPy itself looks at it no more, and would read there."""
+    before = generators.states()
+    kind, keys, _, *rest = before["numpy"]
+    with pytest.raises(PruneError, match="random generators"):
+        generators.restore({**before, "numpy": [kind, keys, place, *rest]})
+    assert generators.states() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("seconds", 10**400), ("ratio", [10**400]), ("widths", {"a": None})], ids=lambda _: ""
+)
+def test_values_that_no_number_can_be_made_of(saved, field, value):
+    history = json.loads(note(saved)["history"])
+    history["records"][0][field] = value
+    with pytest.raises(PruneError, match="History.from_json"):
+        History.from_json(json.dumps(history))
+
+
 # What reads arrays, too
 
 
@@ -268,6 +288,23 @@ def test_any_bytes_for_arrays(saved, tmp_path, part):
             except PruneError:
                 assert same(end(model), before)
                 assert model._optimizer.get_lr() == rate
+
+
+def test_optimizer_state_of_other_sizes_is_refused_at_once(saved, tmp_path):
+    """And not by Paddle at the first step, or by nobody."""
+    base = tmp_path / "net"
+    shutil.copy(saved / "2.pdparams", f"{base}.pdparams")
+    state = paddle.load(str(saved / "2.pdopt"))
+    key = next(name for name in state if "conv2d_0.w_0_moment1" in name)
+    state[key] = paddle.ones([8, 3, 3, 3])
+    paddle.save(state, f"{base}.pdopt")
+    with paddle.utils.unique_name.guard():
+        model, _ = fresh()
+        before, rate = end(model), model._optimizer.get_lr()
+        with pytest.raises(PruneError, match="does not fit its parameter"):
+            load(model, base)
+        assert same(end(model), before)
+        assert model._optimizer.get_lr() == rate
 
 
 OTHERS = [7, None, "text", [1], {}, {"a": 1}, {"conv1.weight": "text"}, {"conv1.weight": np.array(["a"], dtype=object)}]
