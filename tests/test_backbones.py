@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import time
 from fnmatch import fnmatch
 from typing import Any
 
+import backbones_attention
+import backbones_hybrid
 import backbones_mobile
 import backbones_residual
+import backbones_segmentation
 import numpy as np
 import paddle
 import pytest
@@ -19,9 +23,9 @@ from hapi_prune.inputs import example
 from hapi_prune.pruning import Options, Pruner
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
-FILES = [backbones_mobile, backbones_residual]
+FILES = [backbones_attention, backbones_hybrid, backbones_mobile, backbones_residual, backbones_segmentation]
 TOLERANCE = 1e-3
-SECONDS = 5.0  # of one cut of a network as small as these
+SECONDS = 5.0  # of the processor, for one cut of a network as small as these
 
 
 def built(wanted: Backbone):
@@ -69,7 +73,9 @@ def cut(pruner: Pruner, ratio: Any, inputs: list[Any]):
     """Cut, compare where removing is zeroing, and train."""
     network, groups = pruner.network.layer, pruner.survey.grouping.groups
     before = copy.deepcopy(network)
+    start = time.process_time()
     record = pruner.cut(ratio)
+    assert time.process_time() - start < SECONDS
     if not any(groups[key].approximate for key in record.plan.kept):
         compare(network, before, groups, record.plan, inputs)
     step(network, inputs)
@@ -88,7 +94,7 @@ def test_a_backbone_is_pruned_and_computes_what_the_masked_network_computes(want
     inputs = [paddle.randn(leaf.shape) for leaf in example(network, wanted.inputs).leaves]
     rows = {row.layer: row for row in explain(network, wanted.inputs).rows}
     pruner = Pruner(network, wanted.inputs, Options())
-    if any(group.approximate for group in pruner.survey.grouping.groups.values()):
+    if exact(pruner) and any(group.approximate for group in pruner.survey.grouping.groups.values()):
         cut(pruner, exact(pruner), inputs)  # by themselves, so that they can be compared
     record = cut(pruner, 0.5, inputs)
     shrunk = {name for name, (was, now) in record.widths.items() if now < was}
@@ -96,5 +102,4 @@ def test_a_backbone_is_pruned_and_computes_what_the_masked_network_computes(want
     assert len(shrunk & convolutions) >= wanted.shrinks
     for name in convolutions - shrunk:
         assert any(fnmatch(name, glob) and why in rows[name].reason for glob, why in wanted.stays.items()), rows[name]
-    assert record.seconds < SECONDS
     cut(pruner, 0.75, inputs)
