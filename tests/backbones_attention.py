@@ -49,7 +49,7 @@ class Block(nn.Layer):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-@backbone(2, {"patch_embed.proj": WRITTEN})
+@backbone(3)
 class VisionTransformer(nn.Layer):
     """A convolutional stem, a patch embedding, a class token, positions."""
 
@@ -142,7 +142,7 @@ class WindowAttention(nn.Layer):
         return self.proj(x)
 
 
-@backbone(1, {"patch_embed.proj": WRITTEN})
+@backbone(2)
 class SwinTransformer(nn.Layer):
     """Windows, shifted ones with a mask, and patch merging by strided slices."""
 
@@ -209,7 +209,7 @@ class SwinTransformer(nn.Layer):
         return self.head(paddle.flatten(x, 1))
 
 
-@backbone(2, {"patch_embed.proj": WRITTEN, "block.attn.sr": WRITTEN})
+@backbone(4)
 class PyramidVision(nn.Layer):
     """PVT: keys and values from a strided convolution over the tokens laid out as an image."""
 
@@ -422,7 +422,7 @@ class HorNet(nn.Layer):
         return self.head(self.last(x + self.gnconv(x)))
 
 
-@backbone(1, {"modulation.*": "fits its splits", "patch": WRITTEN})
+@backbone(1, {"modulation.*": "fits its splits", "patch": "fits its splits"})
 class FocalNet(nn.Layer):
     """Focal modulation: query, context and gates split from one Linear, contexts summed with gates of one channel."""
 

@@ -76,7 +76,7 @@ class MobileViTV2(nn.Layer):
         return self.head(self.back(y))
 
 
-@backbone(1, {"convs.0": WRITTEN, "stem": WRITTEN})
+@backbone(3)
 class EdgeNeXt(nn.Layer):
     """Split depthwise encoder: parts convolved one after the other; attention across the channels."""
 
@@ -151,7 +151,7 @@ class CoAtNet(nn.Layer):
         return self.head(self.last(x))
 
 
-@backbone(1, {"conv_proj_?.0": WRITTEN, "embed": WRITTEN})
+@backbone(5)
 class CvT(nn.Layer):
     """Convolutional projections for query, key and value, the latter two strided; einsum attention."""
 
@@ -183,7 +183,7 @@ class CvT(nn.Layer):
         return self.head(self.last(t.transpose([0, 2, 1]).reshape([b, -1, h, w])))
 
 
-@backbone(2, {"query": "laid out", "key": "laid out", "value": WRITTEN, "conv1.conv": WRITTEN})
+@backbone(6)
 class BoTNet(nn.Layer):
     """Attention over places inside of a bottleneck, with relative positions learnt for height and width."""
 
@@ -498,7 +498,7 @@ class TNT(nn.Layer):
         return self.head(patches.mean(1))
 
 
-@backbone(1, {"lepe.?": WRITTEN, "embed": WRITTEN})
+@backbone(4)
 class CSWin(nn.Layer):
     """Half of the channels attend in rows, half in columns; a depthwise convolution adds positions to the values."""
 

@@ -1111,12 +1111,14 @@ class Attention(nn.Layer):
         return self.proj(paddle.matmul(weights, v).transpose([0, 2, 1, 3]).reshape([n, places, width]))
 
 
-@structure("stem", {"patch": "written into the code"})
+@structure(
+    "stem patch attention.0.qkv attention.1.qkv attention.0.proj attention.1.proj mlp.0.2 mlp.1.2", approximate=True
+)
 class VisionTransformer(nn.Layer):
     """A convolutional stem, a patch embedding, a class token, positions, two blocks.
 
-    The heads' width is computed from the width of the tokens, that of qkv's results is not: the two fall
-    apart when the tokens shrink, so the patch embedding stays.
+    The heads' width is computed from the width of the tokens, and that of qkv's results has to be three times as
+    much: they shrink together.
     """
 
     def __init__(self) -> None:

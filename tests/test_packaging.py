@@ -21,6 +21,7 @@ LAYERS = (
     "callback explain",
     "conformance resume",
     "pruning report checkpoint",
+    "coupling",
     "hapi hapi_state transaction selection optimizers history",
     "surgery trial names cost drawing",
     "survey",

@@ -5,14 +5,17 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from ..labels import Label, Mismatch, Record, Signal
 from ..plan import Index
+from .reducing import told_apart
 from .registry import Call, Op, Value, rule
 
 FIXED = "meets a value of fixed size"
+BLOCK = "is one of several blocks, which stay"
 LAYOUT = "meets channels that are laid out in another way"
 
 
@@ -38,7 +41,13 @@ def meet(
                 other, label, our_axes
             )  # fmt: skip
             rest = set(wide.axes) - set(narrow.axes)
-            if set(narrow.axes) <= set(wide.axes) and not rest & spread:
+            if not set(narrow.axes) <= set(wide.axes):
+                continue
+            if rest and all(map(partial(separate, record, wide), narrow.axes)):
+                # One number for each block of the wider one, as for each head: the blocks stay.
+                record.stop([narrow], BLOCK)
+                met |= {id(label), id(other)}
+            elif all(map(partial(separate, record, wide), rest & spread)):
                 atoms = wide.along(narrow.axes)
                 record.tie(atoms, np.broadcast_to(narrow.atoms[..., None], check(record, atoms, narrow)))
                 met |= {id(label), id(other)}
@@ -49,12 +58,23 @@ def meet(
             shared = [axis for axis in label.axes if axis in axes]
             if id(label) in met or not shared:
                 continue
-            if len(shared) == len(label.axes) or any(set(other.axes) & set(shared) for other in moving):
+            if len(shared) == len(label.axes) or any(slips(record, label, other, shared) for other in moving):
                 record.stop([label], LAYOUT if others else FIXED)
                 ended.add(id(label))
             else:
                 record.pin_along(label, shared)
     return ended
+
+
+def separate(record: Record, label: Label, axis: int) -> bool:
+    """Whether the slices along ``axis`` are told apart; a single one that is left is no block of its own."""
+    return label.atoms.shape[label.axes.index(axis)] > 1 and told_apart(record, label, axis)
+
+
+def slips(record: Record, label: Label, other: Label, shared: Iterable[int]) -> bool:
+    """Whether one could lose slices along an axis that they share, and not the other; blocks stay in both."""
+    common = set(other.axes) & set(shared)
+    return not all(separate(record, one, axis) for one in (label, other) for axis in common)
 
 
 def check(record: Record, atoms: Index, narrow: Label) -> tuple[int, ...]:
