@@ -180,8 +180,7 @@ def settled(patient: Network, ratio: Any, options: Options) -> tuple[Goal, Pruni
     while True:
         wanted = goal(survey, ratio, options.skip)
         plan = select(survey, patient.tensors, wanted, as_criterion(options.criterion), options.min_filters)
-        refused = patient.refusal(plan) if plan else None
-        if refused is None:
+        if not plan or (refused := patient.refusal(plan)) is None:
             return wanted, plan
         settle(patient, plan, refused, options.skip)
 

@@ -248,7 +248,7 @@ class NonLocalFree(NonLocalNet):
         return self.head(self.bn(self.w(t)) + x)
 
 
-@backbone(1, {"to_v": "a place in an image", "to_?": WRITTEN, "pos_conv": WRITTEN})
+@backbone(2, {"to_[qk]": WRITTEN, "pos_conv": WRITTEN})
 class LambdaNet(nn.Layer):
     """Lambda layers: content lambdas by einsum, position lambdas by a 3-D convolution over the values."""
 

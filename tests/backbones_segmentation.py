@@ -130,7 +130,7 @@ class SegNet(nn.Layer):
     7,
     {
         "cls_head": OUTPUT,
-        "aux_head.1": "",
+        "aux_head.1": OUTPUT,
         "f_pixel.0.conv": WRITTEN,
         "f_object.0.conv": WRITTEN,
         "f_down.conv": WRITTEN,

@@ -2192,6 +2192,32 @@ class Decoder(Chain):
         return self.head(pooled(self.d(x.reshape([x.shape[0], -1, 4, 4]))))
 
 
+@structure("a b")
+class ConvolvedAlongOneAxis(Chain):
+    """A 3-D convolution whose kernel is 1 along the channels: each is seen by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.across = nn.Conv3D(1, 1, (1, 3, 3), padding=(0, 1, 1))
+
+    def middle(self, x):
+        return x + self.across(x.unsqueeze(1)).squeeze(1)
+
+
+@structure("a b")
+class Widened(Chain):
+    """One channel made as many as there are, by a size of the code's own; ones of the size of the image."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.gate = conv(8, 1, 1)
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        gate = F.sigmoid(self.gate(x))
+        return x * paddle.ones([n, c, h, w]) * gate.expand([n, c, h, w]) - gate.tile([1, c, 1, 1])
+
+
 @structure("a", {"b": "single unit"})
 class BilinearPooling(Chain):
     """Every channel times every other, flattened: no column of the Linear belongs to one channel alone."""
