@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import paddle
 import pytest
 import reference
-from backbones_attention import PyramidVision, VisionTransformer
-from backbones_hybrid import CvT
+from backbones_attention import PyramidVision, SwinTransformer, VisionTransformer
+from backbones_hybrid import CSWin, CvT, EdgeNeXt
 
 from hapi_prune import explain
 from hapi_prune.pruning import Options, Pruner
@@ -28,6 +30,31 @@ def test_the_heads_keep_equal_parts_of_the_tokens_width(build, ratio):
         assert layer.weight.shape[0] == layer.weight.shape[1] or name == "proj", widths
     out = reference.outputs(network, [paddle.randn(IMAGE)])[0]
     assert np.isfinite(out).all()
+
+
+def without_norms(build):
+    """The network with nothing in it that mixes channels, so that removing is zeroing."""
+    network = build()
+    for layer in network.sublayers(include_self=True):
+        for name, child in list(layer.named_children()):
+            if isinstance(child, paddle.nn.LayerNorm):
+                setattr(layer, name, paddle.nn.Identity())
+    return network
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.5])
+@pytest.mark.parametrize("build", [VisionTransformer, SwinTransformer, PyramidVision, CvT, CSWin, EdgeNeXt])
+def test_heads_and_tokens_are_cut_where_they_meet(build, ratio):
+    network = without_norms(build)
+    before = copy.deepcopy(network)
+    pruner, inputs = Pruner(network, IMAGE, Options()), [paddle.randn(IMAGE)]
+    groups = pruner.survey.grouping.groups
+    plan = pruner.cut(ratio).plan
+    if any(groups[key].approximate for key in plan.kept):
+        assert build is EdgeNeXt, "its attention is a softmax over channels"
+        return
+    masked = reference.masked(before, reference.gone(groups, plan))
+    assert reference.distance(reference.outputs(network, inputs), reference.outputs(masked, inputs)) < 1e-4
 
 
 def test_a_second_cut_keeps_them_together():
