@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 import backbones_attention
+import backbones_classic
 import backbones_hybrid
 import backbones_mobile
 import backbones_residual
@@ -23,7 +24,14 @@ from hapi_prune.inputs import example
 from hapi_prune.pruning import Options, Pruner
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
-FILES = [backbones_attention, backbones_hybrid, backbones_mobile, backbones_residual, backbones_segmentation]
+FILES = [
+    backbones_attention,
+    backbones_classic,
+    backbones_hybrid,
+    backbones_mobile,
+    backbones_residual,
+    backbones_segmentation,
+]
 TOLERANCE = 1e-3
 SECONDS = 5.0  # of the processor, for one cut of a network as small as these
 
