@@ -185,8 +185,11 @@ def sizes(layer: paddle.nn.Layer, depthwise: bool) -> dict[str, Any]:
         told = {"in_features": shape[0], "out_features": shape[1]}
     elif isinstance(layer, nn.Embedding):
         told = {"_embedding_dim": shape[1], "embedding_dim": shape[1]}
-    elif isinstance(layer, nn.LayerNorm) and len(layer._normalized_shape) == 1 and tensors:
-        told = {"_normalized_shape": list(next(iter(tensors.values())).shape)}
+    elif isinstance(layer, nn.LayerNorm) and tensors:
+        # Its tensors are flat: which axis shrank is known where the others have size 1, as in [C, 1, 1].
+        width, spread = next(iter(tensors.values())).shape[0], [size for size in layer._normalized_shape if size > 1]
+        told = {"_normalized_shape": [width if size > 1 else 1 for size in layer._normalized_shape]}
+        told = told if len(spread) == 1 else {}
     elif shape or tensors:
         width = (shape or list(next(iter(tensors.values())).shape))[0:1]
         told = {name: width[0] for name in ("_num_features", "_num_channels", "_num_parameters") if width}

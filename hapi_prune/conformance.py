@@ -16,6 +16,7 @@ import paddle
 from paddle.static import InputSpec
 
 from . import look, trial
+from .coupling import settle
 from .criteria import as_criterion
 from .errors import PruneError, gist
 from .graph import tensors_of
@@ -179,10 +180,9 @@ def settled(patient: Network, ratio: Any, options: Options) -> tuple[Goal, Pruni
     while True:
         wanted = goal(survey, ratio, options.skip)
         plan = select(survey, patient.tensors, wanted, as_criterion(options.criterion), options.min_filters)
-        refused = patient.refusal(plan) if plan else None
-        if refused is None:
+        if not plan or (refused := patient.refusal(plan)) is None:
             return wanted, plan
-        survey.graph.refused.update(patient.blame(plan, refused))
+        settle(patient, plan, refused, options.skip)
 
 
 def cut(pruner: Pruner, ratio: float, optimizer: Any) -> tuple[float, float | None]:

@@ -59,12 +59,14 @@ class Signal:
         labels: what is known of its slices.
         tensor: structured name, where the value is a tensor of the network itself.
         value: the numbers, where they are written into the program and few.
+        loose: axes along which all slices are alike, so that any number of them will do.
     """
 
     shape: tuple[int, ...]
     labels: tuple[Label, ...] = ()
     tensor: str = ""
     value: tuple[int, ...] | None = None
+    loose: frozenset[int] = frozenset()
 
     def on(self, axis: int) -> tuple[Label, ...]:
         """The labels that vary along ``axis``."""

@@ -13,6 +13,7 @@ import paddle
 
 from . import distributed, interrupts, optimizers, trial
 from .cost import cost_at
+from .coupling import settle
 from .criteria import Criterion, as_criterion
 from .errors import PruneError, PruneWarning
 from .graph import tensors_of
@@ -112,7 +113,7 @@ class Pruner:
                     self.network.cut(plan, also, on_cut)
                 break
             except trial.Refused as refused:
-                self.survey.graph.refused.update(self.network.blame(plan, refused))
+                settle(self.network, plan, refused, self.options.skip)
         self._compare(optimizer)
         widths = self.widths()
         asked = {axis for voices in wanted.voices.values() for axis in voices}
@@ -172,7 +173,10 @@ class Pruner:
         return tuple(fresh)
 
     def _layer(self, key: str) -> str:
-        return repr(layer_name(key.partition("[")[0].partition("#")[0]))
+        """The layer that a group is known by: its first convolution, if it has one."""
+        axes = self.survey.origin.groups[key].index
+        first = next((axis[0] for axis in axes if axis in self.survey.traced.record.convolutions), key)
+        return repr(layer_name(first.partition("[")[0].partition("#")[0]))
 
 
 def check_optimizer(optimizer: Any, network: paddle.nn.Layer) -> None:

@@ -34,10 +34,14 @@ class Network:
         layer: the user's network.
         given: its example input.
         survey: its graph and groups.
+        families: groups whose sizes depend on each other by the rules alone.
+        coupled: groups that are tried together with others, and why they cannot shrink without them.
     """
 
     def __init__(self, layer: paddle.nn.Layer, given: Example, survey: Survey) -> None:
         self.layer, self.given, self.survey = layer, given, survey
+        self.families = survey.origin.families
+        self.coupled: dict[str, str] = {}
 
     @property
     def tensors(self) -> dict[str, paddle.Tensor]:
@@ -173,21 +177,22 @@ class Network:
         for key in plan.kept:
             family = next((members for members in families if key in members), frozenset([key]))
             parts.setdefault(family, []).append(key)
-        reach = self._reaching(refused.place)
+        reach = self.reaching(refused.place)
         suspects = [part for part in parts.values() if any(key in reach for key in part)]
         others = [part for part in parts.values() if part not in suspects]
         if suspects and others and self._refused(plan, others, refused) is None:
             return self._halved(plan, suspects, refused)
         return self._halved(plan, list(parts.values()), refused)
 
-    def _reaching(self, place: str) -> set[str]:
-        """The groups whose channels reach an op at a line of the user's code."""
+    def reaching(self, place: str, around: bool = False) -> set[str]:
+        """The groups whose channels reach an op at a line of the user's code, or one in the same layers as these."""
         graph, here = self.survey.graph, self.survey.flow
+        ops = [(op, args) for n in here.operands for op, args in zip(getattr(graph, n).ops, here.operands[n])]
+        scopes = {op.scope for op, _ in ops if op.where == place} if around else set()
         axes = set()
-        for name in here.operands:
-            for op, args in zip(getattr(graph, name).ops, here.operands[name]):
-                if op.where == place:
-                    axes |= {int(atom) >> INDEX_BITS for atom in atoms_of(args)}
+        for op, args in ops:
+            if op.where == place or op.scope in scopes:
+                axes |= {int(atom) >> INDEX_BITS for atom in atoms_of(args)}
         reached = {axis for axis, number in graph.numbers.items() if number in axes}
         return {key for key, group in self.survey.grouping.groups.items() if group.index.keys() & reached}
 

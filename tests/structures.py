@@ -1106,12 +1106,14 @@ class Attention(nn.Layer):
         return self.proj(paddle.matmul(weights, v).transpose([0, 2, 1, 3]).reshape([n, places, width]))
 
 
-@structure("stem", {"patch": "written into the code"})
+@structure(
+    "stem patch attention.0.qkv attention.1.qkv attention.0.proj attention.1.proj mlp.0.2 mlp.1.2", approximate=True
+)
 class VisionTransformer(nn.Layer):
     """A convolutional stem, a patch embedding, a class token, positions, two blocks.
 
-    The heads' width is computed from the width of the tokens, that of qkv's results is not: the two fall
-    apart when the tokens shrink, so the patch embedding stays.
+    The heads' width is computed from the width of the tokens, and that of qkv's results has to be three times as
+    much: they shrink together.
     """
 
     def __init__(self) -> None:
@@ -2183,6 +2185,32 @@ class Decoder(Chain):
     def forward(self, x):
         x = F.relu(self.code(F.relu(self.b(self.a(x))).flatten(1)))
         return self.head(pooled(self.d(x.reshape([x.shape[0], -1, 4, 4]))))
+
+
+@structure("a b")
+class ConvolvedAlongOneAxis(Chain):
+    """A 3-D convolution whose kernel is 1 along the channels: each is seen by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.across = nn.Conv3D(1, 1, (1, 3, 3), padding=(0, 1, 1))
+
+    def middle(self, x):
+        return x + self.across(x.unsqueeze(1)).squeeze(1)
+
+
+@structure("a b")
+class Widened(Chain):
+    """One channel made as many as there are, by a size of the code's own; ones of the size of the image."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.gate = conv(8, 1, 1)
+
+    def middle(self, x):
+        n, c, h, w = x.shape
+        gate = F.sigmoid(self.gate(x))
+        return x * paddle.ones([n, c, h, w]) * gate.expand([n, c, h, w]) - gate.tile([1, c, 1, 1])
 
 
 @structure("a", {"b": "single unit"})

@@ -22,6 +22,7 @@ LAYERS = (
     "run conformance",
     "resume",
     "pruning report checkpoint",
+    "coupling",
     "hapi hapi_state transaction selection optimizers history",
     "retrace",
     "surgery trial names cost drawing",

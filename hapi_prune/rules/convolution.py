@@ -154,13 +154,29 @@ def fix_blocks(call: Call, channels: Index, groups: int) -> None:
 
 def passing(call: Call, x: Signal, axis: int) -> list[Label]:
     """Labels on the batch axis go through; labels on spatial axes cannot."""
-    call.record.stop([la for la in x.labels if axis not in la.axes and la.axes != (0,)], "is a place in an image")
-    return [label for label in x.labels if label.axes == (0,)]
+    free = {0} | lone(call, axis)
+    call.record.stop(
+        [la for la in x.labels if axis not in la.axes and not set(la.axes) <= free], "is a place in an image"
+    )
+    return [label for label in x.labels if set(label.axes) <= free]
+
+
+def lone(call: Call, axis: int) -> set[int]:
+    """Axes of the image along which each place is seen by itself, as by a kernel of size 1."""
+    attrs, weight, rank = call.op.attrs, call.traced_arg(1).shape, len(call.traced_arg(0).shape)
+    if call.op.name in ("deformable_conv", "conv2d_transpose", "depthwise_conv2d_transpose", "conv3d_transpose"):
+        return set()
+    spatial = [place for place in range(1, rank) if place != axis]
+    steps = zip(range(rank), weight[2:], measures.spread(attrs.get("strides"), rank - 2))
+    bare = [n for n, kernel, stride in steps if kernel == stride == 1]
+    return {spatial[n] for n in bare if measures.margins(call, n, rank - 2, 1, 1, 1) == 0}
 
 
 def result_shape(call: Call, axis: int, channels: int) -> tuple[int, ...]:
     """The shape at trace time with the number of channels and the batch under test."""
     # Paddle measures a transposed convolution of an image of unknown size as if that size were -1.
     shape = list(measures.transposed(call) if "transpose" in call.op.name else call.shape())
-    shape[axis], shape[0] = channels, call.arg(0).shape[0]
+    for place in {0} | lone(call, axis):
+        shape[place] = call.arg(0).shape[place] if call.arg(0).shape[place] != -1 else shape[place]
+    shape[axis] = channels
     return tuple(shape)

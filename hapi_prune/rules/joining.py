@@ -5,27 +5,34 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from ..labels import Label, Mismatch, Record, Signal
 from ..plan import Index
+from .reducing import told_apart
 from .registry import Call, Op, Value, rule
 
 FIXED = "meets a value of fixed size"
+BLOCK = "is one of several blocks, which stay"
 LAYOUT = "meets channels that are laid out in another way"
 
 
 def meet(
     record: Record, ours: Iterable[Label], our_axes: set[int], theirs: Iterable[Label], their_axes: set[int]
-) -> None:
+) -> set[int]:
     """Two values meet position by position, on common axes.
 
     Args:
         record: where the ties go.
         ours, theirs: the labels of each value, on the axes of the result.
         our_axes, their_axes: the axes along which each value is spread out (its size there is more than 1).
+
+    Returns:
+        The ids of the labels that are frozen here.
     """
+    ended: set[int] = set()
     ours, theirs = list(ours), list(theirs)
     met: set[int] = set()
     for label in ours:
@@ -34,7 +41,13 @@ def meet(
                 other, label, our_axes
             )  # fmt: skip
             rest = set(wide.axes) - set(narrow.axes)
-            if set(narrow.axes) <= set(wide.axes) and not rest & spread:
+            if not set(narrow.axes) <= set(wide.axes):
+                continue
+            if rest and all(map(partial(separate, record, wide), narrow.axes)):
+                # One number for each block of the wider one, as for each head: the blocks stay.
+                record.stop([narrow], BLOCK)
+                met |= {id(label), id(other)}
+            elif all(map(partial(separate, record, wide), rest & spread)):
                 atoms = wide.along(narrow.axes)
                 record.tie(atoms, np.broadcast_to(narrow.atoms[..., None], check(record, atoms, narrow)))
                 met |= {id(label), id(other)}
@@ -45,10 +58,23 @@ def meet(
             shared = [axis for axis in label.axes if axis in axes]
             if id(label) in met or not shared:
                 continue
-            if len(shared) == len(label.axes) or any(set(other.axes) & set(shared) for other in moving):
+            if len(shared) == len(label.axes) or any(slips(record, label, other, shared) for other in moving):
                 record.stop([label], LAYOUT if others else FIXED)
+                ended.add(id(label))
             else:
                 record.pin_along(label, shared)
+    return ended
+
+
+def separate(record: Record, label: Label, axis: int) -> bool:
+    """Whether the slices along ``axis`` are told apart; a single one that is left is no block of its own."""
+    return label.atoms.shape[label.axes.index(axis)] > 1 and told_apart(record, label, axis)
+
+
+def slips(record: Record, label: Label, other: Label, shared: Iterable[int]) -> bool:
+    """Whether one could lose slices along an axis that they share, and not the other; blocks stay in both."""
+    common = set(other.axes) & set(shared)
+    return not all(separate(record, one, axis) for one in (label, other) for axis in common)
 
 
 def check(record: Record, atoms: Index, narrow: Label) -> tuple[int, ...]:
@@ -84,12 +110,17 @@ def settled(sides: Sequence[Sequence[Label]]) -> list[Label]:
 def broadcast(call: Call, args: Sequence[Signal], traced: Sequence[Signal]) -> Signal:
     """The result of an element-wise op over ``args``: sizes agree, labels meet."""
     rank = max((len(signal.shape) for signal in args), default=0)
-    args = agreed(call.record, args, traced, rank)
-    spread = [{axis + rank - len(t.shape) for axis, size in enumerate(t.shape) if size > 1} for t in traced]
+    spread = [
+        {a + rank - len(t.shape) for a, size in enumerate(t.shape) if size > 1 and a not in t.loose} for t in traced
+    ]
+    args = agreed(call.record, args, spread, rank)
     sides = [aligned(signal, rank) for signal in args]
+    ended: set[int] = set()
     for number, side in enumerate(sides):
         for before in range(number):
-            meet(call.record, sides[before], spread[before], side, spread[number])
+            ended |= meet(call.record, sides[before], spread[before], side, spread[number])
+    # What is frozen here has said what it has to say, and would only be in the way of others further on.
+    sides = [[label for label in side if id(label) not in ended] for side in sides]
     shape = [1] * rank
     for signal, axes in zip(args, spread):
         for axis in axes:
@@ -97,24 +128,21 @@ def broadcast(call: Call, args: Sequence[Signal], traced: Sequence[Signal]) -> S
     for axis in range(rank):
         if not any(axis in axes for axes in spread):
             shape[axis] = max(signal.shape[axis - rank] for signal in args if len(signal.shape) >= rank - axis)
-    return Signal(tuple(shape), tuple(settled(sides)))
+    loose = {axis for axis, size in enumerate(shape) if size > 1 and not any(axis in axes for axes in spread)}
+    return Signal(tuple(shape), tuple(settled(sides)), loose=frozenset(loose))
 
 
-def agreed(record: Record, args: Sequence[Signal], traced: Sequence[Signal], rank: int) -> list[Signal]:
+def agreed(record: Record, args: Sequence[Signal], spread: Sequence[set[int]], rank: int) -> list[Signal]:
     """The arguments with equal sizes where they are spread out; the network's own tensors follow the others."""
     result = list(args)
-    for axis in range(-rank, 0):
-        sizes = [
-            (not args[n].tensor, args[n].shape[axis])
-            for n, t in enumerate(traced)
-            if len(t.shape) >= -axis and t.shape[axis] > 1
-        ]
+    for axis in range(rank):
+        wide = [n for n, axes in enumerate(spread) if axis in axes]
+        sizes = [(not args[n].tensor, args[n].shape[axis - rank]) for n in wide]
         if len({size for _, size in sizes}) < 2:
             continue
         lead = max(sizes, key=lambda pair: pair[0])[1]
-        for n, t in enumerate(traced):
-            if len(t.shape) >= -axis and t.shape[axis] > 1:
-                result[n] = record.follow(result[n], len(t.shape) + axis, lead)
+        for n in wide:
+            result[n] = record.follow(result[n], len(args[n].shape) + axis - rank, lead)
     return result
 
 

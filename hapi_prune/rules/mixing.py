@@ -34,7 +34,7 @@ def unary(call: Call) -> Sequence[Value]:
     """Each element by itself."""
     x = call.arg(0)
     call.stop_others(0)
-    result = Signal(x.shape, x.labels, value=scaled(call, x) if x.value is not None else None)
+    result = Signal(x.shape, x.labels, value=scaled(call, x) if x.value is not None else None, loose=x.loose)
     extra = [result if shape == call.shape(0) else Signal(shape or ()) for shape in call.op.shapes[1:]]
     return [result, *extra]
 

@@ -122,7 +122,7 @@ def transpose(call: Call) -> Sequence[Value]:
     perm = [axis % len(x.shape) for axis in call.op.attrs["perm"]]
     place = {axis: new for new, axis in enumerate(perm)}
     labels = tuple(label.renamed([place[axis] for axis in label.axes]) for label in x.labels)
-    return [Signal(tuple(x.shape[axis] for axis in perm), labels)]
+    return [Signal(tuple(x.shape[axis] for axis in perm), labels, loose=frozenset(place[axis] for axis in x.loose))]
 
 
 @rule("flip", "roll", "reverse")

@@ -120,3 +120,19 @@ def kept_off(call: Call, x: Signal, index: int, axis: int) -> Signal:
         sizes[axis] = call.shape(index)[axis]
     labels = [label for label in x.labels if axis not in label.axes]
     return Signal(tuple(sizes), tuple(la.renamed([a - (not keep and a > axis) for a in la.axes]) for la in labels))
+
+
+@rule("svd", "svdvals", "qr", "lu", "cholesky", "inverse", "determinant", "slogdet", "matrix_power", "eigh", "eigvalsh",
+      price=None)  # fmt: skip
+def matrices(call: Call) -> Sequence[Value]:
+    """The last two axes are a matrix, taken as a whole; the others count such matrices."""
+    x = call.arg(0)
+    rank, count = len(x.shape), len(x.shape) - 2
+    call.record.stop([label for label in x.labels if max(label.axes) >= count], "is a row or column of a matrix")
+    labels = tuple(label for label in x.labels if max(label.axes) < count)
+    shapes = [call.shape(n) for n in range(len(call.op.shapes))]
+    # A result that does not count the matrices first, as the pair of slogdet, is not followed.
+    fits = [call.traced_arg(0).shape[:count] == shape[:count] and rank > 2 for shape in shapes]
+    if not any(fits):
+        call.record.stop(labels, "is one of several matrices")
+    return [Signal(x.shape[:count] + s[count:], labels) if fit else Signal(s) for s, fit in zip(shapes, fits)]

@@ -21,7 +21,15 @@ def tile(call: Call) -> Sequence[Value]:
         atoms = np.tile(label.atoms, [times[axis] for axis in label.axes])
         labels.append(Label(tuple(axis + lead for axis in label.axes), atoms))
     sizes = shape[:lead] + tuple(size * n for size, n in zip(x.shape, times))
-    return [Signal(sizes, tuple(labels))]
+    return [Signal(sizes, tuple(labels), loose=alike(call))]
+
+
+def alike(call: Call) -> frozenset[int]:
+    """The axes of the result that are copies of one slice, or of slices that are all alike."""
+    shape, traced = call.shape(), call.traced_arg(0)
+    lead = len(shape) - len(traced.shape)
+    one = {axis for axis, size in enumerate(traced.shape) if size == 1} | traced.loose
+    return frozenset(axis for axis, size in enumerate(shape) if size > 1 and (axis < lead or axis - lead in one))
 
 
 @rule("expand", "expand_as", "broadcast_to")
@@ -42,7 +50,8 @@ def expand(call: Call) -> Sequence[Value]:
         labels += [label for label in like.labels if set(label.axes) <= set(fresh)]
         for axis in fresh:
             sizes[axis] = like.shape[axis]
-    return [Signal(tuple(sizes), tuple(labels))]
+        return [Signal(tuple(sizes), tuple(labels))]
+    return [Signal(tuple(sizes), tuple(labels), loose=alike(call))]
 
 
 @rule("repeat_interleave")

@@ -100,7 +100,8 @@ def tied_runs(call: Call, atoms: Index, times: int) -> Index:
     if len(atoms) % times:
         raise Mismatch(f"{call.op}: {len(atoms)} channels by {times}")
     runs = atoms.reshape(-1, times, *atoms.shape[1:])
-    call.record.balance(atoms, times)
+    if (runs != runs[:, :1]).any():  # where a slice was repeated as often, any number of them will do
+        call.record.balance(atoms, times)
     call.record.tie(runs, np.broadcast_to(runs[:, :1], runs.shape))
     first: Index = runs[:, 0]
     return first

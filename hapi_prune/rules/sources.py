@@ -20,7 +20,8 @@ def source(call: Call) -> Sequence[Value]:
         return [call.plain(n) for n in range(len(call.op.shapes))]
     numbers = written if isinstance(written, list) else [written] * min(math.prod(call.shape()), 16)
     whole = len(numbers) <= 4096 and all(is_whole(n) for n in numbers)
-    return [Signal(call.shape(), value=tuple(int(n) for n in numbers) if whole else None)]
+    loose = frozenset(a for a, size in enumerate(call.shape()) if size > 1) if call.op.name == "full" else frozenset()
+    return [Signal(call.shape(), value=tuple(int(n) for n in numbers) if whole else None, loose=loose)]
 
 
 def is_whole(number: object) -> bool:

@@ -1,0 +1,113 @@
+"""Relatives of known backbones and heads: pruned, right, and every convolution that stays has a true reason."""
+
+from __future__ import annotations
+
+import copy
+import time
+from fnmatch import fnmatch
+from typing import Any
+
+import backbones_attention
+import backbones_classic
+import backbones_hybrid
+import backbones_mobile
+import backbones_residual
+import backbones_segmentation
+import numpy as np
+import paddle
+import pytest
+import reference
+from backbones import BACKBONES, Backbone
+
+from hapi_prune import explain
+from hapi_prune.inputs import example
+from hapi_prune.pruning import Options, Pruner
+
+pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
+FILES = [
+    backbones_attention,
+    backbones_classic,
+    backbones_hybrid,
+    backbones_mobile,
+    backbones_residual,
+    backbones_segmentation,
+]
+TOLERANCE = 1e-3
+SECONDS = 5.0  # of the processor, for one cut of a network as small as these
+
+
+def built(wanted: Backbone):
+    """The network with numbers everywhere: what starts as zero, as scales and tables do, would hide a mistake."""
+    network = wanted.build()
+    reference.randomise(network)
+    random = np.random.RandomState(3)
+    for parameter in network.parameters():
+        if len(parameter.shape) and np.ptp(parameter.numpy()) == 0:
+            parameter.set_value(random.uniform(0.2, 0.8, parameter.shape).astype("float32"))
+    return network
+
+
+def compare(network, before, groups, plan, inputs):
+    """What is left computes in evaluation what the masked network computes."""
+    masked = reference.masked(before, reference.gone(groups, plan))
+    ours, theirs = reference.outputs(network, inputs), reference.outputs(masked, inputs)
+    assert reference.distance(ours, theirs) < TOLERANCE
+
+
+def exact(pruner: Pruner) -> dict[str, float]:
+    """The layers in which no group is approximate, nor tied in number to one that is."""
+    grouping = pruner.survey.grouping
+    loose = {key for key, group in grouping.groups.items() if group.approximate}
+    loose |= {key for members, _ in pruner.survey.origin.families if members & loose for key in members}
+    axes = {axis for key in loose for axis in grouping.groups[key].index}
+    free = {axis for axis in pruner.survey.traced.record.convolutions if axis not in axes}
+    held = {a for key, group in grouping.groups.items() if group.frozen for a in group.index}
+    return {name: 0.5 for name, slot in sorted(free - held)}
+
+
+def step(network, inputs):
+    """A step of training goes through, and gives gradients of the right shapes."""
+    network.train()
+    optimizer = paddle.optimizer.Momentum(1e-4, parameters=network.parameters())
+    leaves = [leaf for leaf in paddle.utils.flatten(network(*inputs)) if isinstance(leaf, paddle.Tensor)]
+    sum(leaf.square().mean() for leaf in leaves if "float" in str(leaf.dtype)).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is None or parameter.grad.shape == parameter.shape, name
+    optimizer.step()
+    optimizer.clear_grad()
+
+
+def cut(pruner: Pruner, ratio: Any, inputs: list[Any]):
+    """Cut, compare where removing is zeroing, and train."""
+    network, groups = pruner.network.layer, pruner.survey.grouping.groups
+    before = copy.deepcopy(network)
+    start = time.process_time()
+    record = pruner.cut(ratio)
+    assert time.process_time() - start < SECONDS
+    if not any(groups[key].approximate for key in record.plan.kept):
+        compare(network, before, groups, record.plan, inputs)
+    step(network, inputs)
+    return record
+
+
+def entries():
+    for name, wanted in BACKBONES.items():
+        marks = [pytest.mark.xfail(reason=wanted.waits)] if wanted.waits else []
+        yield pytest.param(wanted, id=name, marks=marks)
+
+
+@pytest.mark.parametrize("wanted", list(entries()))
+def test_a_backbone_is_pruned_and_computes_what_the_masked_network_computes(wanted):
+    network = built(wanted)
+    inputs = [paddle.randn(leaf.shape) for leaf in example(network, wanted.inputs).leaves]
+    rows = {row.layer: row for row in explain(network, wanted.inputs).rows}
+    pruner = Pruner(network, wanted.inputs, Options())
+    if exact(pruner) and any(group.approximate for group in pruner.survey.grouping.groups.values()):
+        cut(pruner, exact(pruner), inputs)  # by themselves, so that they can be compared
+    record = cut(pruner, 0.5, inputs)
+    shrunk = {name for name, (was, now) in record.widths.items() if now < was}
+    convolutions = reference.convolutions(network).keys()
+    assert len(shrunk & convolutions) >= wanted.shrinks
+    for name in convolutions - shrunk:
+        assert any(fnmatch(name, glob) and why in rows[name].reason for glob, why in wanted.stays.items()), rows[name]
+    cut(pruner, 0.75, inputs)
