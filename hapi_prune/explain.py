@@ -28,7 +28,7 @@ STATUS = {"is an output": "feeds an output", "is protected": "protected", "has a
 UNUSED, COMPUTED = "is not used in the forward pass", "its weight is computed in a way that cannot be followed"
 SPLITS, LESS = "fits its splits", "shrinks only by less than half, in steps that its splits allow"
 LINEAR = "A Linear shrinks with a convolution, or where a ratio names it."
-PLACE = re.compile(r"'([\w.]+)' \(([^()]+:\d+)\)|code at ([^()]+:\d+)")
+PLACE = re.compile(r"'([\w.]+)' \(([^()]+:\d+)\)|other sizes: ([^()]+:\d+)")
 LAYERS = (nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose, nn.Linear)
 
 

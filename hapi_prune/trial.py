@@ -74,7 +74,7 @@ def attempt(network: paddle.nn.Layer, given: Example, training: bool) -> list[np
     except Exception as error:  # the user's forward may raise anything
         frames = [f for f in traceback.extract_tb(error.__traceback__) if _paddle.is_user_code(f.filename)]
         place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-        refused = Refused(f"has its size written into the code at {place or 'an unknown place'} ({gist(error)[:160]})")
+        refused = Refused(f"does not run at other sizes: {place or 'an unknown place'} ({gist(error)[:160]})")
         refused.place = place
         raise refused from error
 

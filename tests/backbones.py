@@ -17,7 +17,7 @@ from paddle.nn import functional as F  # noqa: N812
 from paddle.nn.initializer import Constant, KaimingNormal, Normal, TruncatedNormal
 
 IMAGE = [2, 3, 32, 32]
-WRITTEN = "written into the code"
+WRITTEN = "does not run at other sizes"
 OUTPUT = "an output"
 
 

@@ -1150,7 +1150,10 @@ class AttentionOverPlaces(Chain):
         return x + self.out(paddle.bmm(v, weights.transpose([0, 2, 1])).reshape([n, -1, h, w]))
 
 
-@structure("b", {"a": "written into the code", "qkv": "written into the code", "proj": "written into the code"})
+@structure(
+    "b",
+    {"a": "does not run at other sizes", "qkv": "does not run at other sizes", "proj": "does not run at other sizes"},
+)
 class DotProductAttention(Chain):
     """F.scaled_dot_product_attention on a convolution's channels: its scale is computed from the width."""
 
@@ -1415,7 +1418,7 @@ class ComputedShapes(Chain):
         return paddle.split(x, 2, axis=1)[0] * paddle.ones(paddle.shape(x)[2:])
 
 
-@structure("b", {"a": "written into the code"})
+@structure("b", {"a": "does not run at other sizes"})
 class WrittenReshape(Chain):
     def __init__(self) -> None:
         super().__init__(8)
@@ -1425,14 +1428,14 @@ class WrittenReshape(Chain):
         return x.reshape([-1, self.width, 8, 8])
 
 
-@structure("b", {"a": "written into the code"})
+@structure("b", {"a": "does not run at other sizes"})
 class WrittenSplit(Chain):
     def middle(self, x):
         one, two = paddle.split(x, [6, 2], axis=1)
         return paddle.concat([F.relu(one), two], axis=1)
 
 
-@structure("b", {"a": "written into the code", "weight": "written into the code"})
+@structure("b", {"a": "does not run at other sizes", "weight": "does not run at other sizes"})
 class WrittenGroups(Chain):
     def __init__(self) -> None:
         super().__init__(8)
@@ -1442,7 +1445,7 @@ class WrittenGroups(Chain):
         return F.conv2d(x, self.weight, groups=8, padding=1)
 
 
-@structure("b", {"a": "written into the code"})
+@structure("b", {"a": "does not run at other sizes"})
 class WrittenNorm(Chain):
     """F.layer_norm with the width written down."""
 
@@ -1563,7 +1566,7 @@ class Ghost(nn.Layer):
         return self.head(pooled(F.relu(self.b(x + self.project(y)))))
 
 
-@structure("inner.0 inner.1 b", dict.fromkeys(("a", "blocks.0", "blocks.1"), "written into the code"))
+@structure("inner.0 inner.1 b", dict.fromkeys(("a", "blocks.0", "blocks.1"), "does not run at other sizes"))
 class DualPath(nn.Layer):
     """DPN: of each block's result the first 8 channels are added to the path, the others appended to it."""
 
@@ -1636,7 +1639,7 @@ class FasterNet(nn.Layer):
         return self.head(pooled(F.relu(self.b(x + self.project(self.expand(y))))))
 
 
-@structure("partial expand b", {"a": "written into the code", "project": "written into the code"})
+@structure("partial expand b", {"a": "does not run at other sizes", "project": "does not run at other sizes"})
 class FasterNetWritten(nn.Layer):
     """The same with the widths of the parts kept in attributes, as it is published."""
 

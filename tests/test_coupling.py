@@ -72,7 +72,7 @@ def test_what_is_protected_is_not_drawn_in():
     record = pruner.cut(0.5)
     assert network.patch_embed.proj.weight.shape[0] == 16
     assert network.blocks[0].attn.qkv.weight.shape == [16, 48]
-    assert any("patch_embed.proj" in note and "written into the code" in note for note in record.notes)
+    assert any("patch_embed.proj" in note and "does not run at other sizes" in note for note in record.notes)
     assert record.widths["stem.0.conv"] == (8, 4)
 
 
@@ -93,7 +93,7 @@ def test_what_does_not_help_is_left_alone():
     record = pruner.cut(0.5)
     assert {name for name, (was, now) in record.widths.items() if now < was} == {"stem.0.conv", "stem.1.conv"}
     assert network.blocks[0].attn.qkv.weight.shape == [16, 48]
-    assert [note for note in record.notes if "patch_embed.proj" in note and "written into the code" in note]
+    assert [note for note in record.notes if "patch_embed.proj" in note and "does not run at other sizes" in note]
     assert pruner.survey.origin.families == pruner.network.families
     assert not pruner.network.coupled
     assert not any("qkv" in key or "fc1" in key for key in pruner.survey.graph.refused)

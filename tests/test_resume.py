@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import backbones_attention
 import fits
 import numpy as np
 import paddle
@@ -188,22 +189,37 @@ OPTIMIZERS = {
 }
 
 
+class Large(fits.Images):
+    """Images of 32 x 32."""
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return np.tile(image, (1, 4, 4)), label
+
+
+def attention():
+    """A transformer whose tokens and heads only the code of its forward holds together, behind a convolution."""
+    return backbones_attention.VisionTransformer()
+
+
 # The first of the two runs ends before the second cut, and says so.
 @pytest.mark.filterwarnings("ignore:PruneCallback. the schedule goes on to epoch 3:hapi_prune.PruneWarning")
+@pytest.mark.parametrize("network", [lambda: fits.Net(0.2), attention], ids=["convolutions", "attention"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_network_built_anew_in_the_same_process_has_other_names_and_resumes_all_the_same(name, tmp_path):
+def test_a_network_built_anew_in_the_same_process_has_other_names_and_resumes_all_the_same(name, network, tmp_path):
     """Paddle numbers its parameters on and on, and the optimizer's file goes by these names."""
+    data = fits.Images() if network is not attention else Large()
 
     def run(epochs, **options):
-        model.fit(fits.Images(), batch_size=fits.BATCH, epochs=epochs, verbose=0, callbacks=[callback], **options)
+        model.fit(data, batch_size=fits.BATCH, epochs=epochs, verbose=0, callbacks=[callback], **options)
 
     ends = []
     for stop in (None, 2):
         for first in (True, False) if stop else (True,):
             paddle.seed(0)
             np.random.seed(0)
-            spec = [paddle.static.InputSpec([None, *fits.SHAPE], "float32", "image")]
-            model = paddle.Model(fits.Net(0.2), spec)
+            spec = [paddle.static.InputSpec([None, *data[0][0].shape], "float32", "image")]
+            model = paddle.Model(network(), spec)
             model.prepare(OPTIMIZERS[name](model.parameters()), paddle.nn.CrossEntropyLoss())
             callback = PruneCallback({1: 0.25, 3: 0.5}, verbose=0)
             if stop and first:
