@@ -101,7 +101,9 @@ class Pruner:
         on_cut: Callable[[Cut], object] | None = None,
     ) -> PruneRecord:
         """Cut so that ``ratio`` of the original filters is gone; groups that cannot be cut are left, and said."""
-        start, before = time.perf_counter(), self.cost()
+        start = time.perf_counter()
+        self.survey.follow(self.network.tensors)
+        before = self.cost()
         also = self._also(optimizer)
         while True:
             with interrupts.let_through():

@@ -117,13 +117,25 @@ class Survey:
                 raise Mismatch(f"channels of {axis[0]!r} would be wired in another way")
 
     def follow(self, tensors: Mapping[str, paddle.Tensor]) -> None:
-        """The network was made smaller by another way, as by loading a checkpoint: take its sizes from its tensors.
+        """Take on the sizes that the network has, if it was made smaller by other hands, as by loading a checkpoint.
 
         Raises:
-            Mismatch: they are not those of a working network.
+            PruneError: they are not those of a smaller network that works, or tensors are gone.
         """
-        sizes = {(name, axis): int(tensors[name].shape[axis]) for name, axis in self.graph.sizes}
-        self.advance(*self.at(sizes))
+        gone = next((name for name in self.graph.shapes if name not in tensors), None)
+        sizes = {} if gone else {(name, axis): int(tensors[name].shape[axis]) for name, axis in self.graph.sizes}
+        if sizes == self.graph.sizes:
+            return
+        try:
+            if gone:
+                raise Mismatch(f"{gone!r} is gone")
+            self.advance(*self.at(sizes))
+        except Mismatch as error:
+            got = f"it was changed since it was last looked at, and no longer fits ({error})"
+            allowed = "the network as it was, or one that was made smaller as a whole"
+            raise PruneError(
+                "network", got, allowed, "look at it anew: begin another fit, or make a new pruner"
+            ) from error
 
     def advance(self, there: Flow, grouping: Grouping) -> None:
         """The cut that led there was made."""

@@ -44,6 +44,7 @@ from hapi_prune import (
     PruneCallback,
     PruneError,
     PruneWarning,
+    _paddle,
     hapi,
     optimizers,
     prune,
@@ -710,6 +711,34 @@ def test_curves_without_evaluations():
     found = curves("log")
     assert [step for step, _ in found["prune/flops"]] == [0, 1, 2]
     assert not any("acc" in tag or "loss" in tag for tag in found)
+
+
+def test_a_network_that_is_pruned_by_other_hands_between_two_cuts():
+    """The ratio counts from the start of the run, whoever removed the filters."""
+
+    def by_hand(model, epoch):
+        return epoch == 2 and prune(model.network, [1, *SHAPE], 0.25, optimizer=model._optimizer)
+
+    model, callback = build(), quiet({1: 0.25, 3: 0.5})
+    fit(model, [callback, At("on_epoch_begin", by_hand)], epochs=4)
+    assert widths(model) == {"conv1": 4, "conv2": 6}
+    assert callback.history[1].widths == {"conv1": (8, 4), "conv2": (12, 6)}
+
+
+@pytest.mark.parametrize("change", ["gone", "wider", "out of step"])
+def test_a_network_that_was_changed_and_no_longer_fits(change):
+    network = build().network
+    pruner = Pruner(network, [1, *SHAPE], Options())
+    pruner.cut(0.25)
+    if change == "gone":
+        network.conv2.weight = None
+    else:  # as many filters as there were, or fewer than the layer behind it reads
+        filters = 8 if change == "wider" else 5
+        _paddle.resize(network.conv1.weight, np.zeros((filters, 3, 3, 3), "float32"))
+    before = {name: tensor.numpy() for name, tensor in network.named_parameters()}
+    with pytest.raises(PruneError, match=r"network: it was changed since it was last looked at, and no longer fits"):
+        pruner.cut(0.5)
+    assert same(before, {name: tensor.numpy() for name, tensor in network.named_parameters()})
 
 
 def test_the_order_of_callbacks_does_not_matter():
