@@ -29,6 +29,15 @@ from hapi_prune.keeping import NOTE, complete, read
 
 pytestmark = HARMLESS
 
+
+@pytest.fixture(scope="module", autouse=True)
+def ctrl_c():
+    """Python's own answer to ctrl-C, which a process started in the background comes without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 ONE = [1, *SHAPE]
 
 
