@@ -1,8 +1,8 @@
 """Prune the networks of paddle.vision.models and say how far it reaches, beside what PaddleSlim reached.
 
-    python examples/reach.py                          # all 39, about ten minutes on two cores
+    python examples/reach.py                          # all 39
     python examples/reach.py resnet50 densenet121 --ratio 0.5 --markdown
-    python examples/reach.py --ratios 0.1 0.3 0.5 0.7 0.9 --criteria l1_norm l2_norm fpgm    # one hour
+    python examples/reach.py --ratios 0.1 0.3 0.5 0.7 0.9 --criteria l1_norm l2_norm fpgm    # an hour or more
 
 For each network: how many of its convolutions lose filters of their own, how many are touched at all (filters, or the
 slices that read other layers' filters), how many of the checks at the ``--ratios`` by the ``--criteria`` came out

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager, nullcontext
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import paddle
 from ._optimizer_state import NAMES, renamed
 from .errors import PruneError
 from .state import mode, rng
+from .writer import frames
 
 BATCH = 64
 """Batch size for evaluation data that is a Dataset and not a DataLoader."""
@@ -175,12 +175,8 @@ def optimizer(model: paddle.Model) -> Any:
 
 def train_data(model: paddle.Model) -> Any:
     """The training data of the ``fit`` that is calling us right now, which it keeps to itself; None where none is."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_locals.get("self") is model and "train_loader" in frame.f_locals:
-            return frame.f_locals["train_loader"]
-        frame = frame.f_back
-    return None
+    found = (frame.f_locals for frame in frames(sys._getframe(1)))
+    return next((here["train_loader"] for here in found if here.get("self") is model and "train_loader" in here), None)
 
 
 def eval_data(model: paddle.Model) -> Any:

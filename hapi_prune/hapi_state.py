@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from types import FrameType
 from typing import Any
 
 import paddle
 
 from . import generators
 from .errors import PruneError
-from .writer import running_callbacks
+from .writer import frames, running_callbacks
 
 MEMORY = {
     "EarlyStopping": ("wait_epoch", "best_value", "stopped_epoch"),
@@ -124,9 +123,5 @@ def _sampler() -> Any:
 
 def _fit() -> dict[str, Any]:
     """The variables of the ``fit`` that is calling us; hapi does not tell a callback what it trains on."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "fit" and "train_loader" in frame.f_locals:
-            return frame.f_locals
-        frame = frame.f_back
-    return {}
+    found = (frame for frame in frames(sys._getframe(1)) if frame.f_code.co_name == "fit")
+    return next((frame.f_locals for frame in found if "train_loader" in frame.f_locals), {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,11 +21,6 @@ class Journal:
     def record(self, undo: Callable[[], None]) -> None:
         """Remember how to take back a change that is about to be made."""
         self._undo.append(undo)
-
-    @property
-    def size(self) -> int:
-        """Bytes of old storage that are kept for `undo`."""
-        return sum(math.prod(old.shape) * old.element_size() for _, old in self._held.values())
 
     def resize(self, tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
         """Give ``tensor`` the shape and values of ``array``, in place; its gradient stays as it is."""

@@ -9,7 +9,7 @@ from .flow import PROGRAMS, Flow
 from .graph import Graph, program
 from .inputs import Example
 from .labels import Signal
-from .rules import Op, Value
+from .rules import Value
 from .state import rng
 from .trial import Refused
 
@@ -40,11 +40,11 @@ def check_sizes(network: paddle.nn.Layer, given: Example, graph: Graph, there: F
         for op, before, results in zip(ops, was, there.results[name]):
             # A group convolution whose groups are left with one channel each is a depthwise one to Paddle.
             if op.name.removeprefix("depthwise_") != before.name.removeprefix("depthwise_"):
-                raise refused("takes another way through the code", op)
+                raise Refused(f"takes another way through the code, {op}")
             if not all(fits(shape, value) for shape, value in zip(op.shapes, results)):
-                raise refused("would be laid out in another way", op)
+                raise Refused(f"would be laid out in another way, {op}")
         if len(ops) != len(was):
-            raise refused("takes another way through the code", ops[-1])
+            raise Refused(f"takes another way through the code, {ops[-1]}")
 
 
 def fits(shape: tuple[int, ...] | None, value: Value) -> bool:
@@ -53,10 +53,3 @@ def fits(shape: tuple[int, ...] | None, value: Value) -> bool:
         return True
     axes = {axis for label in value.labels for axis in label.axes}
     return len(shape) == len(value.shape) and all(shape[axis] in (-1, value.shape[axis]) for axis in axes)
-
-
-def refused(what: str, op: Op) -> Refused:
-    """The refusal, with the place in the user's code."""
-    found = Refused(f"{what}, {op}")
-    found.place = op.where
-    return found

@@ -1402,6 +1402,26 @@ class Deformable(nn.Layer):
 # Sizes written into the code, and sizes that are computed
 
 
+@structure("b fb fa", {"a": "laid out in another way", "c": "is an output"}, approximate=True)
+class TwoLayouts(nn.Layer):
+    """Four channels as 2 x 2, for the largest of each row. In one of them there are fewer rows then, in the other rows
+    of fewer, at the same line of the code; the labels take both for the other one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = conv(3, 4), conv(3, 4)
+        self.fa, self.fb, self.c = conv(1, 4, 1), conv(2, 4, 1), conv(8, 3, 1)
+
+    def largest(self, x, *shape):
+        return x.reshape([x.shape[0], *shape, *x.shape[2:]]).max(2)
+
+    def forward(self, x):
+        a, b = self.a(x), self.b(x)
+        a, b = self.largest(a, a.shape[1] // 2, 2)[:, :1], self.largest(b, 2, b.shape[1] // 2)
+        return self.c(paddle.concat([self.fa(a), self.fb(b)], axis=1))
+
+
 @structure("a c b")
 class ComputedShapes(Chain):
     """paddle.shape: sizes that the program computes; dropout of whole channels does it too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import threading
 import weakref
@@ -125,7 +126,8 @@ def test_a_cut_keeps_what_it_touches_once_and_lets_go_of_it(refused, monkeypatch
 
         def resize(self, *args):
             super().resize(*args)
-            most.append(self.size)
+            kept = [old for _, old in self._held.values()]
+            most.append(sum(math.prod(old.shape) * old.element_size() for old in kept))
 
     monkeypatch.setattr(transaction, "Journal", Watched)
     record = {"shapes": {name: list(tensor.shape) for name, tensor in tensors_of(model.network).items()}}
