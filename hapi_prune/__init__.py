@@ -9,19 +9,19 @@ if find_spec("paddle") is None:
         "would overwrite a GPU build."
     )
 
+from .analysis.cost import cost
+from .analysis.rules.registry import register_rule
 from .callback import PruneCallback
-from .checkpoint import load
-from .conformance import check
-from .cost import cost
 from .criteria import FPGM, Criterion, L1Norm, L2Norm
+from .diagnostics.check import check
+from .diagnostics.explain import explain
 from .errors import PruneError, PruneWarning
-from .explain import explain
-from .history import History, PruneRecord
 from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan
 from .pruning import prune
-from .resume import resume
-from .rules.registry import register_rule
+from .reporting.history import History, PruneRecord
 from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule
+from .training.checkpoint import load
+from .training.resume import resume
 
 __version__ = "0.1.0"
 

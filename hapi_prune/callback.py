@@ -11,14 +11,14 @@ import paddle
 
 from .criteria import Criterion
 from .errors import PruneError
-from .history import History
+from .internals.hapi_frames import running_callbacks
 from .plan import Cut
 from .pruning import Options
-from .ratios import Ratio
-from .resume import Resumed
-from .run import Run, Settings
+from .reporting.history import History
 from .schedules import Schedule, as_schedule
-from .writer import running_callbacks
+from .selection.ratios import Ratio
+from .training.resume import Resumed
+from .training.session import Session, Settings
 
 
 class PruneCallback(paddle.callbacks.Callback):
@@ -87,7 +87,7 @@ class PruneCallback(paddle.callbacks.Callback):
         options = Options(criterion, skip, min_filters, round_to, optimizer_state)
         self.settings = Settings(as_schedule(schedule), options, log_dir, verbose, inputs, eval_data, on_cut)
         self.history = History()
-        self._run: Run | None = None
+        self._session: Session | None = None
         self._resumed: Resumed | None = None
         self._evaluated = False
 
@@ -97,23 +97,23 @@ class PruneCallback(paddle.callbacks.Callback):
         if sum(isinstance(callback, PruneCallback) for callback in running_callbacks()) > 1:
             todo = "put all cuts into one schedule, as in {4: {'conv1': 0.3}, 8: 0.5}"
             raise PruneError("fit(callbacks=...)", "more than one PruneCallback", "one in a run", todo)
-        run = Run(self.model, self.settings, int(self.params.get("epochs") or 0), self._resumed)
-        self._run, self.history = run, run.history
+        session = Session(self.model, self.settings, int(self.params.get("epochs") or 0), self._resumed)
+        self._session, self.history = session, session.history
         with self._ending():
-            run.begin()
+            session.begin()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Cut, if more is due than before."""
         self._resumed = None
-        if self._run is not None:
+        if self._session is not None:
             with self._ending():
-                self._run.enter(epoch)
+                self._session.enter(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """A point for the curves."""
-        if self._run is not None:
+        if self._session is not None:
             with self._ending():
-                self._run.leave()
+                self._session.leave()
 
     def on_eval_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Wait for a first batch: without one, hapi's logs hold what training said."""
@@ -125,15 +125,15 @@ class PruneCallback(paddle.callbacks.Callback):
 
     def on_eval_end(self, logs: dict[str, Any] | None = None) -> None:
         """An evaluation; of the run, if it knows epochs, as an evaluate() outside of a run does not."""
-        if self._run is not None and self._evaluated and self.params.get("epochs"):
+        if self._session is not None and self._evaluated and self.params.get("epochs"):
             # All runs of a process share one dict of logs, so that of another model may have left its metrics in it.
-            self._run.evaluated({k: value for k, value in (logs or {}).items() if k in self.params["metrics"]})
+            self._session.evaluated({k: value for k, value in (logs or {}).items() if k in self.params["metrics"]})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """The table of the run, and what it did not get to."""
-        run, self._run = self._run, None
-        if run is not None:
-            run.finish()
+        session, self._session = self._session, None
+        if session is not None:
+            session.finish()
 
     def go_on(self, model: paddle.Model, resumed: Resumed) -> None:
         """For `resume`: at the next ``fit``, go on with a run."""
@@ -141,9 +141,9 @@ class PruneCallback(paddle.callbacks.Callback):
         self._resumed = resumed
 
     def _end(self) -> None:
-        run, self._run = self._run, None
-        if run is not None:
-            run.close()
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
 
     @contextmanager
     def _ending(self) -> Iterator[None]:

@@ -24,6 +24,10 @@ class PruneError(Exception):
         super().__init__(" ".join(part if part.endswith(".") else f"{part}." for part in parts))
 
 
+class NothingToPruneError(PruneError):
+    """Not one group of the network can shrink."""
+
+
 class PruneWarning(UserWarning):
     """Something the user asked for was not reached, or not reached fully; said once, with names."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +12,57 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import PruneError
+from .json_reader import checked, each, named, whole
 
 Index = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
 Axis = tuple[str, int]
 """One axis of one tensor of the network: ``(structured name, axis)``, as in ``("features.0.weight", 0)``."""
+
+
+class ReasonKind(enum.Enum):
+    """What a `Reason` is about. Code branches on this, and never on the words."""
+
+    OUTPUT = "output"
+    STRUCTURE = "structure"
+    NOT_FOLLOWED = "not followed"
+    MIXED = "mixed"
+    DOES_NOT_RUN = "does not run"
+    OTHER_VALUES = "other values"
+    OTHER_SIZES = "other sizes"
+    OTHER_RANK = "other rank"
+    PROTECTED = "protected"
+    SINGLE_UNIT = "single unit"
+    MINIMUM = "minimum"
+    NO_FIT = "no fit"
+    DEPENDS = "depends"
+    UNUSED = "unused"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why filters stay, or why removing them is not the same as zeroing them.
+
+    Attributes:
+        kind: what it is about.
+        text: the reason in words, to stand behind the name of a layer.
+        op: the operation to blame, as in ``"conv2d"``; empty if there is none, or if the text says where it is.
+        where: its place in the user's code, ``file:line``; empty if it is not known.
+
+    Example:
+        >>> str(Reason(ReasonKind.STRUCTURE, "is told by its number", "argmax", "net.py:41"))
+        "is told by its number, 'argmax' (net.py:41)"
+    """
+
+    kind: ReasonKind
+    text: str
+    op: str = ""
+    where: str = ""
+
+    def __str__(self) -> str:
+        if not self.op:
+            return self.text
+        return f"{self.text}, '{self.op}'" + (f" ({self.where})" if self.where else "")
 
 
 @dataclass(frozen=True)
@@ -27,15 +74,19 @@ class ChannelGroup:
         size: how many units there are.
         index: for each axis that the group touches, the positions of each unit there, shape ``[size, m]``
             (m is more than 1 where a unit covers several positions, as behind a flatten).
-        approximate: why zeroing a unit is not the same as removing it; empty where it is the same.
-        frozen: why no unit can be removed; empty where units can.
+        approximate: why zeroing a unit is not the same as removing it; None where it is the same.
+        frozen: why no unit can be removed; None where units can.
     """
 
     key: str
     size: int
     index: Mapping[Axis, Index]
-    approximate: str = ""
-    frozen: str = ""
+    approximate: Reason | None = None
+    frozen: Reason | None = None
+
+
+_units = each(whole)
+_KEPT = named(lambda data: checked(lambda units: sorted(set(units)) == list(units), "ascending numbers")(_units(data)))
 
 
 @dataclass(frozen=True)
@@ -60,16 +111,9 @@ class PruningPlan:
         """
         allowed = "a JSON object of ascending unit numbers by group key, as PruningPlan.to_json writes it"
         try:
-            data = json.loads(text)
+            return cls(_KEPT(json.loads(text)))
         except (ValueError, RecursionError) as error:
-            raise PruneError("PruningPlan.from_json", f"not JSON ({error})", allowed) from error
-        if not isinstance(data, dict):
-            raise PruneError("PruningPlan.from_json", f"a {type(data).__name__}", allowed)
-        for key, kept in data.items():
-            units = kept if isinstance(kept, list) else [None]
-            if any(type(unit) is not int or unit < 0 for unit in units) or sorted(set(units)) != units:
-                raise PruneError("PruningPlan.from_json", f"{kept!r:.80} for group {key!r:.80}", allowed)
-        return cls({key: tuple(kept) for key, kept in data.items()})
+            raise PruneError("PruningPlan.from_json", f"not a plan ({error})", allowed) from error
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,23 @@ from typing import Any
 import numpy as np
 import paddle
 
-from . import distributed, interrupts, optimizers, trial
-from .cost import cost_at
-from .coupling import settle
+from .analysis.channel_map import ChannelMap
+from .analysis.cost import cost_now
+from .analysis.graph import tensors_of
+from .analysis.layer_names import layer_name, resolve
 from .criteria import Criterion, as_criterion
-from .errors import PruneError, PruneWarning
-from .graph import tensors_of
-from .history import PruneRecord
-from .inputs import example
-from .journal import Journal
-from .names import layer_name, resolve
+from .cutting import interrupts, optimizers, ranks
+from .cutting.cut import Follow, cut, until_it_holds
+from .cutting.undo_log import UndoLog
+from .errors import NothingToPruneError, PruneError, PruneWarning
 from .plan import Cost, Cut, PruningPlan
-from .ratios import check_ratio
-from .selection import Goal, goal, select
-from .survey import Survey
-from .transaction import Also, Network
+from .reporting.history import PruneRecord
+from .selection.goals import Goal, goal
+from .selection.ratios import check_ratio
+from .selection.select import select
+
+NOTHING = "nothing"
+"""What a cut that removes nothing is remembered by, whatever was asked of it."""
 
 
 @dataclass(frozen=True)
@@ -53,26 +55,29 @@ class Options:
 
 
 class Pruner:
-    """A network and what is known of it, ready for any number of cuts; ratios count from the first."""
+    """A network and what is known of it, ready for any number of cuts; ratios count from the first.
+
+    Args:
+        network: any ``paddle.nn.Layer``.
+        inputs: an example input, as for `prune`.
+        options: how to choose.
+
+    Attributes:
+        channel_map: the network's graph and groups.
+        original: what the network cost when it was looked at first.
+    """
 
     def __init__(self, network: paddle.nn.Layer, inputs: Any, options: Options) -> None:
-        given = example(network, inputs)
-        self.options = options
-        self.criterion = as_criterion(options.criterion)
-        self.network = Network(network, given, Survey(network, inputs))
+        self.options, self.criterion = options, as_criterion(options.criterion)
+        self.channel_map = ChannelMap(network, inputs)
         self.original = self.cost()
         self._said: set[str] = set()
         for name in options.skip:
-            resolve(self.survey, name, "skip")
-
-    @property
-    def survey(self) -> Survey:
-        """The network's graph and groups."""
-        return self.network.survey
+            resolve(self.channel_map, name, "skip")
 
     def cost(self) -> Cost:
         """What the network costs now."""
-        return cost_at(self.survey.graph, self.survey.flow)
+        return cost_now(self.channel_map)
 
     def goal(self, ratio: float | Mapping[str, float]) -> Goal:
         """What ``ratio`` asks of each group.
@@ -80,18 +85,19 @@ class Pruner:
         Raises:
             PruneError: nothing can be pruned at all.
         """
-        wanted = goal(self.survey, ratio, self.options.skip)
+        wanted = goal(self.channel_map, ratio, self.options.skip)
         if not wanted.ratios:
             first = next((f"{self._layer(key)} {why}" for key, why in wanted.stays.items()), "it has no convolution")
-            raise PruneError("network", f"nothing to prune: {first}", "a convolution that feeds another layer")
+            allowed = "a convolution that feeds another layer"
+            raise NothingToPruneError("network", f"nothing to prune: {first}", allowed)
         return wanted
 
     def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
         """The units that stay. Where there are master weights they are scored: what they were rounded to has ties."""
-        options, tensors = self.options, dict(self.network.tensors)
+        options, tensors = self.options, self.channel_map.tensors
         if optimizer is not None:
             tensors.update(optimizers.masters(optimizer, tensors))
-        return select(self.survey, tensors, wanted, self.criterion, options.min_filters, options.round_to)
+        return select(self.channel_map, tensors, wanted, self.criterion, options.min_filters, options.round_to)
 
     def cut(
         self,
@@ -102,24 +108,23 @@ class Pruner:
     ) -> PruneRecord:
         """Cut so that ``ratio`` of the original filters is gone; groups that cannot be cut are left, and said."""
         start = time.perf_counter()
-        self.survey.follow(self.network.tensors)
-        before = self.cost()
-        also = self._also(optimizer)
-        while True:
+        self.channel_map.catch_up()
+        before, follow = self.cost(), self._follow(optimizer)
+
+        def choose() -> tuple[Goal, PruningPlan]:
             with interrupts.let_through():
                 wanted = self.goal(ratio)
                 plan = self.plan(wanted, optimizer)
-            plan = distributed.agree(plan)
-            try:
-                if plan:
-                    self.network.cut(plan, also, on_cut)
-                break
-            except trial.Refused as refused:
-                settle(self.network, plan, refused, self.options.skip)
-        self._compare(optimizer)
+            return wanted, ranks.agree(plan)
+
+        def attempt(plan: PruningPlan) -> None:
+            cut(self.channel_map, plan, follow, on_cut)
+
+        wanted, plan = until_it_holds(self.channel_map, choose, attempt, self.options.skip)
+        self._compare_ranks(optimizer)
         widths = self.widths()
-        asked = {axis for voices in wanted.voices.values() for axis in voices}
-        sizes = [widths[layer_name(axis[0])] for axis in asked if layer_name(axis[0]) in widths]
+        asked = {layer_name(name) for scored in wanted.scored.values() for name, _ in scored}
+        sizes = [widths[layer] for layer in asked if layer in widths]
         return PruneRecord(
             epoch=epoch,
             ratio_asked=dict(ratio) if isinstance(ratio, Mapping) else float(ratio),
@@ -133,52 +138,59 @@ class Pruner:
             notes=self._notes(wanted, plan, ratio),
         )
 
-    def _also(self, optimizer: Any) -> Also:
+    def _follow(self, optimizer: Any) -> Follow | None:
         """What goes with a cut, and is undone with it: the optimizer."""
-        expected = optimizers.covered(optimizer, self.network.tensors) if optimizer is not None else None
+        if optimizer is None:
+            return None
+        expected = optimizers.covered(optimizer, self.channel_map.tensors)
 
-        def also(cut: Cut, journal: Journal) -> None:
-            if optimizer is not None:
-                optimizers.carry(optimizer, cut, self.network.tensors, journal, self.options.optimizer_state)
-                optimizers.verify(optimizer, self.network.tensors, expected)
+        def follow(cut: Cut, undo_log: UndoLog) -> None:
+            tensors = self.channel_map.tensors
+            optimizers.carry(optimizer, cut, tensors, undo_log, self.options.optimizer_state)
+            optimizers.verify(optimizer, tensors, expected)
 
-        return also
+        return follow
 
-    def _compare(self, optimizer: Any) -> None:
+    def _compare_ranks(self, optimizer: Any) -> None:
         """On many ranks: all of them hold the same parameters and the same state for them."""
-        if distributed.ranks() > 1:
-            trained = {name: t for name, t in self.network.tensors.items() if not t.stop_gradient}
-            distributed.compare(trained, "parameter")
+        if ranks.ranks() > 1:
+            trained = {name: t for name, t in self.channel_map.tensors.items() if not t.stop_gradient}
+            ranks.compare(trained, "parameter")
             if optimizer is not None:
-                distributed.compare(optimizers.states(optimizer), "optimizer state")
+                ranks.compare(optimizers.states(optimizer), "optimizer state")
 
     def widths(self) -> dict[str, tuple[int, int]]:
         """``(original filters, filters now)`` of each convolution, and of each Linear that shrank."""
-        record, graph = self.survey.traced.record, self.survey.graph
+        constraints, numbers = self.channel_map.traced.constraints, self.channel_map.graph.numbers
+        now = self.channel_map.sizes
         found: dict[str, tuple[int, int]] = {}
-        for axis in sorted(record.filters & graph.sizes.keys(), key=graph.numbers.__getitem__):
-            pair = (record.sizes[axis], graph.sizes[axis])
-            if axis in record.convolutions or pair[0] != pair[1]:
+        for axis in sorted(constraints.filters & now.keys(), key=numbers.__getitem__):
+            pair = (constraints.sizes[axis], now[axis])
+            if axis in constraints.convolutions or pair[0] != pair[1]:
                 found[layer_name(axis[0])] = pair
         return found
 
     def _notes(self, wanted: Goal, plan: PruningPlan, ratio: float | Mapping[str, float]) -> tuple[str, ...]:
         """What has to be said about this cut; each thing once in a run."""
-        asked_something = bool(max(ratio.values())) if isinstance(ratio, Mapping) else bool(ratio)
         notes = [f"{self._layer(key)} stays: {why}" for key, why in wanted.stays.items()]
-        if asked_something and not plan:
-            notes.append(f"nothing was removed at ratio {ratio}: it is done already, or rounds to nothing")
-        # A gradual schedule that begins with too little to round to a filter says so once, not at each ratio.
-        said = {note.partition(" at ratio ")[0]: note for note in reversed(notes)}
-        fresh = [note for text, note in reversed(said.items()) if text not in self._said]
-        self._said.update(said)
-        return tuple(fresh)
+        told = {note: note for note in notes}
+        if not plan and highest(ratio):
+            # A gradual schedule that begins with too little to round to a filter says so once, not at each ratio.
+            told[NOTHING] = f"nothing was removed at ratio {ratio}: it is done already, or rounds to nothing"
+        fresh = tuple(note for what, note in told.items() if what not in self._said)
+        self._said.update(told)
+        return fresh
 
     def _layer(self, key: str) -> str:
         """The layer that a group is known by: its first convolution, if it has one."""
-        axes = self.survey.origin.groups[key].index
-        first = next((axis[0] for axis in axes if axis in self.survey.traced.record.convolutions), key)
-        return repr(layer_name(first.partition("[")[0].partition("#")[0]))
+        axes, convolutions = self.channel_map.origin.groups[key].index, self.channel_map.traced.constraints.convolutions
+        first = next((axis[0] for axis in axes if axis in convolutions), next(iter(axes))[0])
+        return repr(layer_name(first))
+
+
+def highest(ratio: float | Mapping[str, float]) -> float:
+    """The largest share asked of any layer."""
+    return max(ratio.values()) if isinstance(ratio, Mapping) else ratio
 
 
 def check_optimizer(optimizer: Any, network: paddle.nn.Layer) -> None:
@@ -234,7 +246,6 @@ def prune(
     ratio = check_ratio(ratio, "prune(ratio=...)")
     options = Options(criterion, skip, min_filters, round_to, optimizer_state)
     record = Pruner(network, inputs, options).cut(ratio, optimizer)
-    for note in record.notes:
-        if "nothing was removed" in note:
-            warnings.warn(note, PruneWarning, stacklevel=2)
+    if not record.plan and highest(ratio):
+        warnings.warn(record.notes[-1], PruneWarning, stacklevel=2)
     return record

@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
 
 from .errors import PruneError
-from .ratios import Ratio, check_ratio, merge, real, rising, share_of, whole
+from .selection.ratios import Ratio, check_ratio, merge, real, rising, share_of, whole
 
 
 @runtime_checkable

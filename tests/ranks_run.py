@@ -19,7 +19,7 @@ from paddle import nn
 from paddle.base import core
 
 import hapi_prune
-from hapi_prune.hapi import RETIRED
+from hapi_prune.training.paddle_model import RETIRED
 
 SHAPE = [3, 8, 8]
 

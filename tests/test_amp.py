@@ -15,9 +15,10 @@ import pytest
 from fits import HARMLESS, SHAPE, At, Images, Net, build, end, fit, same, weights, widths
 from paddle import nn
 
-from hapi_prune import PruneCallback, PruneError, load, optimizers, prune, resume, trial
-from hapi_prune.graph import tensors_of
-from hapi_prune.keeping import read
+from hapi_prune import PruneCallback, PruneError, load, prune, resume
+from hapi_prune.analysis.graph import tensors_of
+from hapi_prune.cutting import optimizers, verify_outputs
+from hapi_prune.training.atomic_save import read
 
 pytestmark = HARMLESS
 
@@ -155,13 +156,13 @@ def test_without_master_weights_the_low_ones_are_scored_in_float32():
 @pytest.mark.parametrize("name", ["resnet18"])  # and up to 7e-3 in densenet121, which takes longer
 def test_a_low_network_is_not_refused_for_its_rounding(name, monkeypatch):
     """The same cut as in float32, and nothing said against it. 1e-3, as for float32, refuses each of these."""
-    records, off, real = [], [], trial.compare
+    records, off, real = [], [], verify_outputs.compare
 
     def compare(pruned, masked, exact, most):
         off.extend(np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in zip(pruned, masked))
         real(pruned, masked, exact, most)
 
-    monkeypatch.setattr(trial, "compare", compare)
+    monkeypatch.setattr(verify_outputs, "compare", compare)
     for change in (lambda network: network, low):
         paddle.seed(1)
         network = change(getattr(paddle.vision.models, name)())
@@ -169,7 +170,7 @@ def test_a_low_network_is_not_refused_for_its_rounding(name, monkeypatch):
     assert records[0].widths == records[1].widths
     assert records[0].notes == records[1].notes
     assert off[0] < 1e-4
-    assert trial.TOLERANCE < off[-1] < trial.LOW[LOW]
+    assert verify_outputs.TOLERANCE < off[-1] < verify_outputs.LOW[LOW]
 
 
 @pytest.mark.parametrize(
@@ -180,12 +181,12 @@ def test_what_is_more_than_rounding_is_refused(kind, fine, wrong, cast):
     network = nn.Linear(2, 2)
     if not cast:
         network.to(dtype=kind)
-    most = trial.tolerance(network, {f"paddle.{kind}"} if cast else (), training=False)
+    most = verify_outputs.tolerance(network, {f"paddle.{kind}"} if cast else (), training=False)
     ones = [np.ones([2, 2], "float32")]
-    trial.compare([ones[0] + np.float32(fine)], ones, True, most)
-    with pytest.raises(trial.Refused, match="of its largest value"):
-        trial.compare([ones[0] + np.float32(wrong)], ones, True, most)
-    assert trial.tolerance(network, {f"paddle.{kind}"}, training=True) == pytest.approx(3 * most)
+    verify_outputs.compare([ones[0] + np.float32(fine)], ones, True, most)
+    with pytest.raises(verify_outputs.Refused, match="of its largest value"):
+        verify_outputs.compare([ones[0] + np.float32(wrong)], ones, True, most)
+    assert verify_outputs.tolerance(network, {f"paddle.{kind}"}, training=True) == pytest.approx(3 * most)
 
 
 class Cast(Net):

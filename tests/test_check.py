@@ -13,11 +13,12 @@ import pytest
 from paddle import nn
 from structures import IMAGE, ZOO, Chain, conv, conv_bn, pooled
 
-from hapi_prune import PruneError, conformance
-from hapi_prune.conformance import CheckReport, CheckRow, check, untouched
+from hapi_prune import PruneError
+from hapi_prune.analysis.channel_map import ChannelMap
+from hapi_prune.diagnostics import check
+from hapi_prune.diagnostics.check import CheckReport, CheckRow, check, untouched
 from hapi_prune.plan import Cut
 from hapi_prune.pruning import Options, Pruner
-from hapi_prune.survey import Survey
 
 
 def state(network):
@@ -165,7 +166,7 @@ def test_a_callable_criterion_is_named():
 
 def test_wrong_slices_are_found(monkeypatch):
     """The cut takes other filters than planned, but consistently: the trial, which asks the `Cut`, cannot see it."""
-    right = Survey.cut
+    right = ChannelMap.cut
 
     def shifted(self, plan):
         cut, *after = right(self, plan)
@@ -178,7 +179,7 @@ def test_wrong_slices_are_found(monkeypatch):
     network = Chain(8)
     before = state(network)
     assert only(network).problem == ""
-    monkeypatch.setattr(Survey, "cut", shifted)
+    monkeypatch.setattr(ChannelMap, "cut", shifted)
     row = only(network)
     assert "changes output 0 by" in row.problem
     assert (row.removed, row.step) == (0.0, False)
@@ -220,15 +221,15 @@ def test_what_is_left_to_chance_in_training_mode_is_no_alarm():
 
 
 def test_a_wrong_export_is_found(monkeypatch):
-    exported = conformance.exported
-    monkeypatch.setattr(conformance, "exported", lambda *args: [array * 1.01 for array in exported(*args)])
+    exported = check.exported
+    monkeypatch.setattr(check, "exported", lambda *args: [array * 1.01 for array in exported(*args)])
     row = only(Chain(8))
     assert "changes output 0" in row.problem
     assert (row.step, row.again, row.export) == (True, True, False)
 
 
 def test_a_changed_network_is_found(monkeypatch):
-    monkeypatch.setattr(conformance, "untouched", lambda network: nullcontext())
+    monkeypatch.setattr(check, "untouched", lambda network: nullcontext())
     report = check(Chain(8), IMAGE, ratios=[0.5], criteria=["l1_norm"])
     assert not report.untouched and not report.ok
     assert "the network: it is not what it was before" in " ".join(report.table().split())

@@ -9,8 +9,9 @@ import pytest
 from paddle import nn
 
 import hapi_prune
-from hapi_prune import PruneError, load, optimizers, prune
-from hapi_prune.graph import tensors_of
+from hapi_prune import PruneError, load, prune
+from hapi_prune.analysis.graph import tensors_of
+from hapi_prune.cutting import optimizers
 
 SHAPE = [2, 3, 12, 12]
 

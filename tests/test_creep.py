@@ -16,9 +16,10 @@ from fits import HARMLESS, SHAPE, At, Images, build, fit
 from paddle import nn
 from paddle.base import core
 
-from hapi_prune import PruneCallback, optimizers, prune, transaction
-from hapi_prune.graph import tensors_of
-from hapi_prune.journal import Journal
+from hapi_prune import PruneCallback, prune
+from hapi_prune.analysis.graph import tensors_of
+from hapi_prune.cutting import optimizers, transaction
+from hapi_prune.cutting.undo_log import UndoLog
 
 pytestmark = HARMLESS
 
@@ -119,7 +120,7 @@ def test_a_cut_keeps_what_it_touches_once_and_lets_go_of_it(refused, monkeypatch
     fit(model, (), Images(4), epochs=1)
     journals, most = [], []
 
-    class Watched(Journal):
+    class Watched(UndoLog):
         def __init__(self):
             super().__init__()
             journals.append(weakref.ref(self))
@@ -129,7 +130,7 @@ def test_a_cut_keeps_what_it_touches_once_and_lets_go_of_it(refused, monkeypatch
             kept = [old for _, old in self._held.values()]
             most.append(sum(math.prod(old.shape) * old.element_size() for old in kept))
 
-    monkeypatch.setattr(transaction, "Journal", Watched)
+    monkeypatch.setattr(transaction, "UndoLog", Watched)
     record = {"shapes": {name: list(tensor.shape) for name, tensor in tensors_of(model.network).items()}}
     total = 4 * sum(tensor.size for tensor in model.network.state_dict().values())
     before, held = allocated(), [weakref.ref(parameter) for parameter in model.network.parameters()]
@@ -146,7 +147,7 @@ def test_a_cut_keeps_what_it_touches_once_and_lets_go_of_it(refused, monkeypatch
     assert max(most) <= 4 * total
     assert journals
     gc.collect()
-    assert [journal() for journal in journals] == [None] * len(journals)
+    assert [undo_log() for undo_log in journals] == [None] * len(journals)
     assert all(parameter() is not None for parameter in held)  # the very same objects
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hapi_prune import PruneError, PruningPlan, distributed
+from hapi_prune import PruneError, PruningPlan
+from hapi_prune.cutting import ranks
 
 SCRIPT = Path(__file__).with_name("training_run.py")
 PARTS = Path(__file__).with_name("ranks_run.py")
@@ -164,19 +165,19 @@ def test_two_hosts(hosts, tmp_path):
 
 def test_one_rank_agrees_with_itself():
     plan = PruningPlan({"conv.weight": (0, 2)})
-    assert distributed.ranks() == 1
-    assert distributed.agree(plan) is plan
-    assert distributed.gathered(3) == [3]
-    assert distributed.all_fine(True)
-    assert not distributed.all_fine(False)
+    assert ranks.ranks() == 1
+    assert ranks.agree(plan) is plan
+    assert ranks.gathered(3) == [3]
+    assert ranks.all_fine(True)
+    assert not ranks.all_fine(False)
 
 
 class Ranks:
     """Two ranks in one process: what the other one sends is given."""
 
     def __init__(self, monkeypatch, other):
-        monkeypatch.setattr(distributed, "ranks", lambda: 2)
-        monkeypatch.setattr(distributed, "gathered", lambda value: [value, other(value)])
+        monkeypatch.setattr(ranks, "ranks", lambda: 2)
+        monkeypatch.setattr(ranks, "gathered", lambda value: [value, other(value)])
 
 
 def test_a_difference_names_the_tensor(monkeypatch):
@@ -184,7 +185,7 @@ def test_a_difference_names_the_tensor(monkeypatch):
 
     tensors = {"a": paddle.ones([2]), "b": paddle.zeros([3])}
     Ranks(monkeypatch, lambda digests: dict(digests))
-    distributed.compare(tensors, "parameter")
+    ranks.compare(tensors, "parameter")
     Ranks(monkeypatch, lambda digests: {**digests, "b": "other"})
     with pytest.raises(PruneError, match=r"parameter 'b': rank 1 holds other numbers than rank 0"):
-        distributed.compare(tensors, "parameter")
+        ranks.compare(tensors, "parameter")

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from paddle import nn
 from structures import ZOO, Chain, conv, conv_bn, pooled
 
-from hapi_prune import PruneError, drawing, selection
-from hapi_prune.explain import Explanation, Row, explain, shortened
+from hapi_prune import PruneError
+from hapi_prune.analysis.rules import TABLE
+from hapi_prune.diagnostics import group_picture
+from hapi_prune.diagnostics.explain import Explanation, Row, explain, shortened
 from hapi_prune.pruning import Options, Pruner
-from hapi_prune.rules import TABLE
+from hapi_prune.selection import select
 
 IMAGE = [2, 3, 8, 8]
 
@@ -66,7 +68,7 @@ def test_what_is_said_is_what_a_cut_does(name):
     pruner = Pruner(network, wanted.inputs, Options())
     shapes = {key: tensor.shape for key, tensor in pruner.network.tensors.items()}
     rows = {key: said for key in shapes for said in found.rows if said.layer in (key, key.rpartition(".")[0])}
-    record = pruner.survey.traced.record
+    record = pruner.channel_map.traced.constraints
 
     def as_said(axes):
         for key, axis in axes:
@@ -224,15 +226,15 @@ def test_a_layer_of_which_some_filters_stay_says_so():
 
 
 def test_what_splits_allow_below_half_only_is_not_called_frozen(monkeypatch):
-    real = selection.candidates
-    monkeypatch.setattr(selection, "candidates", lambda *args: [] if args[-1] > 0.3 else real(*args))
+    real = select.candidates
+    monkeypatch.setattr(select, "candidates", lambda *args: [] if args[-1] > 0.3 else real(*args))
     network = ZOO["GroupConvolution"].build()
     found = explain(network, IMAGE)
     said = row(found, "a")
     assert (said.status, said.units) == ("prunable", 4)
     assert said.reason == "shrinks only by less than half, in steps that its splits allow"
     assert Pruner(network, IMAGE, Options()).cut(0.25).widths["a"] == (8, 6)
-    monkeypatch.setattr(selection, "candidates", lambda *args: [])
+    monkeypatch.setattr(select, "candidates", lambda *args: [])
     assert row(explain(ZOO["GroupConvolution"].build(), IMAGE), "a").reason == "no smaller size fits its splits"
 
 
@@ -334,7 +336,7 @@ def test_boxes_do_not_overlap(name):
     drawn, high = [(float(rect.get("x")), float(rect.get("y"))) for rect in rects], float(rects[0].get("height"))
     assert len(drawn) == len(set(drawn)) > 10
     for x, y in drawn:
-        close = [(u, v) for u, v in drawn if abs(u - x) < drawing.WIDTH and abs(v - y) < high]
+        close = [(u, v) for u, v in drawn if abs(u - x) < group_picture.WIDTH and abs(v - y) < high]
         assert close == [(x, y)]
 
 
@@ -347,7 +349,7 @@ GRAPHS = st.integers(1, 9).flatmap(
 def test_an_arrow_to_a_later_box_points_down(drawn):
     count, edges = drawn
     edges = sorted((a, b) for a, b in edges if a != b)
-    layers = drawing.layered(count, edges)
+    layers = group_picture.layered(count, edges)
     assert all(layers[a] < layers[b] for a, b in edges if a < b)
 
 
@@ -371,14 +373,14 @@ def test_the_pale_arrows_are_those_that_a_longer_way_leads_along(drawn):
                 break
             behind |= more
         long |= {(a, b) for b in ends & behind}
-    assert drawing.implied(count, sorted(edges)) == long
+    assert group_picture.implied(count, sorted(edges)) == long
 
 
 @given(GRAPHS)
 def test_knots_lose_no_arrow(drawn):
     count, edges = drawn
     edges = sorted((a, b) for a, b in edges if a != b)
-    boxes, wires = drawing.bundled([drawing.Box(str(n)) for n in range(count)], edges)
+    boxes, wires = group_picture.bundled([group_picture.Box(str(n)) for n in range(count)], edges)
     into = {}
     for a, b in wires:
         into.setdefault(b, set()).add(a)
@@ -392,6 +394,6 @@ def test_knots_lose_no_arrow(drawn):
 
 
 def test_text_is_escaped_and_clipped():
-    svg = drawing.picture([drawing.Box("a<b&c", ("x" * 99,), "stays", 'why "<"')], [], "t<")
+    svg = group_picture.picture([group_picture.Box("a<b&c", ("x" * 99,), "stays", 'why "<"')], [], "t<")
     assert ET.fromstring(svg) is not None
     assert "a&lt;b&amp;c" in svg and "t&lt;" in svg and "x" * 50 not in svg

@@ -24,8 +24,9 @@ import pytest
 from fits import HARMLESS, SHAPE, At, Images, build, end, fit, same, widths
 
 import hapi_prune
-from hapi_prune import PruneCallback, PruneWarning, interrupts, load, prune, resume
-from hapi_prune.keeping import NOTE, complete, read
+from hapi_prune import PruneCallback, PruneWarning, load, prune, resume
+from hapi_prune.cutting import interrupts
+from hapi_prune.training.atomic_save import NOTE, complete, read
 
 pytestmark = HARMLESS
 
@@ -221,7 +222,7 @@ def test_a_log_directory_that_cannot_be_made(obstacle):
         if os.access(log, os.W_OK):
             pytest.skip("this user may write everywhere")
     model, callback = build(), quiet({1: 0.5}, log_dir="log")
-    with pytest.warns(PruneWarning, match=r"Report\(log_dir='log'\).*Training goes on") as said:
+    with pytest.warns(PruneWarning, match=r"Dashboard\(log_dir='log'\).*Training goes on") as said:
         fit(model, callback, eval_data=Images(8, 1))
     assert len([each for each in said if each.category is PruneWarning]) == 1
     assert widths(model) == {"conv1": 4, "conv2": 6}
@@ -384,9 +385,10 @@ def test_ctrl_c_at_any_line_of_a_cut(cut_states):
 
 def test_ctrl_c_again_and_again_while_a_cut_is_taken_back(cut_states, monkeypatch):
     """At every single write of the undoing."""
-    from hapi_prune import _paddle, trial
+    from hapi_prune.cutting import verify_outputs
+    from hapi_prune.internals import paddle_private
 
-    real, model = _paddle.become, trained()
+    real, model = paddle_private.become, trained()
 
     def become(*args):
         if refused:
@@ -395,11 +397,11 @@ def test_ctrl_c_again_and_again_while_a_cut_is_taken_back(cut_states, monkeypatc
 
     def attempt(*args):
         refused.append(True)
-        raise trial.Refused("for the test")
+        raise verify_outputs.Refused("for the test")
 
     refused = []
-    monkeypatch.setattr(_paddle, "become", become)
-    monkeypatch.setattr(trial, "attempt", attempt)
+    monkeypatch.setattr(paddle_private, "become", become)
+    monkeypatch.setattr(verify_outputs, "attempt", attempt)
     with pytest.raises(KeyboardInterrupt):
         prune(model.network, ONE, 0.5, optimizer=model._optimizer)
     assert refused

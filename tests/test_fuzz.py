@@ -21,10 +21,11 @@ from fits import HARMLESS, SHAPE, Images, build, end, fit, same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hapi_prune import History, PruneCallback, PruneError, PruningPlan, generators, load, resume
-from hapi_prune import hapi_state as state_of_hapi
-from hapi_prune.keeping import NOTE, complete, read
-from hapi_prune.resume import check_note
+from hapi_prune import History, PruneCallback, PruneError, PruningPlan, load, resume
+from hapi_prune.internals import random_state
+from hapi_prune.training import fit_state as state_of_hapi
+from hapi_prune.training.atomic_save import NOTE, complete, read
+from hapi_prune.training.resume import check_note
 
 pytestmark = HARMLESS
 
@@ -194,31 +195,31 @@ def test_any_memory_of_hapi(saved):
 
 
 def test_any_generators():
-    sane = generators.states()
+    sane = random_state.states()
 
     @tried(documents(sane), share=4)
     def holds(data):
-        before = generators.states()
+        before = random_state.states()
         with suppress(ValueError, RecursionError):
             saved = json.loads(data)
             try:
-                generators.restore(saved)
+                random_state.restore(saved)
             except PruneError:
-                assert generators.states() == before
+                assert random_state.states() == before
             else:
                 np.random.rand(700)  # from wherever they are now
                 paddle.rand([3])
-        generators.restore(before)
+        random_state.restore(before)
 
 
 @pytest.mark.parametrize("place", [-1, 625, 10**6, 2**70])
 def test_a_place_outside_of_numpys_generator_is_not_gone_to(place):
     """NumPy itself looks at it no more, and would read there."""
-    before = generators.states()
+    before = random_state.states()
     kind, keys, _, *rest = before["numpy"]
     with pytest.raises(PruneError, match="random generators"):
-        generators.restore({**before, "numpy": [kind, keys, place, *rest]})
-    assert generators.states() == before
+        random_state.restore({**before, "numpy": [kind, keys, place, *rest]})
+    assert random_state.states() == before
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import paddle
 import pytest
 from fits import BATCH, HARMLESS, SHAPE, At, Images, Stream, build, end, fit, same, widths
 
-from hapi_prune import PruneCallback, PruneError, load, optimizers, prune, trial
-from hapi_prune.graph import tensors_of
+from hapi_prune import PruneCallback, PruneError, load, prune
+from hapi_prune.analysis.graph import tensors_of
+from hapi_prune.cutting import optimizers, verify_outputs
 
 pytestmark = HARMLESS
 
@@ -76,9 +77,9 @@ def test_a_cut_that_fails_leaves_them_as_they_were(place, monkeypatch):
     before = gradients(model), model.network.conv1.weight.main_grad.numpy()
 
     def fails(*args):
-        raise trial.Refused("for the test") if place == "trying" else PruneError("here", "a fault")
+        raise verify_outputs.Refused("for the test") if place == "trying" else PruneError("here", "a fault")
 
-    monkeypatch.setattr(*{"trying": (trial, "compare"), "proving": (optimizers, "verify")}[place], fails)
+    monkeypatch.setattr(*{"trying": (verify_outputs, "compare"), "proving": (optimizers, "verify")}[place], fails)
     with pytest.raises(PruneError):
         prune(model.network, ONE, 0.5, optimizer=model._optimizer)
     assert same((gradients(model), model.network.conv1.weight.main_grad.numpy()), before)

@@ -29,19 +29,20 @@ from fits import (
 from paddle import nn
 from paddle.static import InputSpec
 
-from hapi_prune import PruneError, hapi
-from hapi_prune.writer import running_callbacks
+from hapi_prune import PruneError
+from hapi_prune.reporting.visualdl_writer import running_callbacks
+from hapi_prune.training import paddle_model
 
 pytestmark = HARMLESS
 
 CHANGED = (
-    f"Paddle {paddle.__version__} has changed a private part of paddle.Model that hapi_prune/hapi.py stands on: {{}}. "
-    "Read paddle/hapi/model.py, mend hapi.py, and this test with it."
+    f"Paddle {paddle.__version__} has changed a private part of paddle.Model that hapi_prune/paddle_model.py stands on: {{}}. "
+    "Read paddle/hapi/model.py, mend paddle_model.py, and this test with it."
 )
 
 
 def test_private_attributes():
-    """Each attribute that hapi.py reads, writes or puts back, with what it is before, in and after a run."""
+    """Each attribute that paddle_model.py reads, writes or puts back, with what it is before, in and after a run."""
 
     def holds(condition, what):
         assert condition, CHANGED.format(what)
@@ -122,7 +123,7 @@ def test_what_a_callback_is_told():
 
 
 def shapes(model):
-    found = hapi.input_shapes(model)
+    found = paddle_model.input_shapes(model)
     return found and [(list(spec.shape), str(spec.dtype).rpartition(".")[2]) for spec in found]
 
 
@@ -216,7 +217,10 @@ def test_before_any_batch_a_sample_of_the_data_tells(number, train):
 
 @pytest.mark.parametrize("data", [Images(), paddle.io.DataLoader(Images(), batch_size=2)])
 def test_the_training_data_of_the_run_that_calls(data):
-    known = At("on_train_begin", lambda model, _: [hapi.train_data(model), hapi.train_data(other), shapes(model)])
+    known = At(
+        "on_train_begin",
+        lambda model, _: [paddle_model.train_data(model), paddle_model.train_data(other), shapes(model)],
+    )
     model, other = build(spec=None), build()
     fit(model, known, data)
     loader, of_other, found = known.found[0]
@@ -224,13 +228,13 @@ def test_the_training_data_of_the_run_that_calls(data):
     assert loader is data or loader.dataset is data
     assert of_other is None
     assert found == [IMAGE]
-    assert hapi.train_data(model) is None
+    assert paddle_model.train_data(model) is None
 
 
 def test_the_training_data_of_a_model_that_looks_itself():
     class Asking(paddle.Model):
         def ask(self):
-            return hapi.train_data(self)
+            return paddle_model.train_data(self)
 
     model = build()
     model.__class__ = Asking
@@ -291,7 +295,7 @@ def test_evaluate_is_what_the_model_says_itself():
     model = build(metrics=paddle.metric.Accuracy((1, 2)))
     fit(model, epochs=1)
     for data in (Images(9, 1), paddle.io.DataLoader(Images(9, 1), batch_size=2), [[p[None] for p in Images(9, 1)[0]]]):
-        assert hapi.evaluate(model, data) == model.evaluate(data, batch_size=hapi.BATCH, verbose=0)
+        assert paddle_model.evaluate(model, data) == model.evaluate(data, batch_size=paddle_model.BATCH, verbose=0)
 
 
 def test_evaluate_on_nothing_is_empty():
@@ -299,14 +303,14 @@ def test_evaluate_on_nothing_is_empty():
     fit(model, epochs=1)
     logs = dict(paddle.Model._run_one_epoch.__defaults__[-1])
     for data in ([], iter([]), paddle.io.DataLoader(Images(0), batch_size=2)):
-        assert hapi.evaluate(model, data) == {}
+        assert paddle_model.evaluate(model, data) == {}
     assert logs == paddle.Model._run_one_epoch.__defaults__[-1]
 
 
 def test_evaluate_leaves_no_logs_where_there_were_none():
     logs = paddle.Model._run_one_epoch.__defaults__[-1]
     logs.clear()
-    assert set(hapi.evaluate(build(), Images(8, 1))) == {"loss", "acc"}
+    assert set(paddle_model.evaluate(build(), Images(8, 1))) == {"loss", "acc"}
     assert logs == {}
 
 
@@ -314,9 +318,9 @@ def test_evaluate_starts_metrics_anew_and_leaves_them_as_they_were():
     """A run that was broken off leaves its counts behind."""
     model = build()
     (metric,) = model._metrics
-    expected = hapi.evaluate(model, Images(8, 1))
+    expected = paddle_model.evaluate(model, Images(8, 1))
     metric.total, metric.count = [5.0], [5]
-    assert hapi.evaluate(model, Images(8, 1)) == expected
+    assert paddle_model.evaluate(model, Images(8, 1)) == expected
     assert (metric.total, metric.count) == ([5.0], [5])
     assert model._metrics == [metric]
 
@@ -338,7 +342,7 @@ def test_evaluate_puts_all_back_when_it_fails(error):
     before = [dict(vars(model)), dict(vars(model._adapter)), [layer.training for layer in model.network.sublayers()]]
     logs, left = dict(paddle.Model._run_one_epoch.__defaults__[-1]), end(model)
     with pytest.raises(type(error)):
-        hapi.evaluate(model, Images(8, 1))
+        paddle_model.evaluate(model, Images(8, 1))
     after = [dict(vars(model)), dict(vars(model._adapter)), [layer.training for layer in model.network.sublayers()]]
     assert after == before
     assert same(end(model), left)
@@ -360,7 +364,7 @@ def test_a_metric_may_hold_the_network_or_what_cannot_be_copied():
         model = build(metrics=metric)
         metric.network, metric.model, metric.lock = model.network, model, extra
         first = paddle.utils.unique_name.generate("probe")
-        found = hapi.evaluate(model, Images(8, 1))
+        found = paddle_model.evaluate(model, Images(8, 1))
         assert set(found) == {"loss", "acc"}
         assert metric.network is model.network
         assert bool(metric.evaluations) == (extra is not None)  # only what cannot be copied is used itself
@@ -369,14 +373,14 @@ def test_a_metric_may_hold_the_network_or_what_cannot_be_copied():
 
 
 def test_read_once():
-    assert hapi.read_once(iter([]))
-    assert hapi.read_once(batch for batch in [])
+    assert paddle_model.read_once(iter([]))
+    assert paddle_model.read_once(batch for batch in [])
     for data in (None, [], Images(), paddle.io.DataLoader(Images(), batch_size=2)):
-        assert not hapi.read_once(data)
+        assert not paddle_model.read_once(data)
 
 
 def test_check():
-    hapi.check(build(), 1)
+    paddle_model.check(build(), 1)
     for model, epochs, text in ((build(), 0, "at least 1"), (paddle.Model(Net()), 1, "no optimizer")):
         with pytest.raises(PruneError, match=text):
-            hapi.check(model, epochs)
+            paddle_model.check(model, epochs)

@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_networks import Recipe, Step, recipes, unmixed
 
-from hapi_prune import PruningPlan, cost, groups, optimizers, trial
+from hapi_prune import PruningPlan, cost
+from hapi_prune.analysis import groups
+from hapi_prune.cutting import optimizers, verify_outputs
 from hapi_prune.errors import PruneError
 from hapi_prune.pruning import Options, Pruner
 
@@ -43,16 +45,16 @@ class Cuts(Pruner):
     def __init__(self, network, recipe, **options):
         super().__init__(network, recipe.inputs(), Options(**options))
         self.made = []
-        inner = self.survey.cut
+        inner = self.channel_map.cut
 
         def cut(plan):
             self.last = inner(plan)
             return self.last
 
-        self.survey.cut = cut
+        self.channel_map.cut = cut
 
     def cut(self, ratio, optimizer=None, epoch=None):
-        groups = self.survey.grouping.groups
+        groups = self.channel_map.grouping.groups
         try:
             record = super().cut(ratio, optimizer, epoch)
         except PruneError as error:
@@ -133,9 +135,9 @@ def check_cut(cut, removed):
 @given(recipes(), st.sampled_from([0.3, 0.5]))
 def test_the_rules_need_no_trial_where_no_size_is_written_down(recipe, ratio):
     pruner = Cuts(recipe.build(), recipe)
-    assert not pruner.survey.traced.opaque, "an op was not followed"
+    assert not pruner.channel_map.traced.opaque, "an op was not followed"
     pruner.cut(ratio)
-    assert not pruner.survey.graph.refused, "the trial refused what the rules allowed"
+    assert not pruner.channel_map.graph.refused, "the trial refused what the rules allowed"
 
 
 @law
@@ -243,15 +245,15 @@ class Boom(BaseException):
 def on_training(given_network, given_inputs, training):
     if training:
         raise Boom
-    return trial.outputs(given_network, given_inputs, training)
+    return verify_outputs.outputs(given_network, given_inputs, training)
 
 
 FAILURES = {
     "before the optimizer": lambda: mock.patch.object(optimizers, "carry", side_effect=Boom),
     "after the optimizer": lambda: mock.patch.object(optimizers, "verify", side_effect=Boom),
-    "in the comparison": lambda: mock.patch.object(trial, "compare", side_effect=Boom),
-    "in the trial": lambda: mock.patch.object(trial, "attempt", side_effect=Boom),
-    "in the trial in training": lambda: mock.patch.object(trial, "attempt", side_effect=on_training),
+    "in the comparison": lambda: mock.patch.object(verify_outputs, "compare", side_effect=Boom),
+    "in the trial": lambda: mock.patch.object(verify_outputs, "attempt", side_effect=Boom),
+    "in the trial in training": lambda: mock.patch.object(verify_outputs, "attempt", side_effect=on_training),
 }
 
 
@@ -376,7 +378,7 @@ def test_the_channels_inside_a_unit_are_matched_by_their_wiring(name):
     pruner = Cuts(network, recipe)
     record = pruner.cut(0.4)
     was, now = record.widths["steps.0.conv"]
-    assert now < was and not pruner.survey.graph.refused
+    assert now < was and not pruner.channel_map.graph.refused
     masked = reference.masked(dense, reference.gone(pruner.made[0][0], record.plan), "float64")
     assert off(reference.copied(network, "float64"), masked, recipe, pruner.exact) < EXACT
 
@@ -398,7 +400,7 @@ def test_a_wiring_that_would_be_wrong_is_found(monkeypatch):
         pruner = Pruner(recipe.build(), recipe.inputs(), Options())
         with contextlib.suppress(PruneError):
             pruner.cut(0.4)
-        reasons += pruner.survey.graph.refused.values()
+        reasons += pruner.channel_map.graph.refused.values()
     assert reasons
     assert all("wired in another way" in reason for reason in reasons), reasons
 
@@ -415,6 +417,6 @@ def test_an_approximate_cut_is_held_against_the_sizes_of_the_program():
     pruner.nothing_to_prune = bool
     with contextlib.suppress(PruneError):
         pruner.cut(0.3)
-    reasons = set(pruner.survey.graph.refused.values())
+    reasons = set(pruner.channel_map.graph.refused.values())
     assert reasons and all("would be laid out in another way, 'reshape' (" in reason for reason in reasons), reasons
     assert reference.distance(*(reference.outputs(each, recipe.inputs()) for each in (before, network))) == 0

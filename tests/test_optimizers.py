@@ -13,10 +13,10 @@ import paddle.optimizer as po
 import pytest
 from paddle.optimizer import fusion_utils
 
-from hapi_prune._paddle import gradients as gradients_of
+from hapi_prune.cutting.optimizers import carry, covered, verify
+from hapi_prune.cutting.undo_log import UndoLog
 from hapi_prune.errors import PruneError
-from hapi_prune.journal import Journal
-from hapi_prune.optimizers import carry, covered, verify
+from hapi_prune.internals.paddle_private import gradients as gradients_of
 from hapi_prune.plan import Array, Cut
 
 Make = Callable[[list[Any]], Any]
@@ -162,21 +162,21 @@ def trained(make: Make, steps: int = 3, dtype: str = "float32") -> tuple[dict[st
     return tensors, optimizer
 
 
-def shrink(tensors: Mapping[str, paddle.Tensor], journal: Journal, cut: Cut = CUT) -> None:
+def shrink(tensors: Mapping[str, paddle.Tensor], undo_log: UndoLog, cut: Cut = CUT) -> None:
     for name in cut.kept:
         for tensor in (tensors[name], *gradients_of(tensors[name])):
-            journal.resize(tensor, cut.gather(name, tensor.numpy()))
+            undo_log.resize(tensor, cut.gather(name, tensor.numpy()))
 
 
 def prune(
     tensors: Mapping[str, paddle.Tensor], optimizer: Any, state: str = "carry", cut: Cut = CUT, last: bool = False
-) -> Journal:
+) -> UndoLog:
     """Cut parameters and optimizer; ``last``: the parameters after the optimizer."""
-    journal = Journal()
-    moves = [partial(shrink, tensors, journal, cut), partial(carry, optimizer, cut, tensors, journal, state)]
+    undo_log = UndoLog()
+    moves = [partial(shrink, tensors, undo_log, cut), partial(carry, optimizer, cut, tensors, undo_log, state)]
     for move in reversed(moves) if last else moves:
         move()
-    return journal
+    return undo_log
 
 
 def gathered(name: str, array: Array, cut: Cut = CUT, lead: int = 0) -> Array:
@@ -358,7 +358,7 @@ def test_an_optimizer_before_its_first_step(make: Make, state: str) -> None:
     prune(tensors, optimizer, state)
     verify(optimizer, tensors)
     other, fresh = trained(make, steps=0)
-    shrink(other, Journal())
+    shrink(other, UndoLog())
     for net, opt in ((tensors, optimizer), (other, fresh)):
         step(net, opt, gradients(net, 10))
     assert snapshot(values(tensors)) == snapshot(values(other))
@@ -368,7 +368,7 @@ def test_an_optimizer_before_its_first_step(make: Make, state: str) -> None:
 def test_the_empty_cut_changes_nothing(make: Make) -> None:
     tensors, optimizer = trained(make)
     before = everything(tensors, optimizer)
-    carry(optimizer, Cut({}, {}), tensors, Journal())
+    carry(optimizer, Cut({}, {}), tensors, UndoLog())
     assert everything(tensors, optimizer) == before
 
 
@@ -383,10 +383,10 @@ def test_undo_restores_bitwise(make: Make, state: str, steps: int) -> None:
     twin, twin_optimizer = trained(make, steps)
     attributes = dict(vars(optimizer))
     before, keys = everything(tensors, optimizer), list(optimizer.state_dict())
-    journal = prune(tensors, optimizer, state)
+    undo_log = prune(tensors, optimizer, state)
     if steps and type(optimizer).__name__ != "SGD":
         assert everything(tensors, optimizer) != before
-    journal.undo()
+    undo_log.undo()
     assert everything(tensors, optimizer) == before and list(optimizer.state_dict()) == keys
     assert all(vars(optimizer)[key] is value for key, value in attributes.items())
     assert vars(optimizer).keys() == attributes.keys()
@@ -407,7 +407,7 @@ def test_reset_is_a_new_optimizer(make: Make, last: bool) -> None:
     keys = list(optimizer.state_dict())
     prune(tensors, optimizer, "reset", last=last)
     verify(optimizer, tensors)
-    shrink(other, Journal())
+    shrink(other, UndoLog())
     fresh = make(list(other.values()))
     for seed in (10, 11, 12):
         grads = gradients(tensors, seed)
@@ -535,9 +535,9 @@ def test_state_loaded_before_the_first_step(make: Make, numpy: bool) -> None:
             other[name].set_value(tensor.numpy())
         late.set_state_dict(saved)
         held = snapshot(late._accumulators_holder)
-        journal = prune(other, late)
+        undo_log = prune(other, late)
         verify(late, other)
-        journal.undo()
+        undo_log.undo()
         assert snapshot(late._accumulators_holder) == held
         prune(other, late)
         assert snapshot(saved) == whole
@@ -627,7 +627,7 @@ def test_random_states_and_name_counters_are_left_alone(make: Make, state: str) 
 def test_verify_sees_state_left_behind(make: Make) -> None:
     tensors, optimizer = trained(make)
     verify(optimizer, tensors)
-    shrink(tensors, Journal())
+    shrink(tensors, UndoLog())
     with pytest.raises(PruneError, match=type(optimizer).__name__):
         verify(optimizer, tensors)
 
@@ -638,7 +638,7 @@ def test_verify_sees_loaded_state_left_behind() -> None:
         tensors, late = build(EVERY["Adam"])
         late.set_state_dict(optimizer.state_dict())
         verify(late, tensors)
-        shrink(tensors, Journal())
+        shrink(tensors, UndoLog())
         with pytest.raises(PruneError, match=r"loaded .*conv2d_0\.w_0_moment1_0.* does not fit"):
             verify(late, tensors)
 
@@ -646,7 +646,7 @@ def test_verify_sees_loaded_state_left_behind() -> None:
 def test_verify_sees_orphans_duplicates_and_replacements() -> None:
     tensors, optimizer = trained(EVERY["Momentum"])
     optimizer._accumulators["velocity"]["gone.w_0"] = paddle.zeros([3])
-    for refuses in (partial(verify, optimizer, tensors), partial(carry, optimizer, CUT, tensors, Journal())):
+    for refuses in (partial(verify, optimizer, tensors), partial(carry, optimizer, CUT, tensors, UndoLog())):
         with pytest.raises(PruneError, match=r"Momentum.*'velocity'.*'gone.w_0'"):
             refuses()
     tensors, _ = build(EVERY["SGD"])
@@ -654,7 +654,7 @@ def test_verify_sees_orphans_duplicates_and_replacements() -> None:
     with pytest.raises(PruneError, match="'linear_0.b_0' twice"):
         verify(twice, tensors)
     _, optimizer = build(EVERY["SGD"])
-    for refuses in (partial(verify, optimizer, tensors), partial(carry, optimizer, CUT, tensors, Journal())):
+    for refuses in (partial(verify, optimizer, tensors), partial(carry, optimizer, CUT, tensors, UndoLog())):
         with pytest.raises(
             PruneError, match="another parameter called 'conv2d_0.w_0' than the network's 'conv.weight'"
         ):
@@ -669,9 +669,9 @@ def test_state_that_cannot_be_understood_is_refused_before_anything_is_written(s
     optimizer._accumulators["odd"][tensors["conv.weight"].name] = paddle.zeros(shape)
     before = everything(tensors, optimizer)
     with pytest.raises(PruneError, match=r"Adam, 'odd' of 'conv2d_0.w_0': shape .* 'conv.weight'"):
-        carry(optimizer, CUT, tensors, Journal())
+        carry(optimizer, CUT, tensors, UndoLog())
     with pytest.raises(PruneError, match=r"'odd' of 'conv2d_0.w_0': a new optimizer has none"):
-        carry(optimizer, CUT, tensors, Journal(), "reset")
+        carry(optimizer, CUT, tensors, UndoLog(), "reset")
     assert everything(tensors, optimizer) == before
 
 
@@ -681,13 +681,13 @@ def test_state_in_unknown_places_is_refused(wrap: Callable[[Any], Any]) -> None:
     optimizer.average = wrap(paddle.zeros([7]))
     for refuses in (
         partial(verify, optimizer, tensors),
-        partial(carry, optimizer, CUT, tensors, Journal()),
-        partial(carry, optimizer, CUT, tensors, Journal(), "reset"),
+        partial(carry, optimizer, CUT, tensors, UndoLog()),
+        partial(carry, optimizer, CUT, tensors, UndoLog(), "reset"),
     ):
         with pytest.raises(PruneError, match=r"SGD.*'average'.*\[7\]"):
             refuses()
     optimizer.average = wrap(paddle.zeros([1]))
-    carry(optimizer, CUT, tensors, Journal())
+    carry(optimizer, CUT, tensors, UndoLog())
 
 
 def test_a_stale_list_of_use_multi_tensor_is_refused() -> None:
@@ -702,7 +702,7 @@ def test_a_stale_list_of_use_multi_tensor_is_refused() -> None:
 def test_lbfgs_state_that_is_no_vector_is_refused() -> None:
     tensors, optimizer = trained(EVERY["LBFGS"])
     optimizer.state["d"] = paddle.zeros([5])
-    for refuses in (partial(verify, optimizer, tensors), partial(carry, optimizer, CUT, tensors, Journal())):
+    for refuses in (partial(verify, optimizer, tensors), partial(carry, optimizer, CUT, tensors, UndoLog())):
         with pytest.raises(PruneError, match=r"LBFGS, state 'd': shape \[5\]"):
             refuses()
     tensors, optimizer = trained(EVERY["LBFGS"])
@@ -720,7 +720,7 @@ def test_loaded_state_of_nothing_is_refused() -> None:
         {"conv2d_0.w_0_m_0": {}},
     ):
         optimizer._accumulators_holder = odd
-        for refuses in (partial(verify, optimizer, tensors), partial(carry, optimizer, CUT, tensors, Journal())):
+        for refuses in (partial(verify, optimizer, tensors), partial(carry, optimizer, CUT, tensors, UndoLog())):
             with pytest.raises(PruneError, match="Adam: loaded state .* belongs to no parameter"):
                 refuses()
 
@@ -728,13 +728,13 @@ def test_loaded_state_of_nothing_is_refused() -> None:
 def test_unknown_words_and_optimizers_are_refused() -> None:
     tensors, optimizer = trained(EVERY["SGD"])
     with pytest.raises(PruneError, match=r"'rest'.*'carry' or 'reset'"):
-        carry(optimizer, CUT, tensors, Journal(), "rest")
+        carry(optimizer, CUT, tensors, UndoLog(), "rest")
     merged = paddle.incubate.optimizer.gradient_merge.GradientMergeOptimizer.__new__(
         paddle.incubate.optimizer.gradient_merge.GradientMergeOptimizer
     )
     merged.inner_optimizer = optimizer
     for refuses in (
-        partial(carry, merged, CUT, tensors, Journal()),
+        partial(carry, merged, CUT, tensors, UndoLog()),
         partial(verify, merged, tensors),
         partial(covered, merged, tensors),
     ):

@@ -16,12 +16,12 @@ from PIL import Image
 from visualdl import LogReader, LogWriter
 from visualdl.io.bfile import LocalFileSystem
 
-from hapi_prune import look
 from hapi_prune.errors import PruneWarning
-from hapi_prune.history import History, PruneRecord
 from hapi_prune.plan import Cost, PruningPlan
-from hapi_prune.report import Report, picture
-from hapi_prune.writer import SharedWriter, running_callbacks
+from hapi_prune.reporting import tables
+from hapi_prune.reporting.dashboard import Dashboard, picture
+from hapi_prune.reporting.history import History, PruneRecord
+from hapi_prune.reporting.visualdl_writer import SharedWriter, running_callbacks
 
 # hapi copies the labels in this way, at the first batch of a process.
 pytestmark = pytest.mark.filterwarnings("ignore:To copy construct from a tensor:UserWarning")
@@ -37,7 +37,7 @@ def record(epoch=1, **other):
 
 
 class Made(paddle.callbacks.Callback):
-    """Stands in for PruneCallback: calls a Report when it would, with made-up records."""
+    """Stands in for PruneCallback: calls a Dashboard when it would, with made-up records."""
 
     def __init__(self, log_dir):
         super().__init__()
@@ -45,7 +45,7 @@ class Made(paddle.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.history = History()
-        self.report = Report(self.log_dir)
+        self.report = Dashboard(self.log_dir)
         self.report.attach()
         self.report.hparams({"criterion": "l1_norm", "batch_size": 4})
 
@@ -95,7 +95,7 @@ def curves(log_dir):
 
 def test_everything_is_read_back():
     history = History([record()])
-    report = Report("log")
+    report = Dashboard("log")
     report.hparams({"criterion": "fpgm"})
     report.evaluated(0, {"acc": 0.75, "loss": [0.5], "batch_size": 4}, DENSE, DENSE, 0.0)
     report.event(history[0], history)
@@ -122,14 +122,14 @@ def test_everything_is_read_back():
     assert text.text.encoded_text_string == str(history[0])
     (image,) = read.get_data("image", "prune/widths")
     drawn = np.asarray(Image.open(io.BytesIO(image.image.encoded_image_string)))
-    assert (drawn == np.asarray(look.widths_picture(history[0].widths, history[0].title))).all()
+    assert (drawn == np.asarray(tables.widths_picture(history[0].widths, history[0].title))).all()
     (run,) = read.get_data("image", "prune/run")
     assert (np.asarray(Image.open(io.BytesIO(run.image.encoded_image_string))) == np.asarray(picture(history))).all()
     assert text.id == image.id == run.id == 1
 
 
 def hparams(values, metrics=None):
-    report = Report("log")
+    report = Dashboard("log")
     report.hparams(values)
     if metrics:
         report.evaluated(0, metrics, DENSE, DENSE, 0.0)
@@ -199,7 +199,7 @@ def test_a_second_fit_continues_the_curves(capsys):
 
 def test_a_run_that_counts_on_is_not_shifted():
     for epoch in (0, 1):
-        report = Report("log")
+        report = Dashboard("log")
         report.evaluated(epoch, {"acc": 0.5}, DENSE, DENSE, 0.0)
         report.close()
     assert [step for step, _ in curves("log")["prune/acc"]] == [0, 1]
@@ -209,7 +209,7 @@ def test_a_writer_that_is_already_open_stays_visible():
     own = LogWriter("log")
     own.add_scalar("mine", 1.0, 0)
     own.flush()
-    report = Report("log")
+    report = Dashboard("log")
     report.evaluated(0, {"acc": 0.5}, DENSE, DENSE, 0.0)
     own.add_scalar("mine", 2.0, 1)
     own.close()
@@ -240,7 +240,7 @@ def old_file(name="vdlrecords.0000000001.log"):
 @pytest.mark.parametrize("name", ["vdlrecords.0000000001.log", "vdlrecords.mine.log"])
 def test_another_process_gets_a_new_file_and_is_shown(name):
     old_file(name)
-    report = Report("log")
+    report = Dashboard("log")
     report.evaluated(0, {"acc": 0.5}, DENSE, DENSE, 0.0)
     report.close()
     assert len(files("log")) == 2
@@ -251,7 +251,7 @@ def test_another_process_gets_a_new_file_and_is_shown(name):
 def test_nothing_is_appended_to_half_a_record(cut):
     old_file()
     os.truncate("log/vdlrecords.0000000001.log", os.path.getsize("log/vdlrecords.0000000001.log") - cut)
-    report = Report("log")
+    report = Dashboard("log")
     report.evaluated(8, {"acc": 0.5}, DENSE, DENSE, 0.0)
     report.close()
     assert curves("log")["prune/acc"] == [(8, 0.5)]
@@ -259,7 +259,7 @@ def test_nothing_is_appended_to_half_a_record(cut):
 
 def test_a_point_is_written_once():
     history = History([record()])
-    report = Report("log")
+    report = Dashboard("log")
     report.event(history[0], history)
     report.evaluated(1, {}, CUT, DENSE, 0.19)
     report.evaluated(1, {"acc": 0.5}, CUT, DENSE, 0.19)
@@ -269,7 +269,7 @@ def test_a_point_is_written_once():
 
 def test_values_without_a_place_on_a_curve_do_no_harm():
     history = History([record(None)])
-    report = Report("log")
+    report = Dashboard("log")
     report.event(history[0], history)
     report.evaluated(1, {"acc": float("nan"), "psnr": float("inf"), "note": "text"}, CUT, DENSE, 0.19)
     report.close()
@@ -294,13 +294,13 @@ def test_a_failing_report_says_so_once_and_training_goes_on(broken, monkeypatch,
     elif broken == "writer":
         monkeypatch.setattr(LogWriter, "add_text", full)
     else:
-        monkeypatch.setattr(look, "widths_picture", full)
+        monkeypatch.setattr(tables, "widths_picture", full)
     made = Made("log")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit(made)
     assert len(said(caught)) == 1
-    assert "Report(log_dir='log')" in said(caught)[0]
+    assert "Dashboard(log_dir='log')" in said(caught)[0]
     assert [epoch for epoch, _ in made.history.evaluations] == [0, 1, 2]
 
 
@@ -313,7 +313,7 @@ def test_an_unwritable_report_leaves_the_other_callback_alone(monkeypatch):
 
 def test_a_percent_sign_in_a_tag_is_written_out():
     theirs = paddle.callbacks.VisualDL("log")
-    report = Report("log")
+    report = Dashboard("log")
     report.attach([theirs])
     theirs.writer.add_scalar(tag="train/top%", value=0.5, step=1)
     report.evaluated(0, {"top%": 0.5}, DENSE, DENSE, 0.0)
@@ -350,7 +350,7 @@ def blank(image):
 
 @pytest.mark.parametrize("layers", [0, 1, 3, 45, 200])
 def test_the_widths_are_drawn(layers):
-    image = look.widths_picture({f"block{i}.$conv_{i}$.层": (2**i % 97, 2**i % 53) for i in range(layers)}, "title")
+    image = tables.widths_picture({f"block{i}.$conv_{i}$.层": (2**i % 97, 2**i % 53) for i in range(layers)}, "title")
     assert image.mode == "RGB"
     assert not blank(image)
     assert image.width <= 2700
@@ -359,7 +359,7 @@ def test_the_widths_are_drawn(layers):
 
 def test_more_kept_is_more_dark():
     def dark(kept):
-        pixels = np.asarray(look.widths_picture({"a": (64, kept)}))
+        pixels = np.asarray(tables.widths_picture({"a": (64, kept)}))
         return (pixels == [28, 93, 153]).all(-1).sum()
 
     assert 0 == dark(0) < dark(16) < dark(32) < dark(64)
@@ -384,7 +384,7 @@ def test_a_picture_of_any_history_can_be_saved(name):
 
 def test_a_picture_shows_the_metric_fall_at_the_cut_and_heal_after_it(monkeypatch):
     shown = []
-    monkeypatch.setattr(look, "run_picture", lambda *parts: shown.extend(parts))
+    monkeypatch.setattr(tables, "run_picture", lambda *parts: shown.extend(parts))
     picture(History([record(1)], [(0, {"acc": 0.7}), (1, {"acc": 0.6, "loss": 1.0})]))
     metric, curve, cuts, widths = shown
     assert metric == "acc"
@@ -402,6 +402,6 @@ def test_pictures_leave_matplotlib_as_it_was():
 
 def test_visualdl_and_matplotlib_are_loaded_when_they_are_needed():
     code = "import sys, hapi_prune.report; print(sorted({'visualdl', 'matplotlib'} & sys.modules.keys()))"
-    root = os.path.dirname(os.path.dirname(look.__file__))
+    root = os.path.dirname(os.path.dirname(tables.__file__))
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert run.stdout.split("\n")[-2] == "[]"

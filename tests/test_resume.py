@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hapi_prune
-from hapi_prune import PruneCallback, PruneError, PruneWarning, generators, resume
-from hapi_prune.keeping import NOTE, complete, read
+from hapi_prune import PruneCallback, PruneError, PruneWarning, resume
+from hapi_prune.internals import random_state
+from hapi_prune.training.atomic_save import NOTE, complete, read
 
 pytestmark = fits.HARMLESS
 
@@ -163,9 +164,9 @@ def test_no_note_does_anything_but_raise_a_prune_error(whole, tmp_path, kind):
 
 
 def test_generators_go_back_to_where_they_were():
-    saved = json.loads(json.dumps(generators.states()))
+    saved = json.loads(json.dumps(random_state.states()))
     drawn = [(random.random(), np.random.standard_normal(), paddle.rand([2]).numpy().tolist()) for _ in range(2)]
-    generators.restore(saved)
+    random_state.restore(saved)
     assert [
         (random.random(), np.random.standard_normal(), paddle.rand([2]).numpy().tolist()) for _ in range(2)
     ] == drawn
@@ -174,13 +175,13 @@ def test_generators_go_back_to_where_they_were():
 @pytest.mark.parametrize("place", ["python", "numpy", "paddle"])
 @pytest.mark.parametrize("value", [None, 3, [], [1, 2], [[1, 2, 3, [300]]], ["MT19937", [1], 2, 3, 4.0]])
 def test_a_damaged_generator_changes_none(place, value):
-    saved = {**generators.states(), place: value}
+    saved = {**random_state.states(), place: value}
     if place == "paddle" and value == []:
         return  # no device to restore is fine
-    before = generators.states()
+    before = random_state.states()
     with pytest.raises(PruneError, match="random generators"):
-        generators.restore(saved)
-    assert generators.states() == before
+        random_state.restore(saved)
+    assert random_state.states() == before
 
 
 OPTIMIZERS = {

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from hapi_prune import schedules
 from hapi_prune.errors import PruneError
-from hapi_prune.ratios import Ratio, check_ratio, ratio_of
 from hapi_prune.schedules import Explicit, Exponential, FromFunction, Linear, OneShot, Polynomial, Schedule, as_schedule
+from hapi_prune.selection.ratios import Ratio, check_ratio, ratio_of
 
 RUN = 40  # epochs; every schedule drawn below ends before
 LAYERS = ("conv1", "block.0.conv", "conv2d_3.w_0")

@@ -15,13 +15,15 @@ from paddle import nn
 from paddle.nn.layer import activation
 from structures import ELEMENTWISE, OVER_CHANNELS, ZOO, Chain, Structure
 
-from hapi_prune import PruneError, labels, register_rule, trial
-from hapi_prune.cost import cost_at
-from hapi_prune.inputs import example
+from hapi_prune import PruneError, register_rule
+from hapi_prune.analysis import labels
+from hapi_prune.analysis.channel_map import ChannelMap
+from hapi_prune.analysis.cost import cost_at
+from hapi_prune.analysis.example_input import example
+from hapi_prune.analysis.rules import TABLE, Call, free, registry
+from hapi_prune.analysis.rules.elementwise import unary
+from hapi_prune.cutting import verify_outputs
 from hapi_prune.pruning import Options, Pruner
-from hapi_prune.rules import TABLE, Call, free, registry
-from hapi_prune.rules.mixing import unary
-from hapi_prune.survey import Survey
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
 
@@ -102,9 +104,9 @@ def train(network, given):
 def reasons(pruner, record, layer):
     """What is said of a convolution that stays."""
     said = [note for note in record.notes if note.startswith(repr(layer))]
-    for group in pruner.survey.grouping.groups.values():
+    for group in pruner.channel_map.grouping.groups.values():
         if any(axis == (f"{layer}.weight", 0) or axis == (layer, 0) for axis in group.index):
-            said += [group.frozen, pruner.survey.graph.refused.get(group.key, "")]
+            said += [group.frozen, pruner.channel_map.graph.refused.get(group.key, "")]
     return " | ".join(filter(None, said))
 
 
@@ -149,8 +151,8 @@ def test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(wan
     given = example(network, wanted.inputs)
     masked = copy.deepcopy(network)
     pruner = Pruner(network, wanted.inputs, Options())
-    groups = pruner.survey.grouping.groups
-    assert not pruner.survey.traced.opaque, "an operation without a rule"
+    groups = pruner.channel_map.grouping.groups
+    assert not pruner.channel_map.traced.opaque, "an operation without a rule"
 
     record = pruner.cut(wanted.ratio)
     as_expected(wanted, pruner, record)
@@ -159,7 +161,7 @@ def test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(wan
     same(network, zero(masked, groups, record.plan), given, wanted)
     train(network, given)
 
-    masked, groups = copy.deepcopy(network), pruner.survey.grouping.groups
+    masked, groups = copy.deepcopy(network), pruner.channel_map.grouping.groups
     deeper = pruner.cut(min(0.9, wanted.ratio + 0.25))
     same(network, zero(masked, groups, deeper.plan), given, wanted)
     train(network, given)
@@ -178,14 +180,14 @@ def is_layer(kind: Any) -> bool:
 @pytest.mark.parametrize("name", ["StridesAndPaddings", "AtrousPyramid", "HighResolution", "ComputedShapes"])
 def test_sizes_that_the_program_computes_are_those_that_a_run_has(name):
     network = ZOO[name].build()
-    survey = Survey(network, ZOO[name].inputs)
+    channel_map = ChannelMap(network, ZOO[name].inputs)
     seen = []
     for layer in network.sublayers():
         if isinstance(layer, nn.layer.conv._ConvNd):
             layer.register_forward_post_hook(lambda layer, inputs, out: seen.append(tuple(out.shape)))
     network.eval()
     network(paddle.zeros(ZOO[name].inputs))
-    passed = zip(survey.graph.evaluation.ops, survey.traced.results["evaluation"])
+    passed = zip(channel_map.graph.evaluation.ops, channel_map.traced.results["evaluation"])
     assert [outs[0].shape for op, outs in passed if "conv" in op.name] == seen
 
 
@@ -198,11 +200,11 @@ MEASURED = (
 def test_sizes_are_measured_as_paddle_measures_them_where_paddle_does():
     checked = set()
     for name in MEASURED.split():
-        survey = Survey(ZOO[name].build(), ZOO[name].inputs)
-        for op, args in zip(survey.graph.evaluation.ops, survey.traced.operands["evaluation"]):
+        channel_map = ChannelMap(ZOO[name].build(), ZOO[name].inputs)
+        for op, args in zip(channel_map.graph.evaluation.ops, channel_map.traced.operands["evaluation"]):
             measure, shape = TABLE.measures.get(op.name), op.shapes[0] if op.shapes else None
             if measure and shape and min(shape) > 0:
-                assert tuple(measure(Call(op, args, survey.traced.record, args))) == tuple(shape), str(op)
+                assert tuple(measure(Call(op, args, channel_map.traced.constraints, args))) == tuple(shape), str(op)
                 checked.add(op.name)
     assert len(checked) > 15
 
@@ -216,12 +218,12 @@ class Bessel(Chain):
 
 def test_an_operation_without_a_rule_freezes_what_reaches_it_and_is_named():
     line = inspect.getsourcelines(Bessel.middle)[1] + 1
-    survey = Survey(Bessel(), [2, 3, 8, 8])
-    reason = survey.grouping.groups["a.weight"].frozen
+    channel_map = ChannelMap(Bessel(), [2, 3, 8, 8])
+    reason = channel_map.grouping.groups["a.weight"].frozen
     assert "no rule" in reason
     assert "'i0e'" in reason
     assert f"{os.path.basename(__file__)}:{line}" in reason
-    assert any("i0e" in name for name in cost_at(survey.graph, survey.flow).unknown)
+    assert any("i0e" in name for name in cost_at(channel_map.graph, channel_map.propagation).unknown)
 
 
 def test_a_rule_of_the_users_own(monkeypatch):
@@ -260,13 +262,13 @@ def test_sync_batch_norm_has_the_rule_of_batch_norm_and_needs_a_gpu_to_run():
     assert TABLE.rules["sync_batch_norm_"] is TABLE.rules["batch_norm_"]
     if not paddle.is_compiled_with_cuda():
         with pytest.raises(PruneError, match="sync_batch_norm_"):
-            Survey(nn.Sequential(nn.Conv2D(3, 8, 3), nn.SyncBatchNorm(8), nn.Conv2D(8, 4, 3)), [2, 3, 8, 8])
+            ChannelMap(nn.Sequential(nn.Conv2D(3, 8, 3), nn.SyncBatchNorm(8), nn.Conv2D(8, 4, 3)), [2, 3, 8, 8])
 
 
 def test_a_wrong_rule_is_noticed(monkeypatch):
     """The reference does not believe the library: with a shuffle taken for an identity nothing comes out right."""
     monkeypatch.setitem(TABLE.rules, "channel_shuffle", unary)
-    monkeypatch.setattr(trial, "compare", lambda *args: None)
+    monkeypatch.setattr(verify_outputs, "compare", lambda *args: None)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(ZOO["ShuffleByOperator"])
 
@@ -275,7 +277,7 @@ def test_a_buffer_that_forward_replaces_is_the_users_own_after_a_look_and_a_cut(
     network = randomized(ZOO["ReplacedBuffer"].build())
     network.train()
     held, values = network.mean, network.mean.numpy().copy()
-    Survey(network, ZOO["ReplacedBuffer"].inputs)
+    ChannelMap(network, ZOO["ReplacedBuffer"].inputs)
     assert network.mean is held and np.array_equal(values, network.mean.numpy())
     Pruner(network, ZOO["ReplacedBuffer"].inputs, Options()).cut(0.5)
     assert network.mean is held and network.mean.shape == [4]

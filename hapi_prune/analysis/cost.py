@@ -1,0 +1,82 @@
+"""FLOPs and parameters: arithmetic on the shapes that pass, no forward pass."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import paddle
+
+from ..plan import Cost, LayerCost
+from .channel_map import ChannelMap
+from .graph import Graph
+from .propagation import Propagation
+from .rules import TABLE, Op
+
+
+def cost(network: paddle.nn.Layer, inputs: Any) -> Cost:
+    """Count the FLOPs and parameters of ``network`` as ``paddle.flops`` does.
+
+    Args:
+        network: any ``paddle.nn.Layer``; it is left as it was, and so are the random generators.
+        inputs: a shape such as ``[1, 3, 32, 32]``, an InputSpec, a Tensor, or a list / tuple / dict of these.
+
+    Returns:
+        The cost of one forward pass in evaluation mode at that input, in total and by layer.
+
+    Raises:
+        PruneError: the network cannot be traced at that input.
+
+    Example:
+        >>> import paddle, hapi_prune
+        >>> hapi_prune.cost(paddle.vision.models.LeNet(), [1, 1, 28, 28]).flops
+        347560
+    """
+    return cost_now(ChannelMap(network, inputs))
+
+
+def cost_now(channel_map: ChannelMap) -> Cost:
+    """What the network costs as it is now."""
+    return cost_at(channel_map.graph, channel_map.state.propagation)
+
+
+def cost_at(graph: Graph, propagation: Propagation) -> Cost:
+    """What a network costs at the sizes that its labels were sent through at."""
+    flops: dict[str, int] = {}
+    macs: dict[str, int] = {}
+    unknown: list[str] = []
+    owner = ""
+    for op, args, outs in propagation.evaluation.steps():
+        owner = layer_of(op, graph, owner)
+        count = TABLE.flops.get(op.name)
+        if count is None:
+            unknown.append(str(op))
+            continue
+        of_op = count(op, args, outs)
+        flops[owner] = flops.get(owner, 0) + of_op[0]
+        macs[owner] = macs.get(owner, 0) + of_op[1]
+    shapes = {name: graph.shape(name, propagation.sizes) for name in graph.shapes if name in graph.parameters}
+    params = {name: math.prod(shape) for name, shape in shapes.items()}
+    rows = tuple(
+        LayerCost(name, kind, flops.get(name, 0), macs.get(name, 0), owned(params, name))
+        for name, kind in graph.kinds.items()
+        if flops.get(name) or owned(params, name)
+    )
+    trainable = sum(count for name, count in params.items() if name in graph.trainable)
+    return Cost(sum(flops.values()), sum(macs.values()), sum(params.values()), trainable, rows, tuple(unknown))
+
+
+def owned(params: dict[str, int], layer: str) -> int:
+    """The elements of a layer's own parameters."""
+    return sum(count for name, count in params.items() if name.rpartition(".")[0] == layer)
+
+
+def layer_of(op: Op, graph: Graph, last: str) -> str:
+    """The layer that an op belongs to: the owner of a tensor that it uses.
+
+    A sum that adds a convolution's bias comes right after it; everything else is the network's own.
+    """
+    if op.attrs.get("conv_bias"):
+        return last
+    names = [graph.evaluation.tensors[value] for value in op.operands if value in graph.evaluation.tensors]
+    return names[0].rpartition(".")[0] if names else ""

@@ -1,0 +1,163 @@
+"""The network as plain data: its operations, at the sizes that it was traced at. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import paddle
+
+from ..errors import PruneError, gist
+from ..internals import program
+from ..internals.preserve import forward_pass
+from ..plan import Axis
+from .example_input import Example
+from .op import Op
+
+
+@dataclass(frozen=True)
+class Program:
+    """The operations of one forward pass.
+
+    Attributes:
+        ops: the operations, in order.
+        tensors: number of the value -> structured name, for the network's own tensors.
+        outputs: numbers of the values that the network returns.
+    """
+
+    ops: tuple[Op, ...]
+    tensors: dict[int, str]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network, traced once. The same graph serves every later cut.
+
+    Attributes:
+        training, evaluation: the two forward passes; they may differ (auxiliary heads).
+        shapes: shape of each tensor when it was traced.
+        trainable: names of the tensors that an optimizer may change.
+        parameters: names of the tensors that ``network.parameters()`` holds.
+        kinds: class name of each layer, by structured name.
+        aliases: Paddle's own name of each tensor -> structured name.
+        sizes: size of every axis that can shrink, when it was traced.
+        numbers: the number of each such axis.
+    """
+
+    training: Program
+    evaluation: Program
+    shapes: dict[str, tuple[int, ...]]
+    trainable: frozenset[str]
+    parameters: frozenset[str]
+    kinds: dict[str, str]
+    aliases: dict[str, str]
+    sizes: dict[Axis, int]
+    numbers: dict[Axis, int]
+
+    @cached_property
+    def paddle_names(self) -> dict[str, str]:
+        """Structured name of each tensor -> Paddle's own."""
+        return {name: alias for alias, name in self.aliases.items()}
+
+    def shape(self, name: str, sizes: dict[Axis, int]) -> tuple[int, ...]:
+        """Shape of a tensor at ``sizes``."""
+        return tuple(sizes.get((name, axis), size) for axis, size in enumerate(self.shapes[name]))
+
+
+def tensors_of(network: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
+    """Every parameter and buffer, by its first structured name. Shared tensors appear once."""
+    found: dict[str, paddle.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            found[name] = tensor
+    return found
+
+
+def trace(network: paddle.nn.Layer, given: Example) -> Graph:
+    """Run ``network`` symbolically, once in training and once in evaluation mode, and keep what it did.
+
+    Args:
+        network: any ``paddle.nn.Layer``; it is left as it was.
+        given: the arguments that it is run with.
+
+    Raises:
+        PruneError: static-graph mode; tensors that share a name; a forward that cannot be traced.
+    """
+    if not paddle.in_dynamic_mode():
+        raise PruneError("hapi_prune", "static-graph mode", "dynamic mode", "call paddle.disable_static() first")
+    tensors = tensors_of(network)
+    aliases: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        if aliases.setdefault(tensor.name, name) != name:
+            raise PruneError(
+                f"tensors {aliases[tensor.name]!r} and {name!r}",
+                f"the same Paddle name {tensor.name!r} for both",
+                "a name of its own for each tensor",
+                "drop the fixed names, or build the network under paddle.utils.unique_name.guard()",
+            )
+    programs = [traced_program(network, given, aliases, training) for training in (True, False)]
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    axes = [(name, axis) for name, shape in shapes.items() for axis, size in enumerate(shape) if size > 1]
+    return Graph(
+        training=programs[0],
+        evaluation=programs[1],
+        shapes=shapes,
+        trainable=frozenset(name for name, tensor in tensors.items() if not tensor.stop_gradient),
+        parameters=frozenset(name for name, _ in network.named_parameters()),
+        kinds={name: type(layer).__name__ for name, layer in network.named_sublayers(include_self=True)},
+        aliases=aliases,
+        sizes={(name, axis): shapes[name][axis] for name, axis in axes},
+        numbers={axis: number for number, axis in enumerate(axes)},
+    )
+
+
+def traced_program(network: paddle.nn.Layer, given: Example, aliases: dict[str, str], training: bool) -> Program:
+    """One forward pass as plain data."""
+
+    def run(leaves: list[paddle.Tensor]) -> Any:
+        args, kwargs = given.rebuilt(leaves)
+        return network(*args, **kwargs)
+
+    with forward_pass(network, training):
+        try:
+            traced = program.Traced(run, given.leaves)
+        except Exception as error:  # whatever the user's forward raises belongs to the user
+            raise PruneError(
+                f"tracing {type(network).__name__} in {'training' if training else 'evaluation'} mode",
+                gist(error),
+                "a forward that paddle.jit.to_static can convert, at this input shape",
+                "check the input shape, and that the forward runs under paddle.jit.to_static",
+            ) from error
+    return program_of(traced, aliases)
+
+
+def program_of(traced: program.Traced, aliases: dict[str, str]) -> Program:
+    """The traced program as operations, and which of its values are tensors of the network."""
+    ops: list[Op] = []
+    tensors: dict[int, str] = {}
+    producers: dict[int, Op] = {}
+    for raw in traced.ops():
+        if raw.tensor:
+            if raw.tensor in aliases:
+                tensors[raw.results[0]] = aliases[raw.tensor]
+            continue
+        attrs = dict(raw.attrs)
+        if raw.name == "add" and is_conv_bias(raw.operands, producers, tensors):
+            attrs["conv_bias"] = True
+        op = Op(raw.name, attrs, raw.operands, raw.results, raw.shapes, raw.where, raw.scope)
+        ops.append(op)
+        producers.update((result, op) for result in op.results)
+    return Program(tuple(ops), tensors, traced.outputs())
+
+
+def is_conv_bias(operands: tuple[int | None, ...], producers: dict[int, Op], tensors: dict[int, str]) -> bool:
+    """Whether a sum adds a tensor of the network to what a convolution has just made."""
+    if len(operands) != 2 or None in operands:
+        return False
+    made, added = (producers.get(operand or 0) for operand in operands)
+    bias = operands[1] in tensors or (added and added.name == "reshape" and added.operands[0] in tensors)
+    return bool(bias) and made is not None and "conv" in made.name

@@ -1,0 +1,209 @@
+"""Which units live or die together: connected components of the ties, sorted by footprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..plan import Axis, ChannelGroup, Index, Reason
+from .labels import INDEX_BITS, Constraints
+from .propagation import Propagation
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """All channel groups of a network at some sizes.
+
+    Attributes:
+        groups: by key, in the order of the network's tensors.
+        keys_by_footprint: the key of each footprint, a number that is the same at all sizes.
+        families: groups whose sizes depend on each other.
+    """
+
+    groups: dict[str, ChannelGroup]
+    keys_by_footprint: dict[int, str]
+    families: tuple[Family, ...]
+
+
+Family = tuple[frozenset[str], int]
+"""Keys of groups whose sizes depend on each other, and the number of blocks that they come in."""
+
+Marks = npt.NDArray[np.uint64]
+"""For each atom or unit a hash of its footprint."""
+
+
+def scrambled(numbers: Index | Marks) -> Marks:
+    """A 64-bit hash of each number (the finaliser of splitmix64), so that sums tell multisets apart."""
+    x = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def components(count: int, one: Index, other: Index) -> Index:
+    """For each of ``count`` nodes the smallest node that it is connected to."""
+    root = np.arange(count)
+    while True:
+        a, b = root[one], root[other]
+        apart = a != b
+        if not apart.any():
+            return root
+        one, other = one[apart], other[apart]
+        low, high = np.minimum(a, b)[apart], np.maximum(a, b)[apart]
+        np.minimum.at(root, high, low)
+        while not np.array_equal(shorter := root[root], root):
+            root = shorter
+
+
+class Numbering:
+    """Atoms as consecutive numbers, axis after axis."""
+
+    def __init__(self, constraints: Constraints) -> None:
+        self.axes = sorted(constraints.numbers, key=constraints.numbers.__getitem__)
+        sizes = [constraints.sizes[axis] for axis in self.axes]
+        self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self.count = int(self.starts[-1])
+        self.axis_of = np.repeat(np.arange(len(self.axes)), sizes)
+
+    def __call__(self, atoms: Index) -> Index:
+        """The numbers of ``atoms``, NONE left out."""
+        atoms = atoms[atoms >= 0]
+        numbers: Index = self.starts[atoms >> INDEX_BITS] + (atoms & ((1 << INDEX_BITS) - 1))
+        return numbers
+
+    def pairs(self, ties: list[tuple[Index, Index]]) -> Index:
+        """The numbers of what is tied, shape ``[2, ties]``."""
+        return np.stack([self(concatenated([tie[side] for tie in ties])) for side in (0, 1)])
+
+    def pinned(self, pins: list[tuple[Index, Index]], moved: Index | None = None) -> Index:
+        """The numbers of what is pinned (after a move), and where, shape ``[2, pins]``."""
+        numbers = self(concatenated([atoms for atoms, _ in pins]))
+        return np.stack([numbers if moved is None else moved[numbers], concatenated([slots for _, slots in pins])])
+
+
+def concatenated(parts: list[Index]) -> Index:
+    """All parts in one array."""
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def group(propagation: Propagation, names: dict[int, str] | None = None) -> Grouping:
+    """The channel groups of a network.
+
+    Args:
+        propagation: its labels at some sizes.
+        names: key of each footprint, from the grouping at the sizes that the network was traced at; None to
+            make that one.
+    """
+    constraints = propagation.constraints
+    number = Numbering(constraints)
+    ties = number.pairs(constraints.ties)
+    root = components(number.count, *ties)
+    stays = np.zeros(number.count, bool)
+    stays[root[number(concatenated([atoms.ravel() for atoms, _ in constraints.frozen]))]] = True
+    looks = refined(looks_of(number, constraints), ties, pinned_units(number, constraints, root))
+    marks = np.zeros(number.count, np.uint64)
+    np.add.at(marks, root, looks)
+    marks[stays] ^= np.uint64(1)
+    return collect(number, constraints, root, looks, marks[root], names)
+
+
+def looks_of(number: Numbering, constraints: Constraints) -> Marks:
+    """What an atom looks like by itself: its axis, and where it is pinned."""
+    looks = scrambled(number.axis_of)
+    for atoms, slots in constraints.pins:
+        np.add.at(looks, number(atoms), scrambled(slots + (1 << 61)))
+    return looks
+
+
+def pinned_units(number: Numbering, constraints: Constraints, root: Index) -> npt.NDArray[np.bool_]:
+    """Whether an atom is one of a unit with pins."""
+    pinned = np.zeros(number.count, bool)
+    pinned[root[number(concatenated([atoms for atoms, _ in constraints.pins]))]] = True
+    found: npt.NDArray[np.bool_] = pinned[root]
+    return found
+
+
+ROUNDS = 3
+
+
+def refined(looks: Marks, ties: Index, where: npt.NDArray[np.bool_]) -> Marks:
+    """What atoms look like together with those that they are tied to, these with theirs, and so on.
+
+    Behind a group convolution and a channel shuffle, units with the same slices may be wired in different ways.
+    The method is colour refinement (B. Weisfeiler and A. Leman, 1968), a few rounds of it: what is left alike is
+    taken in order, and the wiring is looked at in the end. Only needed ``where`` there are pins.
+    """
+    if not where.any():
+        return looks
+    low, high = np.sort(ties[:, where[ties[0]]], axis=0)
+    one, other = np.divmod(np.unique(low * len(looks) + high), len(looks))  # each tie once, however often it was made
+    for _ in range(ROUNDS):
+        around = np.zeros_like(looks)
+        np.add.at(around, one, scrambled(looks[other]))
+        np.add.at(around, other, scrambled(looks[one]))
+        looks = np.where(where, scrambled(looks * np.uint64(3) + around), looks)
+    return looks
+
+
+def collect(
+    number: Numbering, constraints: Constraints, root: Index, looks: Marks, cell: Marks, names: dict[int, str] | None
+) -> Grouping:
+    """Sort the atoms by axis, footprint, unit and looks, and read the groups off."""
+    footprints, first = np.unique(cell, return_index=True)
+    rank = np.argsort(np.argsort(first))[np.searchsorted(footprints, cell)]
+    order = np.lexsort((looks, root, rank, number.axis_of))
+    edges = np.flatnonzero(np.diff(rank[order]) | np.diff(number.axis_of[order])) + 1
+    index: dict[int, dict[Axis, Index]] = {}
+    for chunk in np.split(order, edges) if number.count else []:
+        axis = number.axis_of[chunk[0]]
+        units = len(np.unique(root[chunk]))
+        index.setdefault(int(cell[chunk[0]]), {})[number.axes[axis]] = (chunk - number.starts[axis]).reshape(units, -1)
+    reasons = first_reasons(number, root, constraints.frozen)
+    approximate = first_reasons(number, root, constraints.mixed)
+    groups, seen = {}, dict(names or {})
+    taken: dict[str, int] = {}
+    for atom in np.sort(first):
+        mark = int(cell[atom])
+        key = key_of(number.axes[number.axis_of[atom]], taken) if names is None else names.get(mark, UNKNOWN)
+        seen[mark] = key
+        size = next(iter(index[mark].values())).shape[0]
+        unit = int(root[atom])
+        groups[key] = ChannelGroup(key, size, index[mark], approximate.get(unit), reasons.get(unit))
+    return Grouping(groups, seen, families(number, root, cell, constraints, seen))
+
+
+def key_of(axis: Axis, taken: dict[str, int]) -> str:
+    """A group is named after the first axis that it touches; axis 0 goes without saying."""
+    base = axis[0] if axis[1] == 0 else f"{axis[0]}[{axis[1]}]"
+    taken[base] = taken.get(base, 0) + 1
+    return base if taken[base] == 1 else f"{base}#{taken[base]}"
+
+
+UNKNOWN = "?"
+"""The key of all groups with a footprint that the network, when it was traced, had none of."""
+
+
+def first_reasons(number: Numbering, root: Index, said: list[tuple[Index, Reason]]) -> dict[int, Reason]:
+    """The first thing said of each unit."""
+    first: dict[int, Reason] = {}
+    for atoms, reason in said:
+        for unit in np.unique(root[number(atoms.ravel())]):
+            first.setdefault(int(unit), reason)
+    return first
+
+
+def families(
+    number: Numbering, root: Index, cell: Marks, constraints: Constraints, keys: dict[int, str]
+) -> tuple[Family, ...]:
+    """Groups that are balanced together."""
+    found: list[tuple[set[str], int]] = []
+    for atoms, blocks in constraints.balanced:
+        touched = {keys[int(mark)] for mark in np.unique(cell[root[number(atoms)]])}
+        for members, others in [f for f in found if f[0] & touched]:
+            touched |= members
+            blocks = int(np.lcm(blocks, others))
+            found.remove((members, others))
+        found.append((touched, blocks))
+    return tuple((frozenset(members), blocks) for members, blocks in found)

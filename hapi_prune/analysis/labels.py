@@ -1,0 +1,221 @@
+"""Labels that travel with the data, and the constraints that arise where they meet.
+
+Every index of every axis of every tensor of the network is an *atom*, a number. A value in the program is a
+`Signal`: its shape, and for some of its axes which atom each slice came from. The rules move and join
+signals; what they learn on the way (atoms tied, frozen, pinned) is written into the `Constraints`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Union
+
+import numpy as np
+
+from ..plan import Axis, Index, Reason, ReasonKind
+from .op import Op
+
+NONE = -1
+"""The label of a slice that came from no atom: padding, the input, a constant."""
+
+INDEX_BITS = 24
+"""An atom is ``axis number << INDEX_BITS | index``."""
+
+
+class Mismatch(Exception):
+    """Two signals do not fit: the sizes under test cannot be those of a working network."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """Which atom each slice along ``axes`` came from.
+
+    Attributes:
+        axes: the axes of the value along which the label varies, ascending.
+        atoms: shape ``[size of each of axes]``.
+    """
+
+    axes: tuple[int, ...]
+    atoms: Index
+
+    def along(self, axes: Sequence[int]) -> Index:
+        """The atoms with the ``axes`` in front, the other axes flattened behind: ``[*axes, rest]``."""
+        order = [self.axes.index(axis) for axis in axes]
+        order += [i for i, axis in enumerate(self.axes) if axis not in axes]
+        moved = self.atoms.transpose(order)
+        return moved.reshape(*moved.shape[: len(axes)], -1)
+
+    def renamed(self, axes: Sequence[int]) -> Label:
+        """The same label on other axes of another value; they need not ascend."""
+        order = np.argsort(axes, kind="stable")
+        return Label(tuple(axes[i] for i in order), self.atoms.transpose(order))
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A value of the program: its shape and labels.
+
+    Attributes:
+        shape: the shape at the sizes under test.
+        labels: what is known of its slices.
+        tensor: structured name, where the value is a tensor of the network itself.
+        value: the numbers, where they are written into the program and few.
+        uniform: axes along which all slices are alike, so that any number of them will do.
+    """
+
+    shape: tuple[int, ...]
+    labels: tuple[Label, ...] = ()
+    tensor: str = ""
+    value: tuple[int, ...] | None = None
+    uniform: frozenset[int] = frozenset()
+
+    @property
+    def size(self) -> int:
+        """How many elements it has."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def on(self, axis: int) -> tuple[Label, ...]:
+        """The labels that vary along ``axis``."""
+        return tuple(label for label in self.labels if axis in label.axes)
+
+    def sized(self, axis: int, size: int) -> Signal:
+        """The same signal with another size on an axis without labels."""
+        return replace(self, shape=self.shape[:axis] + (size,) + self.shape[axis + 1 :])
+
+
+Value = Union[Signal, tuple[Signal, ...], None]
+"""What flows between ops: a signal, a list of signals, or nothing where an optional operand was left out."""
+
+
+def signals_of(values: Iterable[Value]) -> list[Signal]:
+    """All signals among operands or results, those in lists too."""
+    found: list[Signal] = []
+    for value in values:
+        found += [value] if isinstance(value, Signal) else list(value or ())
+    return found
+
+
+@dataclass
+class Constraints:
+    """What the rules learn while the signals pass.
+
+    Attributes:
+        sizes: size of every labelled axis of every tensor, at the sizes under test.
+        numbers: the number of each such axis.
+        strict: whether a tensor whose size does not fit is an error, or takes on the size that arrives.
+        op: the op whose rule is at work; None between ops.
+        ties: pairs of atoms that live or die together.
+        frozen: atoms that stay, and why.
+        mixed: atoms that are mixed non-linearly with others, and where.
+        pins: atoms and what tells them apart from others with the same neighbours.
+        balanced: atoms whose numbers depend on each other, and the number of blocks they come in.
+        filters: the axes along which weights hold filters (the columns of a Linear included).
+        convolutions: those of convolutions alone.
+        depthwise: weights of convolutions with one group per channel: their groups go with the channels.
+        followed: tensors that took on the size that arrived.
+    """
+
+    sizes: dict[Axis, int]
+    numbers: dict[Axis, int]
+    strict: bool = True
+    op: Op | None = None
+    ties: list[tuple[Index, Index]] = field(default_factory=list)
+    frozen: list[tuple[Index, Reason]] = field(default_factory=list)
+    mixed: list[tuple[Index, Reason]] = field(default_factory=list)
+    pins: list[tuple[Index, Index]] = field(default_factory=list)
+    balanced: list[tuple[Index, int]] = field(default_factory=list)
+    filters: set[Axis] = field(default_factory=set)
+    convolutions: set[Axis] = field(default_factory=set)
+    depthwise: set[str] = field(default_factory=set)
+    followed: dict[Axis, int] = field(default_factory=dict)
+    _pin: int = 0
+
+    def source(self, name: str, shape: tuple[int, ...]) -> Signal:
+        """The signal of tensor ``name``: every axis in `numbers` is labelled with its own atoms."""
+        labels, sizes = [], list(shape)
+        for axis in range(len(shape)):
+            if (name, axis) in self.numbers:
+                sizes[axis] = self.sizes[name, axis]
+                labels.append(Label((axis,), self.atoms((name, axis))))
+        return Signal(tuple(sizes), tuple(labels), tensor=name)
+
+    def atoms(self, axis: Axis) -> Index:
+        """The atoms of one axis of a tensor, in order."""
+        return (self.numbers[axis] << INDEX_BITS) + np.arange(self.sizes[axis], dtype=np.int64)
+
+    def follow(self, signal: Signal, axis: int, size: int) -> Signal:
+        """``signal`` with ``size`` on ``axis``: as it is, or, for a tensor of the network, resized to fit.
+
+        Raises:
+            Mismatch: it does not fit and cannot follow.
+        """
+        if signal.shape[axis] == size:
+            return signal
+        key = (signal.tensor, axis)
+        if self.strict or key not in self.numbers or self.followed.get(key, size) != size:
+            raise Mismatch(f"{self.op}: {signal.shape[axis]} channels meet {size}")
+        self.followed[key] = self.sizes[key] = size
+        return self.source(signal.tensor, signal.shape)
+
+    def tie(self, one: Index, other: Index) -> None:
+        """What meets position by position lives or dies together. Arrays broadcast against each other."""
+        if one.shape != other.shape:
+            try:
+                one, other = np.broadcast_arrays(one, other)
+            except ValueError as error:
+                raise Mismatch(f"{self.op}: {one.shape} channels meet {other.shape}") from error
+        one, other = one.ravel(), other.ravel()
+        bare = (one < 0) | (other < 0)
+        if bare.any():
+            self.freeze([one[bare & (one >= 0)], other[bare & (other >= 0)]], "meets slices of a fixed size")
+            one, other = one[~bare], other[~bare]
+        self.ties.append((one, other))
+
+    def reason(self, text: str, kind: ReasonKind = ReasonKind.STRUCTURE) -> Reason:
+        """A reason that names the op whose rule is at work."""
+        return Reason(kind, text, self.op.name, self.op.where) if self.op else Reason(kind, text)
+
+    def freeze(self, atoms: Iterable[Index], text: str, kind: ReasonKind = ReasonKind.STRUCTURE) -> None:
+        """None of ``atoms`` can be removed."""
+        for part in atoms:
+            part = part[part >= 0]
+            if part.size:
+                self.frozen.append((part, self.reason(text, kind)))
+
+    def stop(self, labels: Iterable[Label], text: str, kind: ReasonKind = ReasonKind.STRUCTURE) -> None:
+        """Freeze every atom of ``labels``."""
+        self.freeze([label.atoms.ravel() for label in labels], text, kind)
+
+    def mix(self, labels: Iterable[Label], text: str) -> None:
+        """Channels are mixed non-linearly here: removing one is not the same as zeroing it."""
+        for label in labels:
+            self.mixed.append((label.atoms[label.atoms >= 0], self.reason(text, ReasonKind.MIXED)))
+
+    def pin(self, atoms: Index, slots: Index) -> None:
+        """Atoms in different ``slots`` (same shape as ``atoms``) are not interchangeable."""
+        atoms, slots = atoms.ravel(), np.broadcast_to(slots, atoms.shape).ravel()
+        self.pins.append((atoms[atoms >= 0], (slots[atoms >= 0] << 32) + self._pin))
+        self._pin += 1
+
+    def pin_along(self, label: Label, axes: Iterable[int]) -> None:
+        """Pin a label's atoms by their index along some of its axes."""
+        for axis in axes:
+            index = np.arange(label.atoms.shape[label.axes.index(axis)])
+            shape = [-1 if a == axis else 1 for a in label.axes]
+            self.pin(label.atoms, np.broadcast_to(index.reshape(shape), label.atoms.shape))
+
+    def balance(self, atoms: Index, blocks: int = 1) -> None:
+        """The numbers kept among ``atoms`` depend on each other; their sum is best a multiple of ``blocks``."""
+        self.balanced.append((atoms[atoms >= 0].ravel(), blocks))
+
+
+def merge(labels: Sequence[Label], shape: Sequence[int], axes: tuple[int, ...]) -> Index:
+    """One label's atoms spread over all of ``axes`` of a value of ``shape``; NONE where there is no label."""
+    if not labels:
+        return np.full([shape[axis] for axis in axes], NONE, dtype=np.int64)
+    label = labels[0]
+    place = [-1 if axis in label.axes else 1 for axis in axes]
+    sizes = iter(label.atoms.shape)
+    spread = label.atoms.reshape([next(sizes) if p == -1 else 1 for p in place])
+    return np.broadcast_to(spread, [shape[axis] for axis in axes])

@@ -1,0 +1,134 @@
+"""Labels sent through the traced network: its operations run over signals, at any sizes of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ..plan import Axis, ReasonKind
+from .graph import Graph, Program
+from .labels import Constraints, Mismatch, Signal, Value, signals_of
+from .rules import TABLE, Call, Op
+
+Results = list[list[Value]]
+"""For each operation the signals of its operands, or of its results."""
+
+
+@dataclass
+class Pass:
+    """One program, run over labels.
+
+    Attributes:
+        program: its operations.
+        operands, results: the signals of each operation.
+        not_followed: operations that could not be followed, by number, and why.
+    """
+
+    program: Program
+    operands: Results = field(default_factory=list)
+    results: Results = field(default_factory=list)
+    not_followed: dict[int, str] = field(default_factory=dict)
+
+    def steps(self) -> Iterator[tuple[Op, list[Value], list[Value]]]:
+        """Each operation with its operands and results."""
+        return zip(self.program.ops, self.operands, self.results)
+
+
+@dataclass
+class Propagation:
+    """Both programs, run over labels.
+
+    Attributes:
+        constraints: what the rules learned: ties, frozen atoms and the like.
+        training, evaluation: the signals of each operation.
+    """
+
+    constraints: Constraints
+    training: Pass
+    evaluation: Pass
+
+    @property
+    def passes(self) -> tuple[Pass, Pass]:
+        """Training, then evaluation."""
+        return self.training, self.evaluation
+
+    @property
+    def sizes(self) -> dict[Axis, int]:
+        """The size of every axis that can shrink."""
+        return self.constraints.sizes
+
+
+def propagate(
+    graph: Graph, sizes: dict[Axis, int], traced: Propagation | None = None, strict: bool = True
+) -> Propagation:
+    """Run both programs over labels.
+
+    Args:
+        graph: the network.
+        sizes: size of every axis that can shrink.
+        traced: what this gave at the sizes that the network was traced at; None to make that.
+        strict: whether tensors must have the sizes that arrive, or take them on.
+
+    Raises:
+        Mismatch: a network of these sizes would not run, or not as this one does.
+    """
+    constraints = Constraints(dict(sizes), graph.numbers, strict)
+    found = Propagation(constraints, Pass(graph.training), Pass(graph.evaluation))
+    before = traced.passes if traced else (None, None)
+    for one, was in zip(found.passes, before):
+        run(graph, one, was, constraints)
+    return found
+
+
+def run(graph: Graph, here: Pass, traced: Pass | None, constraints: Constraints) -> None:
+    """Run one program, and freeze what it returns."""
+    values: dict[int, Value] = {}
+    for number, op in enumerate(here.program.ops):
+        args = operands(op, values, graph, here.program, constraints)
+        here.operands.append(args)
+        constraints.op = op
+        results = follow(op, number, here, traced, constraints)
+        results += [Signal(shape or ()) for shape in op.shapes[len(results) :]]
+        here.results.append(results)
+        values.update(zip(op.results, results))
+    constraints.op = None
+    for output in here.program.outputs:
+        signal = values.get(output)
+        if isinstance(signal, Signal):
+            constraints.stop(signal.labels, "is an output of the network", ReasonKind.OUTPUT)
+
+
+def operands(op: Op, values: dict[int, Value], graph: Graph, program: Program, constraints: Constraints) -> list[Value]:
+    """The operands of an op; tensors of the network enter where they are used."""
+    args: list[Value] = []
+    for operand in op.operands:
+        if operand in program.tensors:
+            name = program.tensors[operand]
+            args.append(constraints.source(name, graph.shapes[name]))
+        else:
+            args.append(values.get(operand) if operand is not None else None)
+    return args
+
+
+def follow(op: Op, number: int, here: Pass, traced: Pass | None, constraints: Constraints) -> list[Value]:
+    """The results of one op. What has no rule, or does not fit its rule, freezes what reaches it."""
+    args, rule = here.operands[number], TABLE.rules.get(op.name)
+    not_followed = (traced or here).not_followed
+    if rule is None:
+        not_followed.setdefault(number, "has no rule")
+    elif number not in not_followed:
+        was: Sequence[Value] = traced.operands[number] if traced else args
+        try:
+            return list(rule(Call(op, args, constraints, was, traced.results[number] if traced else None)))
+        except Mismatch as error:
+            if traced:
+                raise
+            not_followed[number] = str(error)
+        except (AssertionError, ValueError, IndexError, KeyError, TypeError) as error:
+            if traced:
+                raise Mismatch(f"{op}: {error}") from error
+            not_followed[number] = f"could not be followed ({error})"
+    why = f"reaches an op that {not_followed[number]}"
+    for signal in signals_of(args):
+        constraints.stop(signal.labels, why, ReasonKind.NOT_FOLLOWED)
+    return []

@@ -1,0 +1,168 @@
+"""What a rule is, and the table of all rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ...errors import PruneError
+from ..labels import Constraints, Signal, Value, signals_of
+from ..op import Op
+
+
+@dataclass(frozen=True)
+class Call:
+    """One op with the signals that reach it, at the sizes under test and at trace time.
+
+    Attributes:
+        op: the operation.
+        args: the operands at the sizes under test.
+        constraints: where the rule writes what it learns.
+        traced: the operands at trace time: their sizes say how the program is built.
+        results: the results at trace time; None while they are being computed for the first time.
+    """
+
+    op: Op
+    args: Sequence[Value]
+    constraints: Constraints
+    traced: Sequence[Value]
+    results: Sequence[Value] | None = None
+
+    def arg(self, index: int) -> Signal:
+        """Operand ``index`` at the sizes under test."""
+        value = self.args[index]
+        assert isinstance(value, Signal), f"operand {index} of {self.op} is not a tensor"
+        return value
+
+    def traced_arg(self, index: int) -> Signal:
+        """Operand ``index`` at trace time."""
+        value = self.traced[index]
+        assert isinstance(value, Signal), f"operand {index} of {self.op} is not a tensor"
+        return value
+
+    def traced_result(self, index: int = 0) -> Signal | None:
+        """Result ``index`` at trace time; None while it is being computed for the first time."""
+        value = self.results[index] if self.results is not None else None
+        return value if isinstance(value, Signal) else None
+
+    def channel_axis(self) -> int:
+        """The axis of operand 0 that holds the channels."""
+        return self.op.channel_axis(len(self.arg(0).shape))
+
+    def shape(self, index: int = 0) -> tuple[int, ...]:
+        """Shape of result ``index`` at trace time."""
+        shape = self.op.shapes[index] or ()
+        if -1 not in shape:
+            return shape
+        result, shape_rule = self.traced_result(index), TABLE.shapes.get(self.op.name)
+        found = result.shape if result else shape_rule(self) if shape_rule else shape
+        return tuple(known if size == -1 else size for size, known in zip(shape, found))
+
+    def has(self, index: int) -> bool:
+        """Whether operand ``index`` is there."""
+        return index < len(self.args) and self.args[index] is not None
+
+    def numbers(self, index: int, attr: str = "") -> tuple[int, ...] | None:
+        """Whole numbers written into the program, as an operand or as an attribute; None if computed."""
+        if self.has(index):
+            operand = self.args[index]
+            if isinstance(operand, tuple):
+                parts = [part.value for part in operand]
+                return None if None in parts else tuple(n for part in parts if part for n in part)
+            return operand.value if operand is not None else None
+        value = self.op.attrs.get(attr)
+        if value is None:
+            return None
+        return tuple(int(v) for v in value) if isinstance(value, (list, tuple)) else (int(value),)
+
+    def plain(self, index: int = 0) -> Signal:
+        """Result ``index`` as it was at trace time, without labels."""
+        return Signal(self.shape(index))
+
+    def stop_others(self, *followed: int, reason: str = "steers what is done with others") -> None:
+        """Freeze what reaches the op by any operand but the ``followed`` ones."""
+        for signal in signals_of(value for index, value in enumerate(self.args) if index not in followed):
+            self.constraints.stop(signal.labels, reason)
+
+
+Rule = Callable[[Call], Sequence[Value]]
+"""The signals of the results. A rule that gives fewer leaves the others without labels."""
+
+FlopsRule = Callable[[Op, Sequence[Value], Sequence[Value]], tuple[int, int]]
+"""FLOPs and multiply-adds of an op, from its operands and its results."""
+
+ShapeRule = Callable[[Call], tuple[int, ...]]
+"""The shape of result 0 at trace time, where Paddle left it open."""
+
+
+def free(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
+    """Nothing: by convention, moving data and element-wise work are not counted."""
+    return 0, 0
+
+
+def elements(value: Value) -> int:
+    """How many elements a value has; 0 for a list, or where there is none."""
+    return value.size if isinstance(value, Signal) else 0
+
+
+@dataclass
+class Table:
+    """By name of the op: its rule, its FLOPs, and the shape of its result where Paddle leaves it open."""
+
+    rules: dict[str, Rule] = field(default_factory=dict)
+    flops: dict[str, FlopsRule] = field(default_factory=dict)
+    shapes: dict[str, ShapeRule] = field(default_factory=dict)
+
+
+TABLE = Table()
+
+
+def rule(*names: str, flops: FlopsRule | None = None) -> Callable[[Rule], Rule]:
+    """Enter a rule for the ops of these names, and what they cost (`free`: nothing; None: unknown, and reported)."""
+
+    def enter(function: Rule) -> Rule:
+        for name in names:
+            TABLE.rules[name] = function
+            if flops is not None:
+                TABLE.flops[name] = flops
+        return function
+
+    return enter
+
+
+def shape_rule(*names: str) -> Callable[[ShapeRule], ShapeRule]:
+    """Enter how the shape of a result is found for the ops of these names."""
+
+    def enter(function: ShapeRule) -> ShapeRule:
+        TABLE.shapes.update(dict.fromkeys(names, function))
+        return function
+
+    return enter
+
+
+def register_rule(name: str, rule: Rule, flops: FlopsRule | None = None) -> None:
+    """Teach the library an op of your own, or another way with one that it knows.
+
+    Args:
+        name: the op's name in the traced program, without ``pd_op.``: the name that ``check`` and the notes of a
+            cut give for "an op that has no rule". For a custom C++ op it is the name given to ``PD_BUILD_OP``.
+        rule: what the op does to labels: `Call` -> signals of the results.
+        flops: what it costs, from its operands and results: (FLOPs, multiply-adds). None: unknown, and reported so.
+
+    Raises:
+        PruneError: a name that no op can have, or a rule or flops that cannot be called.
+
+    Example:
+        >>> from hapi_prune import register_rule
+        >>> from hapi_prune.analysis.rules.elementwise import unary
+        >>> register_rule("my_activation", unary)
+    """
+    if not isinstance(name, str) or not name or name.startswith("pd_op."):
+        raise PruneError("register_rule(name=...)", f"{name!r}", "an op's name without 'pd_op.'")
+    for what, value in (("rule", rule), ("flops", flops)):
+        if not callable(value) and not (what == "flops" and value is None):
+            raise PruneError(f"register_rule({name!r}, {what}=...)", f"{value!r}", "a function")
+    TABLE.rules[name] = rule
+    TABLE.flops.pop(name, None)
+    if flops is not None:
+        TABLE.flops[name] = flops

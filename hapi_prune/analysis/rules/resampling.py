@@ -1,0 +1,147 @@
+"""Ops on images, channel by channel: pooling, interpolation, pixel shuffle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...plan import Index
+from ..labels import Label, Mismatch, Signal, Value
+from ..op import Op
+from .broadcasting import broadcast
+from .convolution import fix_blocks
+from .registry import Call, elements, free, rule
+
+
+def pool_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
+    """Maxima are free; an average is one per result, an adaptive one its window and a division per result."""
+    if op.attrs.get("pooling_type") != "avg":
+        return 0, 0
+    x, out = args[0], outs[0]
+    assert isinstance(x, Signal) and isinstance(out, Signal)
+    if not op.attrs.get("adaptive"):
+        return elements(out), 0
+    window = math.prod(x.shape[axis] // max(out.shape[axis], 1) for axis in op.image_axes(len(x.shape)))
+    return elements(out) * (window + 1), 0
+
+
+@rule("pool2d", "pool3d", "lp_pool2d", "max_pool2d_with_index", "max_pool3d_with_index", flops=pool_flops)
+@rule("bilinear_interp", "nearest_interp", "bicubic_interp", "linear_interp", "trilinear_interp", "grid_sample",
+      "fractional_max_pool2d", flops=free)  # fmt: skip
+def spatial(call: Call) -> Sequence[Value]:
+    """Places in each channel of an image are combined; channels stay apart."""
+    x, axis = call.arg(0), call.channel_axis()
+    call.stop_others(0)
+    call.constraints.stop([la for la in x.labels if set(la.axes) - {0, axis}], "is a place in an image")
+    labels = tuple(la for la in x.labels if not set(la.axes) - {0, axis})
+    signals = []
+    for shape in [call.shape(), *call.op.shapes[1:]]:
+        sizes = list(shape or ())
+        sizes[axis], sizes[0] = x.shape[axis], x.shape[0]
+        signals.append(Signal(tuple(sizes), labels))
+    return signals
+
+
+@rule("unpool", "unpool3d", flops=free)
+def unpool(call: Call) -> Sequence[Value]:
+    """Each channel's maxima go back to where that channel's indices say."""
+    x = broadcast(call, [call.arg(0), call.arg(1)], [call.traced_arg(0), call.traced_arg(1)])
+    call.constraints.stop([la for la in x.labels if max(la.axes) > 1], "is a place in an image")
+    return [Signal((*x.shape[:2], *call.shape()[2:]), tuple(la for la in x.labels if max(la.axes) < 2))]
+
+
+@rule("pixel_shuffle", flops=free)
+def pixel_shuffle(call: Call) -> Sequence[Value]:
+    """``[N, C r r, H, W]`` becomes ``[N, C, H r, W r]``: r * r channels make one."""
+    x, r = call.arg(0), int(call.op.attrs["upscale_factor"])
+    axis = call.channel_axis()
+    high = 2 if axis == 1 else 1
+    if x.shape[axis] % (r * r):
+        raise Mismatch(f"{call.op}: {x.shape[axis]} channels by {r} x {r}")
+    shape = list(call.shape())
+    shape[axis] = x.shape[axis] // (r * r)
+    labels = []
+    for label in x.labels:
+        if label.axes != (axis,):
+            call.constraints.stop([label], "is a place in an image")
+            continue
+        call.constraints.balance(label.atoms, r * r)
+        call.constraints.pin(label.atoms, np.arange(len(label.atoms)) % (r * r))
+        tiles = (1, shape[high] // r, shape[high + 1] // r)
+        labels.append(Label((1, 2, 3), np.tile(label.atoms.reshape(-1, r, r), tiles)).renamed((axis, high, high + 1)))
+    return [Signal(tuple(shape), tuple(labels))]
+
+
+@rule("pixel_unshuffle", "space_to_depth", flops=free)
+def pixel_unshuffle(call: Call) -> Sequence[Value]:
+    """``[N, C, H r, W r]`` becomes ``[N, C r r, H, W]``: each channel makes r * r."""
+    return [repeated(call, call.channel_axis(), int(call.op.attrs["downscale_factor"]) ** 2)]
+
+
+@rule("unfold", flops=free)
+def unfold(call: Call) -> Sequence[Value]:
+    """``[N, C, H, W]`` becomes ``[N, C kh kw, places]``: each channel makes kh * kw."""
+    return [repeated(call, 1, math.prod(call.op.attrs["kernel_sizes"]))]
+
+
+@rule("fold", flops=free)
+def fold(call: Call) -> Sequence[Value]:
+    """``[N, C kh kw, places]`` becomes ``[N, C, H, W]``: kh * kw channels in a row make one."""
+    x, times = call.arg(0), math.prod(call.op.attrs["kernel_sizes"])
+    labels = [Label((1,), tied_runs(call, la.atoms, times)) for la in x.labels if la.axes == (1,)]
+    call.constraints.stop([la for la in x.labels if la.axes != (1,)], "is a place in an image")
+    return [Signal(call.plain().sized(1, x.shape[1] // times).shape, tuple(labels))]
+
+
+def tied_runs(call: Call, atoms: Index, times: int) -> Index:
+    """The atoms along axis 0 in runs of ``times``, each run tied; the first of each."""
+    if len(atoms) % times:
+        raise Mismatch(f"{call.op}: {len(atoms)} channels by {times}")
+    runs = atoms.reshape(-1, times, *atoms.shape[1:])
+    if (runs != runs[:, :1]).any():  # where a slice was repeated as often, any number of them will do
+        call.constraints.balance(atoms, times)
+    call.constraints.tie(runs, np.broadcast_to(runs[:, :1], runs.shape))
+    first: Index = runs[:, 0]
+    return first
+
+
+@rule("maxout", flops=free)
+def maxout(call: Call) -> Sequence[Value]:
+    """The largest of each few channels in a row."""
+    x, groups = call.arg(0), int(call.op.attrs["groups"])
+    axis = call.op.attrs["axis"] % len(x.shape)
+    labels = []
+    for label in x.labels:
+        if axis in label.axes:
+            at = label.axes.index(axis)
+            label = Label(label.axes, np.moveaxis(tied_runs(call, np.moveaxis(label.atoms, at, 0), groups), 0, at))
+        labels.append(label)
+    return [Signal(x.sized(axis, x.shape[axis] // groups).shape, tuple(labels))]
+
+
+def repeated(call: Call, axis: int, times: int) -> Signal:
+    """Each channel of operand 0 becomes ``times`` channels in a row."""
+    x = call.arg(0)
+    labels = [Label((axis,), np.repeat(la.atoms, times)) for la in x.labels if la.axes == (axis,)]
+    call.constraints.stop([la for la in x.labels if la.axes != (axis,)], "is a place in an image")
+    return Signal(call.plain().sized(axis, x.shape[axis] * times).shape, tuple(labels))
+
+
+@rule("channel_shuffle", "shuffle_channel", flops=free)
+def channel_shuffle(call: Call) -> Sequence[Value]:
+    """Channels as ``[groups, rest]``, transposed."""
+    x, axis = call.arg(0), call.channel_axis()
+    groups = int(call.op.attrs.get("groups", call.op.attrs.get("group", 1)))
+    if x.shape[axis] % groups:
+        raise Mismatch(f"{call.op}: {x.shape[axis]} channels in {groups} groups")
+    labels = []
+    for label in x.labels:
+        if axis in label.axes:
+            atoms = label.along([axis])
+            fix_blocks(call, atoms, groups)
+            places = np.arange(x.shape[axis]).reshape(groups, -1).T.ravel()
+            label = Label(label.axes, np.take(label.atoms, places, axis=label.axes.index(axis)))
+        labels.append(label)
+    return [Signal(x.shape, tuple(labels))]

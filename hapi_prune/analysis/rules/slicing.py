@@ -1,0 +1,144 @@
+"""Ops that take a part of a value: split, slice, and their like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...plan import Index
+from ..labels import INDEX_BITS, Label, Mismatch, Signal, Value
+from .registry import Call, free, rule
+from .stacking import squeezed
+
+
+def runs(label: Label | None, axis: int) -> Index:
+    """Where, along ``axis``, the labels begin to come from another axis of a tensor."""
+    if label is None:
+        return np.zeros(1, np.int64)
+    origin = label.along([axis])[:, 0] >> INDEX_BITS
+    return np.flatnonzero(np.concatenate([[True], origin[1:] != origin[:-1]]))
+
+
+def place(call: Call, axis: int, position: int) -> int:
+    """Where ``position`` along ``axis`` of operand 0 lies at the sizes under test.
+
+    A position between two sources stays between them. Inside a source it stays at the same share of it,
+    and the numbers kept on its two sides depend on each other.
+    """
+    x, traced = call.arg(0), call.traced_arg(0)
+    size, old = x.shape[axis], traced.shape[axis]
+    if position in (0, old):
+        return position if size == old else position * size // old
+    labels, before = x.on(axis), traced.on(axis)
+    was, now = runs(before[0] if before else None, axis), runs(labels[0] if labels else None, axis)
+    if position in was and len(was) == len(now):
+        return int(now[list(was).index(position)])
+    for label in labels:
+        call.constraints.balance(label.atoms)
+    if (position * size) % old:
+        raise Mismatch(f"{call.op}: {size} channels cannot be split at {position} of {old}")
+    return position * size // old
+
+
+def part(call: Call, x: Signal, axis: int, positions: Index, length: int) -> Signal:
+    """``x`` at ``positions`` along ``axis``; at trace time there are ``length``: a single one is there to stay.
+
+    What is taken goes its own way from here, so its units are not interchangeable with those that are left.
+    """
+    labels = []
+    for label in x.labels:
+        if axis in label.axes:
+            label = Label(label.axes, np.take(label.atoms, positions, axis=label.axes.index(axis)))
+            if length < call.traced_arg(0).shape[axis]:
+                call.constraints.pin(label.atoms, np.zeros((), np.int64))
+            if length == 1 and label.axes == (axis,):
+                call.constraints.stop([label], "is taken as a single slice")
+                continue
+            if length == 1:
+                rest = tuple(other for other in label.axes if other != axis)
+                label = Label(rest, label.along(rest)[..., 0])
+        labels.append(label)
+    return Signal(x.sized(axis, len(positions)).shape, tuple(labels))
+
+
+@rule("split", "split_with_num", flops=free)
+def split(call: Call) -> Sequence[Value]:
+    """One axis in several parts."""
+    traced = call.traced_arg(0)
+    axis_at = 2 if call.op.name == "split" else 1
+    axis = (call.numbers(axis_at, "axis") or (0,))[0] % len(traced.shape)
+    ends = np.cumsum([0, *sections(call, traced.shape[axis])])
+    borders = [place(call, axis, int(end)) for end in ends]
+    spans = zip(borders, borders[1:], np.diff(ends))
+    return [tuple(part(call, call.arg(0), axis, np.arange(a, b), int(size)) for a, b, size in spans)]
+
+
+def sections(call: Call, size: int) -> list[int]:
+    """The sizes of the parts at trace time."""
+    if call.op.name == "split_with_num":
+        number = call.op.attrs["num"]
+        return [size // number] * number
+    written = list(call.numbers(1, "sections") or ())
+    if not written or (written.count(-1) == 0 and sum(written) != size):
+        raise Mismatch(f"{call.op}: sections {written} of {size}")
+    return [size - sum(written) - 1 if n == -1 else n for n in written]
+
+
+@rule("unbind", "unstack", flops=free)
+def unbind(call: Call) -> Sequence[Value]:
+    """Every slice along an axis as a value of its own: how many there are is written into the program."""
+    x = call.arg(0)
+    axis = call.op.attrs["axis"] % len(x.shape)
+    for label in x.on(axis):
+        if len(label.axes) == 1:
+            call.constraints.stop([label], "is taken apart slice by slice")
+        else:
+            call.constraints.pin_along(label, [axis])
+    return [tuple(squeezed(part(call, x, axis, np.array([n]), 1), axis) for n in range(x.shape[axis]))]
+
+
+@rule("slice", "strided_slice", flops=free)
+def cut_out(call: Call) -> Sequence[Value]:
+    """A range of slices along some axes."""
+    x, traced = call.arg(0), call.traced_arg(0)
+    axes = [axis % len(traced.shape) for axis in call.op.attrs["axes"]]
+    starts, ends = call.numbers(1), call.numbers(2)
+    strides = (call.numbers(3) if call.op.name == "strided_slice" else None) or tuple(1 for _ in axes)
+    if starts is None or ends is None:
+        call.constraints.stop(x.labels, "is sliced at computed places")
+        return [call.plain()]
+    if x.value is not None:
+        numbers = x.value[starts[0] : ends[0] : strides[0]]
+        return [Signal(() if call.op.attrs.get("decrease_axis") else (len(numbers),), value=numbers)]
+    if any(traced.shape[axis] == -1 for axis in axes):
+        call.constraints.stop(x.labels, "is sliced where its size is computed")
+        return [call.plain()]
+    for axis, start, end, stride in zip(axes, starts, ends, strides):
+        span = range(*slice(start, end, stride).indices(traced.shape[axis]))
+        x = part(call, x, axis, ranged(call, axis, span), len(span))
+    for axis in sorted((a % len(traced.shape) for a in call.op.attrs.get("decrease_axis") or ()), reverse=True):
+        x = squeezed(x, axis)
+    return [x]
+
+
+def ranged(call: Call, axis: int, span: range) -> Index:
+    """The positions, at the sizes under test, of what was ``span`` along ``axis`` at trace time."""
+    size, old = call.arg(0).shape[axis], call.traced_arg(0).shape[axis]
+    first, end, stride = span.start, span.stop, span.step
+    if len(span) == old:
+        return np.arange(size)[::stride]
+    if len(span) == 1 or stride < 0:
+        # One slice, or a range against the grain: the place is a number in the user's code.
+        if len(span) > 1:
+            call.constraints.stop(call.arg(0).on(axis), "is sliced at a fixed place")
+        return np.array(span)
+    if stride == 1:
+        return np.arange(place(call, axis, first), place(call, axis, end))
+    # Every stride-th slice: of each run of that many one is taken, at the same place in the run.
+    for label in call.arg(0).on(axis):
+        call.constraints.balance(label.atoms, stride)
+    if old % stride == 0 and size % stride:
+        raise Mismatch(f"{call.op}: {size} channels, of which every {stride}th is taken")
+    begin = place(call, axis, first - first % stride)
+    return np.arange(begin + first % stride, place(call, axis, end), stride)

@@ -1,0 +1,52 @@
+"""Values that come from nowhere, and sizes as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..labels import Signal, Value
+from .registry import Call, free, rule
+
+
+@rule("full", "full_int_array", "assign_value_", "assign_value", "data", "feed", "arange", "gaussian", "uniform",
+      "randint", "randperm", "eye", "linspace", "empty", "one_hot", "full_with_tensor", "tril_indices",
+      "truncated_gaussian_random", "bernoulli", "meshgrid", "affine_grid", flops=free)  # fmt: skip
+def source(call: Call) -> Sequence[Value]:
+    """Numbers that come from outside the network: no labels."""
+    call.stop_others()
+    written = call.op.attrs.get("values", call.op.attrs.get("value"))
+    if call.op.name not in ("full", "full_int_array", "assign_value_", "assign_value") or written is None:
+        return [call.plain(n) for n in range(len(call.op.shapes))]
+    numbers = written if isinstance(written, list) else [written] * min(math.prod(call.shape()), 16)
+    whole = len(numbers) <= 4096 and all(is_whole(n) for n in numbers)
+    loose = frozenset(a for a, size in enumerate(call.shape()) if size > 1) if call.op.name == "full" else frozenset()
+    return [Signal(call.shape(), value=tuple(int(n) for n in numbers) if whole else None, uniform=loose)]
+
+
+def is_whole(number: object) -> bool:
+    """Whether it could be a size or a place."""
+    return isinstance(number, (int, float)) and abs(number) < 2**62 and number == int(number)
+
+
+@rule("shape", "shape64", "numel", flops=free)
+def shape_of(call: Call) -> Sequence[Value]:
+    """Sizes as data: computed anew by the network, whatever they are."""
+    shape = call.arg(0).shape
+    if -1 in shape:
+        return [call.plain()]
+    return [Signal(call.shape(), value=(math.prod(shape),) if call.op.name == "numel" else shape)]
+
+
+@rule("if", "while", "create_array", "array_write_", "array_read", "array_to_tensor")
+def controlled(call: Call) -> Sequence[Value]:
+    """What is done depends on values: nothing in it can be followed."""
+    call.stop_others(reason="is used where the values of tensors decide what is done")
+    return [call.plain(n) for n in range(len(call.op.shapes))]
+
+
+@rule("pylayer", "py_func", "run_program")
+def foreign(call: Call) -> Sequence[Value]:
+    """A user's own operation in Python: what it does is known to the user alone."""
+    call.stop_others(reason="is used by an operation of the user's own, which cannot be followed")
+    return [call.plain(n) for n in range(len(call.op.shapes))]

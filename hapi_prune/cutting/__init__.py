@@ -1,0 +1,1 @@
+"""Plan -> smaller network, proven: the only room that writes to layers, parameters and optimizers."""

@@ -1,0 +1,67 @@
+"""Many ranks: rank 0 decides, all obey, and what they hold afterwards is compared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import paddle
+import paddle.distributed as dist
+
+from ..errors import PruneError
+from ..plan import PruningPlan
+
+
+def ranks() -> int:
+    """How many processes train this network together; 1 where there is no parallel environment."""
+    return int(dist.get_world_size()) if dist.is_initialized() else 1
+
+
+def agree(plan: PruningPlan) -> PruningPlan:
+    """Rank 0's plan, on every rank."""
+    if ranks() == 1:
+        return plan
+    sent: list[Any] = [plan.to_json()]
+    dist.broadcast_object_list(sent, src=0)
+    return PruningPlan.from_json(sent[0])
+
+
+def all_fine(fine: bool) -> bool:
+    """Whether every rank says that it is fine."""
+    return all(gathered(fine))
+
+
+def gathered(value: Any) -> list[Any]:
+    """The values of all ranks, in order."""
+    if ranks() == 1:
+        return [value]
+    values: list[Any] = []
+    dist.all_gather_object(values, value)
+    return values
+
+
+def compare(tensors: Mapping[str, paddle.Tensor], what: str) -> None:
+    """Raise if the ranks do not hold the same numbers.
+
+    Args:
+        tensors: what must be equal, bit by bit, by name.
+        what: what they are, for the error.
+
+    Raises:
+        PruneError: the first tensor that differs, and on which ranks.
+    """
+    if ranks() == 1:
+        return
+    digests = {name: hashlib.sha256(tensor.numpy().tobytes()).hexdigest() for name, tensor in tensors.items()}
+    everywhere = gathered(digests)
+    for name in sorted({name for each in everywhere for name in each}):
+        found = [each.get(name) for each in everywhere]
+        if len(set(found)) > 1:
+            other = [rank for rank, digest in enumerate(found) if digest != found[0]]
+            raise PruneError(
+                f"{what} {name!r}",
+                f"rank {other[0]} holds other numbers than rank 0",
+                "the same on every rank",
+                "seed every rank alike, and let only hapi or DataParallel change the network",
+            )

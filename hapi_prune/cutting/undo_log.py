@@ -1,0 +1,42 @@
+"""How a change is taken back: every write is noted with what undoes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
+import paddle
+
+from ..internals import tensors
+
+
+class UndoLog:
+    """The writes of one cut, in order. `undo` takes them back bitwise; dropping the undo_log keeps them."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], None]] = []
+        self._held: dict[int, tuple[paddle.Tensor, paddle.Tensor]] = {}
+
+    def remember(self, undo: Callable[[], None]) -> None:
+        """Remember how to take back a change that is about to be made."""
+        self._undo.append(undo)
+
+    def resize(self, tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
+        """Give ``tensor`` the shape and values of ``array``, in place; its gradient stays as it is."""
+        if id(tensor) not in self._held:
+            # The old storage itself is kept, not a copy, and only the first: what comes between is of no use.
+            self._held[id(tensor)] = tensor, tensors.storage(tensor)
+            self.remember(lambda: tensors.become(*self._held.pop(id(tensor))))
+        tensors.resize(tensor, array)
+
+    def assign(self, owner: object, name: str, value: object) -> None:
+        """Set attribute ``name`` of ``owner``."""
+        old = getattr(owner, name)
+        self.remember(lambda: setattr(owner, name, old))
+        setattr(owner, name, value)
+
+    def undo(self) -> None:
+        """Take every change back, the last one first."""
+        while self._undo:
+            self._undo.pop()()

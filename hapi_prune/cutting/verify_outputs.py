@@ -1,0 +1,97 @@
+"""After a cut: does the network still run, and does it compute what the masked network computed?"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import paddle
+
+from ..analysis.example_input import Example
+from ..errors import gist
+from ..internals.preserve import forward_pass
+from ..internals.program import is_user_code
+from ..plan import Reason, ReasonKind
+from . import interrupts
+
+TOLERANCE = 1e-3
+"""Largest difference between pruned and masked, relative to the largest output."""
+
+TRAINING_TOLERANCE = 3e-3
+"""The same in training mode: each BatchNorm divides by what it sees, so rounding grows with the layers."""
+
+LOW = {"bfloat16": 2.0**-5, "float16": 2.0**-8}
+"""The same where a network computes with 8 or 11 binary digits: eight roundings of the largest output. Sums come in
+another order where channels are gone, so each layer rounds otherwise; up to 7e-3 was seen in bfloat16 (DenseNet121)."""
+
+
+def tolerance(network: paddle.nn.Layer, casts: Iterable[str], training: bool) -> float:
+    """How far pruned and masked may be apart in the lowest precision that a network stores or casts to."""
+    stored = {str(tensor.dtype) for tensor in [*network.parameters(), *network.buffers()]}
+    lowest = max((LOW[low] for low in LOW if any(low in name.lower() for name in {*stored, *casts})), default=0.0)
+    ratio = TRAINING_TOLERANCE / TOLERANCE if training else 1.0
+    return max(TOLERANCE, lowest) * ratio
+
+
+class Refused(Exception):
+    """The cut network does not run, or computes something else.
+
+    Attributes:
+        reason: why, and where in the user's code.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+        super().__init__(str(reason))
+
+    @property
+    def stopped_at(self) -> str:
+        """The line of the user's code at which the network stopped; empty if it ran to the end."""
+        return self.reason.where if self.reason.kind is ReasonKind.DOES_NOT_RUN else ""
+
+
+def outputs(network: paddle.nn.Layer, given: Example, training: bool) -> list[npt.NDArray[Any]]:
+    """What the network returns, flattened to arrays. Its mode, generators and statistics stay as they were."""
+    args, kwargs = given.rebuilt(given.leaves)
+    with forward_pass(network, training), paddle.no_grad(), interrupts.let_through():
+        tree = network(*args, **kwargs)
+    return [leaf.astype("float32").numpy() for leaf in paddle.utils.flatten(tree) if isinstance(leaf, paddle.Tensor)]
+
+
+def attempt(network: paddle.nn.Layer, given: Example, training: bool) -> list[npt.NDArray[Any]]:
+    """As `outputs`, with whatever the network raises turned into where and why.
+
+    Raises:
+        Refused: the network does not run.
+    """
+    try:
+        return outputs(network, given, training)
+    except Exception as error:  # the user's forward may raise anything
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if is_user_code(f.filename)]
+        where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        text = f"does not run at other sizes: {where or 'an unknown place'} ({gist(error)[:160]})"
+        raise Refused(Reason(ReasonKind.DOES_NOT_RUN, text, where=where)) from error
+
+
+def compare(
+    pruned: list[npt.NDArray[Any]], masked: list[npt.NDArray[Any]], exact: bool, most: float = TOLERANCE
+) -> None:
+    """Shapes must be equal; values too, as far as the precision goes, where the cut is exact.
+
+    Raises:
+        Refused: they are not.
+    """
+    for number, (ours, theirs) in enumerate(zip(pruned, masked)):
+        if ours.shape != theirs.shape:
+            text = f"changes output {number} from shape {list(theirs.shape)} to {list(ours.shape)}"
+            raise Refused(Reason(ReasonKind.OTHER_SIZES, text))
+        finite = np.isfinite(theirs)
+        if exact and finite.any():
+            largest = float(np.abs(theirs[finite]).max()) or 1.0
+            off = float(np.abs(ours - theirs)[finite].max()) / largest
+            if not off <= most:
+                text = f"changes output {number} by {off:.1e} of its largest value"
+                raise Refused(Reason(ReasonKind.OTHER_VALUES, text))

@@ -1,0 +1,55 @@
+"""Where removing channels is not zeroing them, no values can be compared; then sizes are, operation by operation."""
+
+from __future__ import annotations
+
+from ..analysis.channel_map import ChannelMap
+from ..analysis.graph import traced_program
+from ..analysis.labels import Signal, Value
+from ..analysis.op import Op
+from ..analysis.propagation import Propagation
+from ..errors import PruneError
+from ..plan import Reason, ReasonKind
+from .verify_outputs import Refused
+
+
+def verify_sizes(channel_map: ChannelMap, planned: Propagation) -> None:
+    """Trace the network as it is now, and hold it against the labels that its cut was planned by.
+
+    A reshape into rows and columns says how many of each there are, and not which of them shrink: from 8 channels as
+    4 x 2, half of them may be 2 x 2 or 4 x 1, and only the user's code knows. Where the sizes are those that were
+    planned, the same operations move the channels just as the labels went.
+
+    Args:
+        channel_map: the network, cut, and as it was traced.
+        planned: the labels at the sizes after the cut.
+
+    Raises:
+        Refused: it lays its channels out in another way.
+    """
+    for one, training in ((planned.training, True), (planned.evaluation, False)):
+        try:
+            network, given, aliases = channel_map.network, channel_map.example, channel_map.graph.aliases
+            ops = traced_program(network, given, aliases, training).ops
+        except PruneError as error:
+            raise Refused(Reason(ReasonKind.OTHER_SIZES, f"would not be traced any more ({error.got})")) from error
+        for op, (before, _, results) in zip(ops, one.steps()):
+            # A group convolution whose groups are left with one channel each is a depthwise one to Paddle.
+            if op.name.removeprefix("depthwise_") != before.name.removeprefix("depthwise_"):
+                raise refused("takes another way through the code", op)
+            if not all(fits(shape, value) for shape, value in zip(op.shapes, results)):
+                raise refused("would be laid out in another way", op)
+        if len(ops) != len(one.program.ops):
+            raise refused("takes another way through the code", ops[-1])
+
+
+def refused(text: str, op: Op) -> Refused:
+    """A refusal that names an operation."""
+    return Refused(Reason(ReasonKind.OTHER_SIZES, text, op.name, op.where))
+
+
+def fits(shape: tuple[int, ...] | None, value: Value) -> bool:
+    """Whether a result has the sizes that the labels say it has, along the axes where there are labels."""
+    if shape is None or not isinstance(value, Signal):
+        return True
+    axes = {axis for label in value.labels for axis in label.axes}
+    return len(shape) == len(value.shape) and all(shape[axis] in (-1, value.shape[axis]) for axis in axes)

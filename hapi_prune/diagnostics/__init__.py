@@ -1,0 +1,1 @@
+"""Looks at a network without training: explain, check, the picture of the groups."""

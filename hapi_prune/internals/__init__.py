@@ -1,0 +1,1 @@
+"""Every private part of Paddle that is leaned on, named once."""

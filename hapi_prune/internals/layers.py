@@ -1,0 +1,64 @@
+"""The attributes in which Paddle's layers say how wide they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import paddle
+from paddle import nn
+
+from .tensors import own_tensors
+
+
+def sizes(layer: paddle.nn.Layer, depthwise: bool) -> dict[str, Any]:
+    """What the attributes of a layer have to say, now that its tensors have the shapes that they have.
+
+    Some are only printed; ``LayerNorm`` and convolutions compute with them.
+    """
+    tensors = own_tensors(layer)
+    weight = tensors.get("weight")
+    shape = list(weight.shape) if weight is not None else []
+    told: dict[str, Any] = {}
+    if hasattr(layer, "_in_channels") and hasattr(layer, "_groups") and len(shape) > 2:
+        told = _conv_sizes(layer, shape, depthwise)
+    elif isinstance(layer, nn.Linear) and len(shape) == 2:
+        told = {"in_features": shape[0], "out_features": shape[1]}
+    elif isinstance(layer, nn.Embedding):
+        told = {"_embedding_dim": shape[1], "embedding_dim": shape[1]}
+    elif isinstance(layer, nn.LayerNorm) and tensors:
+        # Its tensors are flat: which axis shrank is known where the others have size 1, as in [C, 1, 1].
+        width, spread = next(iter(tensors.values())).shape[0], [size for size in layer._normalized_shape if size > 1]
+        told = {"_normalized_shape": [width if size > 1 else 1 for size in layer._normalized_shape]}
+        told = told if len(spread) == 1 else {}
+    elif shape or tensors:
+        width = (shape or list(next(iter(tensors.values())).shape))[0:1]
+        told = {name: width[0] for name in ("_num_features", "_num_channels", "_num_parameters") if width}
+    return {name: value for name, value in told.items() if hasattr(layer, name)}
+
+
+def takes_any_width(layer: paddle.nn.Layer) -> bool:
+    """Whether a layer checks how many channels arrive, and holds nothing that says how many there should be."""
+    return isinstance(layer, nn.LayerNorm) and len(layer._normalized_shape) == 1 and not own_tensors(layer)
+
+
+def width_arriving(layer: paddle.nn.Layer, value: paddle.Tensor) -> dict[str, Any]:
+    """What the attributes of such a layer have to say when ``value`` arrives."""
+    width = [value.shape[-1]]
+    return {} if list(layer._normalized_shape) == width else {"_normalized_shape": width}
+
+
+def is_depthwise(layer: paddle.nn.Layer) -> bool:
+    """Whether a dense layer is a convolution with a group for each channel."""
+    groups = getattr(layer, "_groups", 1)
+    return bool(groups > 1 and groups == getattr(layer, "_in_channels", 0))
+
+
+def _conv_sizes(layer: paddle.nn.Layer, shape: list[int], depthwise: bool) -> dict[str, Any]:
+    """The sizes of a convolution, from the shape of its weight; a depthwise one has a group for each channel."""
+    groups = layer._groups
+    if isinstance(layer, (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)):
+        groups = shape[0] if depthwise else groups
+        return {"_groups": groups, "_in_channels": shape[0], "_out_channels": shape[1] * groups}
+    if depthwise:
+        groups = shape[0] * groups // layer._out_channels
+    return {"_groups": groups, "_in_channels": shape[1] * groups, "_out_channels": shape[0]}

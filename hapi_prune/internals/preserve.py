@@ -1,0 +1,140 @@
+"""Whatever a call must leave as it found it, put back when the block ends, also if it raises."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import paddle
+
+from .random_state import RandomState
+from .tensors import hold, own_tensors, resize
+
+
+@contextmanager
+def forward_pass(network: paddle.nn.Layer, training: bool) -> Iterator[None]:
+    """For a forward pass in training or evaluation mode that leaves nothing behind, and says nothing."""
+    with training_flags(network, training), random_generators(), statistics(network), quiet():
+        yield
+
+
+@contextmanager
+def everything(network: paddle.nn.Layer) -> Iterator[None]:
+    """Put a network back bitwise, with the attributes of its layers, its gradients and the random generators.
+
+    A deep copy would not do: a forward or hook that holds on to the network goes on with the original's tensors.
+    """
+    layers = network.sublayers(include_self=True)
+    tensors = {id(tensor): tensor for layer in layers for tensor in own_tensors(layer).values()}.values()
+    kept = [(t, np.array(t.numpy()), None if t.grad is None else t.grad.clone()) for t in tensors]
+    inside = [value for layer in layers for value in vars(layer).values() if isinstance(value, dict)]
+    spaces: list[dict[Any, Any]] = [*(vars(layer) for layer in layers), *inside]
+    held = [(space, dict(space)) for space in spaces]
+    with training_flags(network, None), random_generators():
+        try:
+            yield
+        finally:
+            for space, before in held:
+                space.clear()
+                space.update(before)
+            for tensor, array, grad in kept:
+                if (now := tensor.numpy()).shape != array.shape or now.tobytes() != array.tobytes():
+                    resize(tensor, array)
+                if tensor.is_leaf:
+                    tensor.grad = grad
+
+
+@contextmanager
+def training_flags(network: paddle.nn.Layer, training: bool | None) -> Iterator[None]:
+    """Run with every layer in training or evaluation mode (None: as they are), and put back each layer's own."""
+    layers = network.sublayers(include_self=True)
+    flags = [layer.training for layer in layers]
+    try:
+        if training is not None:
+            for layer in layers:
+                layer.training = training
+        yield
+    finally:
+        for layer, flag in zip(layers, flags):
+            layer.training = flag
+
+
+@contextmanager
+def statistics(network: paddle.nn.Layer) -> Iterator[None]:
+    """Put back what a forward pass writes: into tensors that are not trained, or other buffers in their places."""
+    still = {name: tensor for name, tensor in network.state_dict().items() if tensor.stop_gradient}
+    kept = {name: tensor.numpy().copy() for name, tensor in still.items()}
+    layers = [(layer, own_tensors(layer)) for layer in network.sublayers(include_self=True)]
+    try:
+        yield
+    finally:
+        for layer, tensors in layers:
+            hold(layer, tensors)
+        for name, tensor in still.items():
+            if not np.array_equal(tensor.numpy(), kept[name]):
+                tensor.set_value(kept[name])
+
+
+@contextmanager
+def random_generators() -> Iterator[None]:
+    """Put the random generators back: Paddle's, NumPy's and Python's."""
+    before = RandomState.now()
+    try:
+        yield
+    finally:
+        before.put_back()
+
+
+@contextmanager
+def attributes(*owned: tuple[object, Sequence[str]]) -> Iterator[None]:
+    """Put back the attributes of these names of these objects; what was not there goes."""
+    before = [(owner, name, getattr(owner, name, attributes)) for owner, names in owned for name in names]
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            if value is not attributes:
+                setattr(owner, name, value)
+            elif hasattr(owner, name):
+                delattr(owner, name)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let warnings pass: what the user's network warns of, it says in the user's own training.
+
+    Python forgets which warnings were shown whenever its filters change, and Paddle would say each of its own anew
+    after every cut; so what was shown is put back as well.
+    """
+    shown = [(registry, dict(registry)) for registry in registries() if registry.get("version") == filters_version()]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        version = filters_version()
+        for registry, entries in shown:
+            registry.clear()
+            registry.update(entries, version=version)
+
+
+def registries() -> list[dict[Any, Any]]:
+    """What each module has been warned of so far."""
+    spaces = [getattr(module, "__dict__", {}) for module in list(sys.modules.values())]
+    return [space["__warningregistry__"] for space in spaces if "__warningregistry__" in space]
+
+
+def filters_version() -> object:
+    """The number by which Python tells whether its filters have changed since something was shown."""
+    registry: dict[Any, Any] = {}
+    show, warnings.showwarning = warnings.showwarning, lambda *args, **options: None
+    try:
+        with suppress(DeprecationWarning):  # where warnings are errors
+            warnings.warn_explicit("", DeprecationWarning, __file__, 0, registry=registry)
+    finally:
+        warnings.showwarning = show
+    return registry.get("version")

@@ -1,0 +1,66 @@
+"""Tensors and the storage beneath them: resized in place, shared, held by layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+import paddle
+
+
+def resize(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
+    """Give ``tensor`` a new shape and new values, in place: object, name and references stay.
+
+    ``set_value`` refuses another shape; the storage underneath does not. Gradients have to follow, see `gradients`.
+    bfloat16 travels as NumPy's uint16, both ways.
+    """
+    become(tensor, paddle.to_tensor(array, place=tensor.place))
+
+
+def as_type(array: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
+    """``array`` as NumPy holds a tensor of ``dtype``; bfloat16 is uint16 there, and its numbers are not those of it."""
+    tensor = paddle.to_tensor(array, place=paddle.CPUPlace())
+    found: npt.NDArray[Any] = (tensor if tensor.dtype == dtype else tensor.astype(dtype)).numpy()
+    return found
+
+
+def become(tensor: paddle.Tensor, other: paddle.Tensor) -> None:
+    """Let ``tensor`` have the shape and the storage of ``other``; nothing is copied."""
+    tensor.get_tensor()._share_data_with(other.get_tensor())
+
+
+def storage(tensor: paddle.Tensor) -> paddle.Tensor:
+    """Another tensor on the storage that ``tensor`` has now, which stays when `become` gives it another."""
+    held = paddle.empty([0], dtype=tensor.dtype)
+    held.get_tensor()._share_data_with(tensor.get_tensor())
+    return held
+
+
+def gradients(tensor: paddle.Tensor) -> list[paddle.Tensor]:
+    """What a backward pass has left at ``tensor`` for the next step; of the sparse kind, which fits no shape, none.
+
+    In mixed precision there may be a second one, in float32.
+    """
+    if tensor.stop_gradient:
+        return []
+    found = [tensor.grad, getattr(tensor, "main_grad", None)]
+    if found[0] is not None and found[0].is_selected_rows():
+        tensor.clear_gradient(False)
+        found[0] = None
+    return [gradient for gradient in found if gradient is not None and gradient.is_dense()]
+
+
+def own_tensors(layer: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
+    """The parameters and buffers that belong to a layer itself, by attribute."""
+    found = {**layer._parameters, **layer._buffers}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def hold(layer: paddle.nn.Layer, tensors: dict[str, paddle.Tensor]) -> None:
+    """Let a layer's buffers be those of ``tensors`` again, whatever a forward pass has put into their places."""
+    for name, tensor in list(layer._buffers.items()):
+        if tensor is not None and tensors.get(name) is not tensor:
+            if name in tensors:
+                layer._buffers[name] = tensors[name]
+            else:
+                del layer._buffers[name]

@@ -1,0 +1,191 @@
+"""History and evaluations on VisualDL's web page. A report that fails says so once, and training goes on."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ..errors import PruneWarning
+from ..internals.hapi_frames import calling, running_callbacks
+from ..plan import Cost
+from . import plots, tables
+from .history import History, PruneRecord
+from .visualdl_writer import SharedWriter, clean, share
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_AROUND = ("_before", "_after")
+
+
+class Dashboard:
+    """What one run writes to VisualDL, all of it at ``prune/...`` by epoch, flushed at once. For rank 0 only.
+
+    Nothing here raises: the first failure is a `PruneWarning`, and then the report is quiet.
+
+    Args:
+        log_dir: VisualDL's directory for this run.
+
+    Example:
+        >>> import tempfile
+        >>> report = Dashboard(tempfile.mkdtemp())
+        >>> report.attach()
+        >>> report.hparams({"criterion": "l1_norm", "batch_size": 128})
+        >>> report.evaluated(0, {"acc": 0.75}, Cost(64, 60, 9, 9), Cost(80, 75, 12, 12), ratio=0.2)
+        >>> report.close()
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str]) -> None:
+        self.log_dir = os.fspath(log_dir)
+        self._writer: SharedWriter | None = None
+        self._history = History()
+        self._hparams: dict[str, object] = {}
+        self._seen: dict[str, tuple[int, float]] = {}
+        try:
+            self._writer = SharedWriter(self.log_dir)
+        except Exception as error:
+            self._fail(error)
+
+    def attach(self, callbacks: Iterable[object] | None = None) -> None:
+        """Share the writer with each ``paddle.callbacks.VisualDL`` that writes to the same directory.
+
+        Args:
+            callbacks: those of the run; found by themselves in ``on_train_begin``, when hapi is calling.
+        """
+        self._write(lambda writer: share(writer, running_callbacks() if callbacks is None else callbacks))
+        caller = calling()
+        if caller is not None:  # an error that ends the run is told to nobody, but hapi's list of callbacks goes then
+            weakref.finalize(caller, self.close).atexit = False
+
+    def hparams(self, values: Mapping[str, object]) -> None:
+        """Hyper-parameters, written once it is known which metrics there are; None is left out."""
+        self._hparams = {name: value for name, value in values.items() if value is not None}
+
+    def event(self, record: PruneRecord, history: History) -> None:
+        """One cut: cost, metrics before and after it, what happened in words, and the layers' filters as a picture."""
+        self._history = history
+        self._write(lambda writer: self._event(writer, record))
+
+    def evaluated(
+        self, epoch: int, metrics: Mapping[str, object], cost_now: Cost, cost_original: Cost, ratio: float
+    ) -> None:
+        """The points of an epoch.
+
+        Args:
+            epoch: counted from 0.
+            metrics: hapi's ``logs`` will do; empty for an epoch without an evaluation.
+            cost_now: cost at the end of the epoch.
+            cost_original: cost of the dense network.
+            ratio: share of the prunable filters removed by now, in [0, 1).
+        """
+        costs = _costs(cost_now, cost_original, ratio)
+        self._write(lambda writer: self._points(writer, epoch, {**costs, **tables.scalar_metrics(metrics)}))
+        if metrics:
+            self._write(self._late_hparams)
+
+    def replay(self, history: History) -> None:
+        """Write what happened in a run before it was resumed: the page shows the newest file of a directory only."""
+        for epoch, metrics in history.evaluations:
+            made = [record for record in history if (record.epoch or 0) <= epoch]
+            if made:
+                self.evaluated(epoch, metrics, made[-1].cost_after, made[-1].cost_original, made[-1].ratio)
+            elif history:
+                self.evaluated(epoch, metrics, history[0].cost_original, history[0].cost_original, 0.0)
+
+    def close(self) -> None:
+        """Write what is left, such as the run as a picture, and close the file."""
+        self._write(self._late_hparams)
+        self._write(self._glance)
+        self._write(SharedWriter.end)
+        self._writer = None
+
+    def _write(self, act: Callable[[SharedWriter], int | None]) -> None:
+        """Let ``act`` write so many records, and see that they arrive: VisualDL's thread drops what it cannot write."""
+        if self._writer is None:
+            return
+        try:
+            before = self._writer.size()
+            records = act(self._writer)
+            self._writer.flush()
+            if records and self._writer.size() <= before and self._writer.size():
+                raise OSError("what was written did not reach the file; is the disk full?")
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._writer = None
+        said = f"{type(error).__name__}: {error}"
+        text = f"Dashboard(log_dir={self.log_dir!r}): VisualDL failed ({said}). Training goes on without this report."
+        warnings.warn(text, PruneWarning, stacklevel=4)
+
+    def _points(self, writer: SharedWriter, epoch: int, points: Mapping[str, float]) -> int:
+        """Write the points that are new."""
+        fresh = {name: value for name, value in points.items() if self._seen.get(name) != (epoch, value)}
+        for name, value in fresh.items():
+            writer.add_scalar(f"prune/{name}", value, epoch)
+            self._seen[name] = (epoch, value)
+        return len(fresh)
+
+    def _event(self, writer: SharedWriter, record: PruneRecord) -> int:
+        import numpy as np
+
+        epoch = record.epoch or 0
+        points = _costs(record.cost_after, record.cost_original, record.ratio)
+        for when, metrics in zip(_AROUND, (record.metrics_before, record.metrics_after)):
+            points.update({f"{name}{when}": value for name, value in metrics.items()})
+        written = self._points(writer, epoch, points)
+        step = writer.step("prune/", epoch)
+        writer.add_text("prune/event", str(record), step)
+        writer.add_image("prune/widths", np.asarray(plots.widths_picture(record.widths, record.title)), step)
+        return written + 2
+
+    def _glance(self, writer: SharedWriter) -> int:
+        import numpy as np
+
+        if self._history:
+            last = max(epoch for epoch, _ in self._seen.values())
+            writer.add_image("prune/run", np.asarray(picture(self._history)), writer.step("prune/", last))
+        return len(self._history)
+
+    def _late_hparams(self, writer: SharedWriter) -> int:
+        """VisualDL's table shows the last value of the metrics that it is told here, and complains of missing ones."""
+        if not self._hparams:
+            return 0
+        shown = [name for name in self._seen if name not in ("flops", "params") and not name.endswith(_AROUND)]
+        values = {name: _hparam(value) for name, value in self._hparams.items()}
+        writer.add_hparams(values, [clean(f"prune/{name}") for name in shown])
+        self._hparams = {}
+        return 1
+
+
+def picture(history: History, path: str | os.PathLike[str] | None = None) -> Image:
+    """A run at a glance: the metric and the cost over the epochs, and the filters of each layer.
+
+    Args:
+        history: any, also one without records.
+        path: where to save it, if anywhere; the suffix says as what (``.png``).
+    """
+    metric = history.metric or next((name for _, log in history.evaluations for name in log), "")
+    points = [(epoch + 1, 0, log) for epoch, log in history.evaluations]
+    for record in history:
+        points += [(record.epoch or 0, 1, record.metrics_before), (record.epoch or 0, 2, record.metrics_after)]
+    curve = [(x, log[metric]) for x, _, log in sorted(points, key=lambda point: point[:2]) if metric in log]
+    cuts = [(record.epoch or 0, record.flops_kept, record.params_kept) for record in history]
+    image = plots.run_picture(metric, curve, cuts, history[-1].widths if history else {})
+    if path is not None:
+        image.save(path)
+    return image
+
+
+def _costs(now: Cost, dense: Cost, ratio: float) -> dict[str, float]:
+    kept = {"flops_kept": tables.share(now.flops, dense.flops), "params_kept": tables.share(now.params, dense.params)}
+    return {"flops": now.flops, "params": now.params, **kept, "ratio": ratio}
+
+
+def _hparam(value: object) -> int | float | str:
+    """VisualDL takes numbers and text, prints that it drops all else, and its page fails on nan."""
+    plain = isinstance(value, str) or (type(value) in (int, float) and abs(value) < 2**63)  # type: ignore[arg-type]
+    return value if plain else str(value)  # type: ignore[return-value]

@@ -1,0 +1,127 @@
+"""Pictures for people: plain data in, images out. Knows nothing of pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..internals.preserve import quiet
+from . import tables
+from .tables import Widths
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Point = tuple[float, float]
+Step = tuple[float, float, float]
+DARK, LIGHT, ACCENT = "#1c5d99", "#cfe2f3", "#e8590c"
+STYLE = """axes.edgecolor=#868e96 xtick.color=#868e96 ytick.color=#868e96 grid.color=#e9ecef font.size=9
+axes.grid=True axes.grid.axis=y axes.axisbelow=True axes.spines.top=False axes.spines.right=False text.parse_math=False
+axes.titlelocation=left axes.titleweight=bold figure.constrained_layout.h_pad=0.1 figure.constrained_layout.w_pad=0.1"""
+
+
+def widths_picture(widths: Widths, title: str = "") -> Image:
+    """Each layer's filters, original in light and kept in dark, in as many columns as it takes to read the names."""
+    columns = min(4, 1 + len(widths) // 21)
+    rows = max(3, -(-len(widths) // columns))
+    most = max((old for old, _ in widths.values()), default=1)
+
+    def draw(figure: Any) -> None:
+        for index, axes in enumerate(figure.subplots(1, columns, squeeze=False)[0]):
+            _bars(axes, list(widths.items())[index * rows : (index + 1) * rows], rows, most)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+
+    return _drawn(draw, 5.6 * columns, 0.9 + 0.2 * rows)
+
+
+def run_picture(metric: str, curve: Sequence[Point], cuts: Sequence[Step], widths: Widths) -> Image:
+    """A run at a glance: the metric, the cost left, and the layers' filters.
+
+    Args:
+        metric: name of the metric.
+        curve: the metric as ``(epochs trained, value)``; without points its panel is left out.
+        cuts: ``(epochs trained, share of FLOPs kept, share of params kept)``.
+        widths: for each layer, ``(original filters, filters now)``; without layers their panel is left out.
+    """
+    end = max([1.0, *(x for x, *_ in (*curve, *cuts))])
+
+    def draw(figure: Any) -> None:
+        top, bottom = figure.subfigures(2, 1, height_ratios=(1, 0.9 if widths else 0.01))
+        panels = top.subplots(1, 2 if curve else 1, squeeze=False)[0]
+        _steps(panels[-1], [(0.0, 1.0, 1.0), *cuts, (end, *cuts[-1][1:]) if cuts else (end, 1.0, 1.0)])
+        if curve:
+            panels[0].plot(*zip(*curve), color=ACCENT, marker="o", markersize=3.5, linewidth=1.8)
+            panels[0].set_title(metric)
+        if widths:
+            _skyline(bottom.subplots(), widths)
+        for panel in panels:
+            panel.vlines(
+                [x for x, *_ in cuts], 0, 1, DARK, linewidth=0.8, linestyle=":", transform=panel.get_xaxis_transform()
+            )
+            panel.set(xlim=(0, end * 1.02), xlabel="epochs trained (dotted: filters are cut)")
+            panel.xaxis.get_major_locator().set_params(integer=True)
+
+    return _drawn(draw, 12.0, 6.6)
+
+
+def _drawn(draw: Callable[[Any], None], width: float, height: float) -> Image:
+    """What ``draw`` puts on a figure of so many inches; the user's matplotlib settings neither matter nor change."""
+    import matplotlib
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL.Image import fromarray
+
+    style = dict(item.split("=") for item in STYLE.split())
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **style}), quiet():  # a font may lack a script
+        figure = Figure((width, height), dpi=120, layout="constrained", facecolor="white")
+        draw(figure)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    return fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3].copy())
+
+
+def _bars(axes: Any, layers: Sequence[tuple[str, tuple[int, int]]], rows: int, most: int) -> None:
+    """Horizontal bars with the names to the left and the numbers to the right."""
+    places = range(len(layers))
+    for part, color in ((0, LIGHT), (1, DARK)):
+        axes.barh(places, [pair[part] for _, pair in layers], color=color, height=0.74)
+    for place, (_, (old, now)) in zip(places, layers):
+        axes.text(old + most * 0.015, place, str(old) if now == old else f"{now} of {old}", va="center", fontsize=7)
+    axes.set(xlim=(0, most * 1.2), ylim=(rows - 0.4, -0.6), xticks=[])
+    axes.set_yticks(places, [tables.clip(name, 36) for name, _ in layers], fontsize=8, color="black")
+    axes.tick_params(length=0)
+    axes.spines[["bottom", "left"]].set_visible(False)
+    axes.grid(visible=False)
+
+
+def _steps(axes: Any, cuts: Sequence[Step]) -> None:
+    """The shares of the dense cost over time."""
+    xs, flops, params = zip(*cuts)
+    axes.fill_between(xs, flops, step="post", color=LIGHT, alpha=0.6, linewidth=0)
+    axes.step(xs, params, "--", where="post", color=ACCENT, linewidth=1.5, label=f"params, {params[-1]:.1%} kept")
+    axes.step(xs, flops, where="post", color=DARK, linewidth=2, label=f"FLOPs, {flops[-1]:.1%} kept")
+    axes.set(title="Cost kept", ylim=(0, 1.08))
+    axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.legend(edgecolor="none", loc="lower left", reverse=True)
+
+
+def _skyline(axes: Any, widths: Widths) -> None:
+    """Vertical bars in the order of the network, with names as long as they can be read."""
+    places = range(len(widths))
+    axes.bar(places, [old for old, _ in widths.values()], color=LIGHT, width=0.8, label="original")
+    axes.bar(places, [now for _, now in widths.values()], color=DARK, width=0.8, label="kept")
+    axes.set(title="Filters by layer", xticks=[], xlim=(-0.7, len(widths) - 0.3))
+    axes.legend(frameon=False, ncols=2, loc="upper left")
+    axes.tick_params(axis="x", length=0)
+    if len(widths) <= 40:
+        axes.set_xticks(
+            places,
+            [tables.clip(name, 30) for name in widths],
+            rotation=40,
+            ha="right",
+            rotation_mode="anchor",
+            fontsize=7,
+        )
+    else:
+        axes.set_xlabel(f"{len(widths)} layers, from input to output")

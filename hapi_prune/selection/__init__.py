@@ -1,0 +1,1 @@
+"""What goes: ratios and scores in, a PruningPlan out. Changes nothing."""

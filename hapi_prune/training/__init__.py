@@ -1,0 +1,1 @@
+"""One ``fit``: its session, access to ``paddle.Model``, checkpoints, resume."""

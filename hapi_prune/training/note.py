@@ -1,0 +1,81 @@
+"""What a checkpoint's note says of its run, beside the names and digests of its files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import paddle
+
+from ..analysis.example_input import Slot
+from ..errors import PruneError
+from ..json_reader import Reader, below, each, entries, made, member, named, optional, text, truth
+from ..plan import Reason, ReasonKind
+from ..pruning import Pruner
+from ..reporting.history import History
+from . import fit_state
+
+READ: dict[str, Reader] = {"str": text, "ReasonKind": member(ReasonKind)}
+NOTE = entries(
+    epoch=below(10**9),
+    history=text,
+    refused=named(made(Reason, READ)),
+    inputs=optional(each(each(each(below(2**31)), text))),
+    memory=fit_state.MEMORY_READER,
+    evaluate=truth,
+)
+
+
+@dataclass(frozen=True)
+class Note:
+    """A run, as far as its weights do not tell it.
+
+    Attributes:
+        epoch: the last one that is done.
+        history: what happened, as JSON.
+        refused: groups that cannot be cut, and why.
+        inputs: shape and element type of each example tensor; None where they are not known, or not plain arguments.
+        memory: what hapi remembered, see `fit_state.remembered`.
+        evaluate: whether an evaluation was to follow.
+    """
+
+    epoch: int
+    history: str
+    refused: dict[str, Reason]
+    inputs: tuple[tuple[tuple[int, ...], str], ...] | None
+    memory: dict[str, Any]
+    evaluate: bool
+
+    def specs(self) -> list[Any] | None:
+        """The inputs as InputSpecs."""
+        return None if self.inputs is None else [paddle.static.InputSpec(list(s), dtype) for s, dtype in self.inputs]
+
+
+def note_of(model: paddle.Model, epoch: int, history: History, pruner: Pruner | None) -> dict[str, Any]:
+    """The note as JSON can hold it."""
+    given = pruner.channel_map.example if pruner else None
+    plain = given is not None and not given.kwargs and all(isinstance(arg, Slot) for arg in given.args)
+    refused = pruner.channel_map.findings.refused if pruner else {}
+    return {
+        "epoch": epoch,
+        "history": history.to_json(),
+        "refused": {key: {**asdict(why), "kind": why.kind.value} for key, why in refused.items()},
+        "inputs": [[list(t.shape), str(t.dtype).rpartition(".")[2]] for t in given.leaves] if plain and given else None,
+        "memory": fit_state.remembered(model),
+        "evaluate": fit_state.evaluation_follows() and not any(e == epoch for e, _ in history.evaluations[-1:]),
+    }
+
+
+def note_from(data: dict[str, Any], base: str) -> Note:
+    """The note of checkpoint ``base``.
+
+    Raises:
+        PruneError: it does not say all that it should.
+    """
+    try:
+        return Note(**NOTE(data))
+    except ValueError as error:
+        todo = "give an earlier checkpoint"
+        raise PruneError(
+            f"checkpoint {base!r}", f"its note is damaged ({error})", "a note as a run writes it", todo
+        ) from error

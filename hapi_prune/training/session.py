@@ -1,0 +1,253 @@
+"""One ``fit`` with a PruneCallback: which cuts are due, what is known of the network, and who hears of it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import paddle
+
+from ..criteria import as_criterion
+from ..cutting import interrupts
+from ..errors import PruneError, PruneWarning, gist
+from ..plan import Cut
+from ..pruning import Options, Pruner, check_optimizer
+from ..reporting.dashboard import Dashboard
+from ..reporting.history import History, PruneRecord, event_table
+from ..reporting.tables import scalar_metrics
+from ..schedules import Schedule
+from ..selection.ratios import Ratio, check_ratio, rising
+from . import fit_state, paddle_model
+from .atomic_save import AtomicSaver
+from .note import note_of
+from .resume import Resumed
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a PruneCallback was given; see there."""
+
+    schedule: Schedule
+    options: Options
+    log_dir: str | os.PathLike[str] | None = None
+    verbose: int = 1
+    inputs: Any = None
+    eval_data: Any = None
+    on_cut: Callable[[Cut], object] | None = None
+
+    def __post_init__(self) -> None:
+        log_dir = self.log_dir
+        if self.verbose not in (0, 1, 2):
+            raise PruneError("PruneCallback(verbose=...)", f"{self.verbose!r:.80}", "0 (silent), or 1 or 2 (tables)")
+        if log_dir is not None and (not isinstance(log_dir, (str, os.PathLike)) or not os.fspath(log_dir)):
+            raise PruneError("PruneCallback(log_dir=...)", f"{log_dir!r:.80}", "the path of a directory, or None")
+        if self.on_cut is not None and not callable(self.on_cut):
+            raise PruneError("PruneCallback(on_cut=...)", f"{self.on_cut!r:.80}", "a function of the Cut, or None")
+        paddle_model.require_data(self.eval_data)
+
+
+class Session:
+    """A run from its first epoch to its last. It knows epochs and logs, and nothing of tensors.
+
+    Args:
+        model: what is trained.
+        settings: what to do.
+        epochs: of this ``fit``.
+        resumed: a run to go on with; None for a new one.
+    """
+
+    def __init__(self, model: paddle.Model, settings: Settings, epochs: int, resumed: Resumed | None) -> None:
+        self.model, self.settings, self._resumed = model, settings, resumed
+        self.history = resumed.history if resumed else History()
+        self.first = self.epoch = resumed.epochs if resumed else 0
+        self.epochs = epochs + self.first if epochs else 0
+        self._pruner = resumed.pruner if resumed else None
+        self._events: list[tuple[int, Ratio]] = []
+        self._report: Dashboard | None = None
+        self._keeper: AtomicSaver | None = None
+
+    def begin(self) -> None:
+        """Check what can be checked, and say what will happen. Nothing is changed yet."""
+        if self._resumed:
+            fit_state.rewind_data(self._resumed.memory["sampler"])
+        self._check()
+        self._look()
+        self._announce()
+        if self.settings.log_dir is not None and paddle_model.is_first_rank():
+            self._report = Dashboard(self.settings.log_dir)
+            self._report.attach()
+            self._report.hparams(self._hparams())
+            self._report.replay(self.history)
+        self._keeper = AtomicSaver(self.model, self.first, self._note)
+
+    def enter(self, epoch: int) -> None:
+        """An epoch of this ``fit`` begins: cut, if more is due than before."""
+        resumed, self._resumed = self._resumed, None
+        if resumed:
+            self._recall(resumed)
+        self.epoch = self.first + epoch
+        due = [ratio for when, ratio in self._events if when <= self.epoch]
+        self._events = self._events[len(due) :]
+        if due:
+            self._look()
+            self._event(due[-1])
+
+    def leave(self) -> None:
+        """An epoch ends: a point for the curves, also where no evaluation follows."""
+        # Not after a batch: hapi reads on in a thread, and the generators are put back after looking.
+        self._look()
+        self._point({})
+
+    def evaluated(self, metrics: Mapping[str, Any]) -> None:
+        """An evaluation of the run: it shows how far the last cut has healed."""
+        self.history.evaluated(self.epoch, metrics)
+        self._point(metrics)
+        if self._keeper is not None:
+            self._keeper.write()
+
+    def finish(self) -> None:
+        """The table of the run, and what it did not get to."""
+        self._say(self.history.table())
+        self.close()
+        if self._events:
+            late = ", ".join(str(epoch) for epoch, _ in self._events)
+            warn(f"PruneCallback: the run ended in epoch {self.epoch}, before the cut at {late} (from 0).")
+
+    def close(self) -> None:
+        """Let go of the model, and close the report."""
+        report, self._report = self._report, None
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.release()
+        if report is not None:
+            report.close()
+
+    def _recall(self, resumed: Resumed) -> None:
+        """Be where the run stopped; an evaluation that it did not get to is made up for, as it draws numbers too."""
+        fit_state.recall(self.model, resumed.memory)
+        data = paddle_model.eval_data(self.model)
+        if resumed.evaluate and data is not None and not paddle_model.read_once(data):
+            logs = paddle_model.evaluate(self.model, data, advance_random=True)
+            self.history.evaluated(self.first - 1, logs)
+            fit_state.tell_evaluated(logs)
+
+    def _note(self) -> dict[str, Any]:
+        return note_of(self.model, self.epoch, self.history, self._pruner)
+
+    def _check(self) -> None:
+        """Raise now for what would go wrong later."""
+        paddle_model.require_prunable(self.model, self.epochs)
+        planned = self.settings.schedule.preview(self.epochs)
+        events = [(epoch, check_ratio(ratio, f"schedule, epoch {epoch}")) for epoch, ratio in planned]
+        self._events = [event for event in rising(events, "schedule") if event[0] >= self.first]
+        if self._events:
+            check_optimizer(paddle_model.optimizer(self.model), self.model.network)
+
+    def _look(self) -> None:
+        """Trace the network once its input shape is known, and check what the schedule names."""
+        if self._pruner is not None:
+            return
+        inputs = self.settings.inputs
+        shapes = inputs if inputs is not None else paddle_model.input_shapes(self.model)
+        if shapes is not None:
+            with paddle_model.precision(self.model):
+                pruner = Pruner(self.model.network, shapes, self.settings.options)
+            for epoch, ratio in self._events:
+                try:
+                    pruner.goal(ratio)
+                except PruneError as error:  # noqa: PERF203  # one that names the epoch
+                    where = f"schedule, epoch {epoch}, {error.where}"
+                    raise PruneError(where, error.got, error.allowed, error.todo) from error
+            self._pruner = pruner
+
+    def _event(self, ratio: Ratio) -> None:
+        """One cut, with evaluations around it."""
+        if self._pruner is None:
+            raise PruneError(
+                "PruneCallback",
+                f"a cut due at epoch {self.epoch}, and no input shape to be had",
+                "InputSpecs in paddle.Model(...), or inputs= in PruneCallback(...)",
+                "write PruneCallback(..., inputs=[1, 3, 32, 32]), with the shape of your images",
+            )
+        last = self.history.evaluations[-1] if self.history.evaluations else None
+        known = last and last[0] == self.epoch - 1 and self.settings.eval_data is None
+        before = last[1] if last and known else self._evaluate()
+        with interrupts.held(), paddle_model.precision(self.model):  # ctrl-C or not, the history knows of every cut
+            record = self._pruner.cut(ratio, paddle_model.optimizer(self.model), self.epoch, self.settings.on_cut)
+            if record.plan:
+                self._made(replace(record, metrics_before=before))
+        if not record.plan and record.notes:
+            warn(f"PruneCallback, epoch {self.epoch}: {'; '.join(record.notes)}")
+        if not record.plan:
+            return
+        self.history.records[-1] = record = replace(self.history[-1], metrics_after=self._evaluate())
+        self._say(event_table(record))
+        if self._report is not None:
+            self._report.event(record, self.history)
+
+    def _made(self, record: PruneRecord) -> None:
+        """A cut was made: let all know that follow the network from epoch to epoch."""
+        paddle_model.wrap_again(self.model)
+        self.history.add(record)
+        for path in fit_state.best_models():
+            # The best network of the size that is over goes by a name of its own, or the next would overwrite it.
+            if self._keeper is not None and paddle_model.is_first_rank():
+                self._keeper.rename(path, f"{path}_{record.cost_before.params}_params")
+        fit_state.start_anew()
+
+    def _evaluate(self) -> dict[str, float]:
+        """The user's metrics as they are now; empty without data."""
+        own = self.settings.eval_data
+        data = paddle_model.eval_data(self.model) if own is None else own
+        if data is None or data is False or paddle_model.read_once(data):
+            return {}
+        try:
+            return scalar_metrics(paddle_model.evaluate(self.model, data))
+        except Exception as error:
+            if own is None:
+                raise  # the user's network and data, without us in between
+            allowed = "batches of inputs and labels, as model.evaluate takes them"
+            raise PruneError("PruneCallback(eval_data=...)", gist(error), allowed) from error
+
+    def _point(self, metrics: Mapping[str, Any]) -> None:
+        if self._report is not None and self._pruner is not None:
+            ratio = self.history[-1].ratio if self.history else 0.0
+            self._report.evaluated(self.epoch, metrics, self._pruner.cost(), self._pruner.original, ratio)
+
+    def _announce(self) -> None:
+        """Say when what will be cut, and warn of what never will."""
+        last = self.settings.schedule.last_epoch
+        if last is not None and last >= self.epochs:
+            text = f"PruneCallback: the schedule goes on to epoch {last}, but the run ends with epoch {self.epochs - 1}"
+            warn(f"{text} (counted from 0); what is due later will not be removed.")
+        if (
+            self._events
+            and self.settings.eval_data is None
+            and paddle_model.read_once(paddle_model.eval_data(self.model))
+        ):
+            text = "the eval_data of fit can be read once only, so there is no evaluation before and after the cuts"
+            warn(f"PruneCallback: {text}. Give a list of batches or a DataLoader.")
+        parts = [f"{epoch + 1}: {'by layer' if isinstance(r, dict) else f'{r:.1%}'}" for epoch, r in self._events]
+        self._say(f"Filters removed by the beginning of epoch {', '.join(parts)}" if parts else "No cut is due.")
+
+    def _say(self, text: str) -> None:
+        if self.settings.verbose and paddle_model.is_first_rank():
+            print(text, flush=True)  # noqa: T201  # what verbose=1 is for
+
+    def _hparams(self) -> dict[str, Any]:
+        options = self.settings.options
+        return {
+            "criterion": as_criterion(options.criterion).name,
+            "schedule": repr(self.settings.schedule),
+            "epochs": self.epochs,
+            "optimizer": type(paddle_model.optimizer(self.model)).__name__,
+            "optimizer_state": options.optimizer_state,
+        }
+
+
+def warn(text: str) -> None:
+    """A PruneWarning, at the line that called."""
+    warnings.warn(text, PruneWarning, stacklevel=3)
