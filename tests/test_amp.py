@@ -18,7 +18,7 @@ from paddle import nn
 from hapi_prune import PruneCallback, PruneError, load, prune, resume
 from hapi_prune.analysis.graph import tensors_of
 from hapi_prune.cutting import optimizers, verify_outputs
-from hapi_prune.training.atomic_save import read
+from hapi_prune.training.atomic_save import read_note
 
 pytestmark = HARMLESS
 
@@ -315,7 +315,7 @@ def in_parts(amp, network, optimizer):
 
     whole = run(4)
     run(2)
-    files = read("save/1")["files"]
+    files = read_note("save/1")["files"]
     return whole, run(4, again=True), files
 
 

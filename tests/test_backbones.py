@@ -56,9 +56,9 @@ def compare(network, before, groups, plan, inputs):
 
 def exact(pruner: Pruner) -> dict[str, float]:
     """The layers in which no group is approximate, nor tied in number to one that is."""
-    grouping = pruner.channel_map.grouping
+    grouping = pruner.channel_map.state.grouping
     loose = {key for key, group in grouping.groups.items() if group.approximate}
-    loose |= {key for members, _ in pruner.channel_map.origin.families if members & loose for key in members}
+    loose |= {key for members, _ in pruner.channel_map.findings.families if members & loose for key in members}
     axes = {axis for key in loose for axis in grouping.groups[key].index}
     free = {axis for axis in pruner.channel_map.traced.constraints.convolutions if axis not in axes}
     held = {a for key, group in grouping.groups.items() if group.frozen for a in group.index}
@@ -79,7 +79,7 @@ def step(network, inputs):
 
 def cut(pruner: Pruner, ratio: Any, inputs: list[Any]):
     """Cut, compare where removing is zeroing, and train."""
-    network, groups = pruner.network.layer, pruner.channel_map.grouping.groups
+    network, groups = pruner.channel_map.network, pruner.channel_map.groups
     before = copy.deepcopy(network)
     start = time.process_time()
     record = pruner.cut(ratio)
@@ -102,7 +102,7 @@ def test_a_backbone_is_pruned_and_computes_what_the_masked_network_computes(want
     inputs = [paddle.randn(leaf.shape) for leaf in example(network, wanted.inputs).leaves]
     rows = {row.layer: row for row in explain(network, wanted.inputs).rows}
     pruner = Pruner(network, wanted.inputs, Options())
-    if exact(pruner) and any(group.approximate for group in pruner.channel_map.grouping.groups.values()):
+    if exact(pruner) and any(group.approximate for group in pruner.channel_map.groups.values()):
         cut(pruner, exact(pruner), inputs)  # by themselves, so that they can be compared
     record = cut(pruner, 0.5, inputs)
     shrunk = {name for name, (was, now) in record.widths.items() if now < was}

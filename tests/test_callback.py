@@ -42,7 +42,7 @@ from hapi_prune import History, Linear, PruneCallback, PruneError, PruneWarning,
 from hapi_prune.analysis.graph import tensors_of
 from hapi_prune.cutting import optimizers, surgery, verify_outputs
 from hapi_prune.cutting.optimizers import covered, verify
-from hapi_prune.internals import paddle_private
+from hapi_prune.internals import tensors as storage
 from hapi_prune.pruning import Options, Pruner
 from hapi_prune.reporting.history import event_table
 from hapi_prune.training import paddle_model
@@ -724,7 +724,7 @@ def test_a_network_that_was_changed_and_no_longer_fits(change):
         network.conv2.weight = None
     else:  # as many filters as there were, or fewer than the layer behind it reads
         filters = 8 if change == "wider" else 5
-        paddle_private.resize(network.conv1.weight, np.zeros((filters, 3, 3, 3), "float32"))
+        storage.resize(network.conv1.weight, np.zeros((filters, 3, 3, 3), "float32"))
     before = {name: tensor.numpy() for name, tensor in network.named_parameters()}
     with pytest.raises(PruneError, match=r"network: it was changed since it was last looked at, and no longer fits"):
         pruner.cut(0.5)

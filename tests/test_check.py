@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import paddle
@@ -13,10 +14,11 @@ import pytest
 from paddle import nn
 from structures import IMAGE, ZOO, Chain, conv, conv_bn, pooled
 
-from hapi_prune import PruneError
+from hapi_prune import PruneError, check
 from hapi_prune.analysis.channel_map import ChannelMap
-from hapi_prune.diagnostics import check
-from hapi_prune.diagnostics.check import CheckReport, CheckRow, check, untouched
+from hapi_prune.diagnostics import check as module
+from hapi_prune.diagnostics.check import CheckReport, CheckRow
+from hapi_prune.internals.preserve import everything
 from hapi_prune.plan import Cut
 from hapi_prune.pruning import Options, Pruner
 
@@ -166,20 +168,21 @@ def test_a_callable_criterion_is_named():
 
 def test_wrong_slices_are_found(monkeypatch):
     """The cut takes other filters than planned, but consistently: the trial, which asks the `Cut`, cannot see it."""
-    right = ChannelMap.cut
+    right = ChannelMap.plan_cut
 
     def shifted(self, plan):
-        cut, *after = right(self, plan)
+        planned = right(self, plan)
+        cut = planned.cut
         kept = {
             name: {axis: (index + 1) % cut.before[name][axis] for axis, index in axes.items()}
             for name, axes in cut.kept.items()
         }
-        return Cut(cut.before, kept), *after
+        return replace(planned, cut=Cut(cut.before, kept))
 
     network = Chain(8)
     before = state(network)
     assert only(network).problem == ""
-    monkeypatch.setattr(ChannelMap, "cut", shifted)
+    monkeypatch.setattr(ChannelMap, "plan_cut", shifted)
     row = only(network)
     assert "changes output 0 by" in row.problem
     assert (row.removed, row.step) == (0.0, False)
@@ -221,15 +224,15 @@ def test_what_is_left_to_chance_in_training_mode_is_no_alarm():
 
 
 def test_a_wrong_export_is_found(monkeypatch):
-    exported = check.exported
-    monkeypatch.setattr(check, "exported", lambda *args: [array * 1.01 for array in exported(*args)])
+    exported = module.exported
+    monkeypatch.setattr(module, "exported", lambda *args: [array * 1.01 for array in exported(*args)])
     row = only(Chain(8))
     assert "changes output 0" in row.problem
     assert (row.step, row.again, row.export) == (True, True, False)
 
 
 def test_a_changed_network_is_found(monkeypatch):
-    monkeypatch.setattr(check, "untouched", lambda network: nullcontext())
+    monkeypatch.setattr(module, "everything", lambda network: nullcontext())
     report = check(Chain(8), IMAGE, ratios=[0.5], criteria=["l1_norm"])
     assert not report.untouched and not report.ok
     assert "the network: it is not what it was before" in " ".join(report.table().split())
@@ -240,7 +243,7 @@ def test_whatever_happens_the_network_is_put_back():
     before = state(network)
 
     def meddle():
-        with untouched(network):
+        with everything(network):
             Pruner(network, IMAGE, Options()).cut(0.5)
             network.extra, network.a.new = conv(1, 1), 3
             np.random.seed(9)

@@ -201,7 +201,7 @@ def test_what_is_no_checkpoint_of_this_network_is_refused_and_nothing_changed(pr
 def test_a_file_that_fails_half_way_leaves_the_network_alone(pruned, monkeypatch):
     network = fresh(seed=2)
     before = copy.deepcopy(state_of(network))
-    monkeypatch.setattr("hapi_prune.surgery._paddle.sizes", lambda layer, depthwise: 1 / 0)
+    monkeypatch.setattr("hapi_prune.internals.layers.sizes", lambda layer, depthwise: 1 / 0)
     with pytest.raises(PruneError, match="ZeroDivisionError"):
         load(network, pruned[1])
     assert all(np.array_equal(before[name], value) for name, value in state_of(network).items())

@@ -48,7 +48,7 @@ def test_heads_and_tokens_are_cut_where_they_meet(build, ratio):
     network = without_norms(build)
     before = copy.deepcopy(network)
     pruner, inputs = Pruner(network, IMAGE, Options()), [paddle.randn(IMAGE)]
-    groups = pruner.channel_map.grouping.groups
+    groups = pruner.channel_map.groups
     plan = pruner.cut(ratio).plan
     if any(groups[key].approximate for key in plan.kept):
         assert build is EdgeNeXt, "its attention is a softmax over channels"
@@ -94,9 +94,9 @@ def test_what_does_not_help_is_left_alone():
     assert {name for name, (was, now) in record.widths.items() if now < was} == {"stem.0.conv", "stem.1.conv"}
     assert network.blocks[0].attn.qkv.weight.shape == [16, 48]
     assert [note for note in record.notes if "patch_embed.proj" in note and "does not run at other sizes" in note]
-    assert pruner.channel_map.origin.families == pruner.network.families
-    assert not pruner.network.coupled
-    assert not any("qkv" in key or "fc1" in key for key in pruner.channel_map.graph.refused)
+    assert pruner.channel_map.findings.families == pruner.channel_map.origin.families
+    assert not pruner.channel_map.findings.coupled
+    assert not any("qkv" in key or "fc1" in key for key in pruner.channel_map.findings.refused)
 
 
 def test_explain_says_that_both_can_shrink():

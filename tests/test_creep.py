@@ -18,7 +18,7 @@ from paddle.base import core
 
 from hapi_prune import PruneCallback, prune
 from hapi_prune.analysis.graph import tensors_of
-from hapi_prune.cutting import optimizers, transaction
+from hapi_prune.cutting import optimizers
 from hapi_prune.cutting.undo_log import UndoLog
 
 pytestmark = HARMLESS
@@ -130,7 +130,7 @@ def test_a_cut_keeps_what_it_touches_once_and_lets_go_of_it(refused, monkeypatch
             kept = [old for _, old in self._held.values()]
             most.append(sum(math.prod(old.shape) * old.element_size() for old in kept))
 
-    monkeypatch.setattr(transaction, "UndoLog", Watched)
+    monkeypatch.setattr("hapi_prune.cutting.cut.UndoLog", Watched)
     record = {"shapes": {name: list(tensor.shape) for name, tensor in tensors_of(model.network).items()}}
     total = 4 * sum(tensor.size for tensor in model.network.state_dict().values())
     before, held = allocated(), [weakref.ref(parameter) for parameter in model.network.parameters()]

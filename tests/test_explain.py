@@ -66,14 +66,14 @@ def test_what_is_said_is_what_a_cut_does(name):
     assert state(network) == before
 
     pruner = Pruner(network, wanted.inputs, Options())
-    shapes = {key: tensor.shape for key, tensor in pruner.network.tensors.items()}
+    shapes = {key: tensor.shape for key, tensor in pruner.channel_map.tensors.items()}
     rows = {key: said for key in shapes for said in found.rows if said.layer in (key, key.rpartition(".")[0])}
     record = pruner.channel_map.traced.constraints
 
     def as_said(axes):
         for key, axis in axes:
             if key not in record.depthwise:
-                shrunk = pruner.network.tensors[key].shape[axis] < shapes[key][axis]
+                shrunk = pruner.channel_map.tensors[key].shape[axis] < shapes[key][axis]
                 assert shrunk == bool(rows[key].units), rows[key]
 
     if any(rows[key].units for key, _ in record.convolutions):

@@ -26,7 +26,8 @@ from fits import HARMLESS, SHAPE, At, Images, build, end, fit, same, widths
 import hapi_prune
 from hapi_prune import PruneCallback, PruneWarning, load, prune, resume
 from hapi_prune.cutting import interrupts
-from hapi_prune.training.atomic_save import NOTE, complete, read
+from hapi_prune.plan import Reason, ReasonKind
+from hapi_prune.training.atomic_save import NOTE, last_complete, read_note
 
 pytestmark = HARMLESS
 
@@ -107,7 +108,7 @@ def test_a_full_disk_costs_the_checkpoint_that_is_being_written_and_no_other(pla
     left = files("save")
     assert {name: left.get(name) for name in first.found[1]} == first.found[1]
     assert not [name for name in left if name.startswith(".")], "a draft was left"
-    assert read("save/0")["epoch"] == 0
+    assert read_note("save/0")["epoch"] == 0
     done, ended = resumed("save")
     assert done == (2 if complete_after(owner, place) else 1)
     assert same(ended, unhurt())
@@ -127,7 +128,7 @@ def test_a_disk_that_really_is_full():
     try:
         with pytest.raises(OSError, match="No space left"):
             fit(build(optimizer=adamw), quiet({1: 0.25}), epochs=20, save_dir="small")
-        last = complete("small")
+        last = last_complete("small")
         assert last is not None
         assert not [name for name in os.listdir("small") if name.startswith(".")]
         model, callback = build(optimizer=adamw), quiet({1: 0.25})
@@ -150,7 +151,7 @@ def test_a_file_size_limit_stops_the_run_and_leaves_no_half_file():
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(files("save")) == [f"0{suffix}" for suffix in (".pdopt", ".pdparams", NOTE)]
-    assert complete("save") == "save/0"
+    assert last_complete("save") == "save/0"
 
 
 def test_a_checkpoint_that_is_written_again_is_the_old_or_the_new_one(monkeypatch):
@@ -171,7 +172,7 @@ def test_a_checkpoint_that_is_written_again_is_the_old_or_the_new_one(monkeypatc
     fit(model, [quiet({1: 0.25}), At("on_epoch_end", again)])
     assert saved[0] != saved[1]
     assert saved[1] == saved[2]
-    assert read("best")["epoch"] == 1
+    assert read_note("best")["epoch"] == 1
 
 
 # VisualDL fails
@@ -295,7 +296,7 @@ def test_an_error_that_is_kept_does_not_make_saving_ours():
     fit(model, callback, save_dir="save")  # a second run, and then the first one's error goes
     seen = At("on_epoch_end", lambda model, epoch: epoch == 1 and kept.clear())
     fit(model, [callback, seen], save_dir="save")
-    assert read("save/2")["epoch"] == 2
+    assert read_note("save/2")["epoch"] == 2
     assert "save" not in vars(model)
 
 
@@ -386,9 +387,9 @@ def test_ctrl_c_at_any_line_of_a_cut(cut_states):
 def test_ctrl_c_again_and_again_while_a_cut_is_taken_back(cut_states, monkeypatch):
     """At every single write of the undoing."""
     from hapi_prune.cutting import verify_outputs
-    from hapi_prune.internals import paddle_private
+    from hapi_prune.internals import tensors as storage
 
-    real, model = paddle_private.become, trained()
+    real, model = storage.become, trained()
 
     def become(*args):
         if refused:
@@ -397,10 +398,10 @@ def test_ctrl_c_again_and_again_while_a_cut_is_taken_back(cut_states, monkeypatc
 
     def attempt(*args):
         refused.append(True)
-        raise verify_outputs.Refused("for the test")
+        raise verify_outputs.Refused(Reason(ReasonKind.OTHER_VALUES, "for the test"))
 
     refused = []
-    monkeypatch.setattr(paddle_private, "become", become)
+    monkeypatch.setattr(storage, "become", become)
     monkeypatch.setattr(verify_outputs, "attempt", attempt)
     with pytest.raises(KeyboardInterrupt):
         prune(model.network, ONE, 0.5, optimizer=model._optimizer)

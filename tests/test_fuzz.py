@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from hapi_prune import History, PruneCallback, PruneError, PruningPlan, load, resume
 from hapi_prune.internals import random_state
 from hapi_prune.training import fit_state as state_of_hapi
-from hapi_prune.training.atomic_save import NOTE, complete, read
-from hapi_prune.training.resume import check_note
+from hapi_prune.training.atomic_save import NOTE, last_complete, read_note
+from hapi_prune.training.note import note_from
 
 pytestmark = HARMLESS
 
@@ -177,10 +177,10 @@ def test_any_note(saved, tmp_path):
     @tried(documents(note(saved)))
     def holds(data):
         file.write_bytes(data)
-        found = complete(str(tmp_path / "ckpt"))
+        found = last_complete(str(tmp_path / "ckpt"))
         assert found in (str(tmp_path / "ckpt" / "2"), str(tmp_path / "ckpt" / "1"))
         with suppress(PruneError):
-            check_note(read(str(tmp_path / "ckpt" / "2")), "ckpt/2")
+            note_from(read_note(str(tmp_path / "ckpt" / "2")), "ckpt/2")
 
 
 def test_any_memory_of_hapi(saved):
@@ -341,6 +341,6 @@ def test_the_note_is_never_unpickled(saved, tmp_path):
     for data in (pickle.dumps(Hostile()), pickle.dumps(Hostile(), protocol=0)):
         (tmp_path / "ckpt" / f"2{NOTE}").write_bytes(data)
         with pytest.raises(PruneError, match="cannot be read"):
-            read(str(tmp_path / "ckpt" / "2"))
-        assert complete(str(tmp_path / "ckpt")) == str(tmp_path / "ckpt" / "1")
+            read_note(str(tmp_path / "ckpt" / "2"))
+        assert last_complete(str(tmp_path / "ckpt")) == str(tmp_path / "ckpt" / "1")
     assert not os.path.exists("hacked")

@@ -10,6 +10,7 @@ from fits import BATCH, HARMLESS, SHAPE, At, Images, Stream, build, end, fit, sa
 from hapi_prune import PruneCallback, PruneError, load, prune
 from hapi_prune.analysis.graph import tensors_of
 from hapi_prune.cutting import optimizers, verify_outputs
+from hapi_prune.plan import Reason, ReasonKind
 
 pytestmark = HARMLESS
 
@@ -77,7 +78,7 @@ def test_a_cut_that_fails_leaves_them_as_they_were(place, monkeypatch):
     before = gradients(model), model.network.conv1.weight.main_grad.numpy()
 
     def fails(*args):
-        raise verify_outputs.Refused("for the test") if place == "trying" else PruneError("here", "a fault")
+        raise verify_outputs.Refused(Reason(ReasonKind.OTHER_VALUES, "for the test")) if place == "trying" else PruneError("here", "a fault")
 
     monkeypatch.setattr(*{"trying": (verify_outputs, "compare"), "proving": (optimizers, "verify")}[place], fails)
     with pytest.raises(PruneError):

@@ -30,14 +30,14 @@ from paddle import nn
 from paddle.static import InputSpec
 
 from hapi_prune import PruneError
-from hapi_prune.reporting.visualdl_writer import running_callbacks
+from hapi_prune.internals.hapi_frames import running_callbacks
 from hapi_prune.training import paddle_model
 
 pytestmark = HARMLESS
 
 CHANGED = (
-    f"Paddle {paddle.__version__} has changed a private part of paddle.Model that hapi_prune/paddle_model.py stands on: {{}}. "
-    "Read paddle/hapi/model.py, mend paddle_model.py, and this test with it."
+    f"Paddle {paddle.__version__} has changed a private part of paddle.Model that hapi_prune/training/paddle_model.py stands on: "
+    "{{}}. Read paddle/hapi/model.py, mend paddle_model.py, and this test with it."
 )
 
 

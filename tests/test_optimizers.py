@@ -16,7 +16,7 @@ from paddle.optimizer import fusion_utils
 from hapi_prune.cutting.optimizers import carry, covered, verify
 from hapi_prune.cutting.undo_log import UndoLog
 from hapi_prune.errors import PruneError
-from hapi_prune.internals.paddle_private import gradients as gradients_of
+from hapi_prune.internals.tensors import gradients as gradients_of
 from hapi_prune.plan import Array, Cut
 
 Make = Callable[[list[Any]], Any]

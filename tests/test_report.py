@@ -17,11 +17,12 @@ from visualdl import LogReader, LogWriter
 from visualdl.io.bfile import LocalFileSystem
 
 from hapi_prune.errors import PruneWarning
+from hapi_prune.internals.hapi_frames import running_callbacks
 from hapi_prune.plan import Cost, PruningPlan
 from hapi_prune.reporting import tables
 from hapi_prune.reporting.dashboard import Dashboard, picture
 from hapi_prune.reporting.history import History, PruneRecord
-from hapi_prune.reporting.visualdl_writer import SharedWriter, running_callbacks
+from hapi_prune.reporting.visualdl_writer import SharedWriter
 
 # hapi copies the labels in this way, at the first batch of a process.
 pytestmark = pytest.mark.filterwarnings("ignore:To copy construct from a tensor:UserWarning")

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import hapi_prune
 from hapi_prune import PruneCallback, PruneError, PruneWarning, resume
 from hapi_prune.internals import random_state
-from hapi_prune.training.atomic_save import NOTE, complete, read
+from hapi_prune.training.atomic_save import NOTE, last_complete, read_note
 
 pytestmark = fits.HARMLESS
 
@@ -86,7 +86,7 @@ def test_kill_9_at_any_moment(whole, tmp_path):
 def test_the_last_complete_checkpoint_counts(whole, tmp_path, what):
     folder = tmp_path / "ckpt"
     shutil.copytree(whole[0], folder)
-    assert complete(str(folder)) == str(folder / "7")
+    assert last_complete(str(folder)) == str(folder / "7")
     weights, note = folder / "7.pdparams", folder / f"7{NOTE}"
     if what == "half of the weights":
         weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
@@ -96,9 +96,9 @@ def test_the_last_complete_checkpoint_counts(whole, tmp_path, what):
         weights.unlink()
     else:
         shutil.copy(folder / f"6{NOTE}", note)
-    assert complete(str(folder)) == str(folder / "6")
+    assert last_complete(str(folder)) == str(folder / "6")
     with pytest.raises(PruneError, match=r"7'.*earlier checkpoint, or the folder"):
-        read(str(folder / "7"))
+        read_note(str(folder / "7"))
 
 
 def small_model():

@@ -104,10 +104,10 @@ def train(network, given):
 def reasons(pruner, record, layer):
     """What is said of a convolution that stays."""
     said = [note for note in record.notes if note.startswith(repr(layer))]
-    for group in pruner.channel_map.grouping.groups.values():
+    for group in pruner.channel_map.groups.values():
         if any(axis == (f"{layer}.weight", 0) or axis == (layer, 0) for axis in group.index):
-            said += [group.frozen, pruner.channel_map.graph.refused.get(group.key, "")]
-    return " | ".join(filter(None, said))
+            said += [group.frozen, pruner.channel_map.findings.refused.get(group.key)]
+    return " | ".join(str(why) for why in said if why)
 
 
 def as_expected(wanted: Structure, pruner, record):
@@ -151,8 +151,8 @@ def test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(wan
     given = example(network, wanted.inputs)
     masked = copy.deepcopy(network)
     pruner = Pruner(network, wanted.inputs, Options())
-    groups = pruner.channel_map.grouping.groups
-    assert not pruner.channel_map.traced.opaque, "an operation without a rule"
+    groups = pruner.channel_map.groups
+    assert not any(one.not_followed for one in pruner.channel_map.traced.passes), "an operation without a rule"
 
     record = pruner.cut(wanted.ratio)
     as_expected(wanted, pruner, record)
@@ -161,7 +161,7 @@ def test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(wan
     same(network, zero(masked, groups, record.plan), given, wanted)
     train(network, given)
 
-    masked, groups = copy.deepcopy(network), pruner.channel_map.grouping.groups
+    masked, groups = copy.deepcopy(network), pruner.channel_map.groups
     deeper = pruner.cut(min(0.9, wanted.ratio + 0.25))
     same(network, zero(masked, groups, deeper.plan), given, wanted)
     train(network, given)
@@ -187,8 +187,8 @@ def test_sizes_that_the_program_computes_are_those_that_a_run_has(name):
             layer.register_forward_post_hook(lambda layer, inputs, out: seen.append(tuple(out.shape)))
     network.eval()
     network(paddle.zeros(ZOO[name].inputs))
-    passed = zip(channel_map.graph.evaluation.ops, channel_map.traced.results["evaluation"])
-    assert [outs[0].shape for op, outs in passed if "conv" in op.name] == seen
+    passed = channel_map.traced.evaluation.steps()
+    assert [outs[0].shape for op, _, outs in passed if "conv" in op.name] == seen
 
 
 MEASURED = (
@@ -201,10 +201,10 @@ def test_sizes_are_measured_as_paddle_measures_them_where_paddle_does():
     checked = set()
     for name in MEASURED.split():
         channel_map = ChannelMap(ZOO[name].build(), ZOO[name].inputs)
-        for op, args in zip(channel_map.graph.evaluation.ops, channel_map.traced.operands["evaluation"]):
-            measure, shape = TABLE.measures.get(op.name), op.shapes[0] if op.shapes else None
-            if measure and shape and min(shape) > 0:
-                assert tuple(measure(Call(op, args, channel_map.traced.constraints, args))) == tuple(shape), str(op)
+        for op, args, _ in channel_map.traced.evaluation.steps():
+            inferred, shape = TABLE.shapes.get(op.name), op.shapes[0] if op.shapes else None
+            if inferred and shape and min(shape) > 0:
+                assert tuple(inferred(Call(op, args, channel_map.traced.constraints, args))) == tuple(shape), str(op)
                 checked.add(op.name)
     assert len(checked) > 15
 
@@ -219,32 +219,32 @@ class Bessel(Chain):
 def test_an_operation_without_a_rule_freezes_what_reaches_it_and_is_named():
     line = inspect.getsourcelines(Bessel.middle)[1] + 1
     channel_map = ChannelMap(Bessel(), [2, 3, 8, 8])
-    reason = channel_map.grouping.groups["a.weight"].frozen
+    reason = str(channel_map.groups["a.weight"].frozen)
     assert "no rule" in reason
     assert "'i0e'" in reason
     assert f"{os.path.basename(__file__)}:{line}" in reason
-    assert any("i0e" in name for name in cost_at(channel_map.graph, channel_map.propagation).unknown)
+    assert any("i0e" in name for name in cost_at(channel_map.graph, channel_map.state.propagation).unknown)
 
 
 def test_a_rule_of_the_users_own(monkeypatch):
     monkeypatch.setattr(TABLE, "rules", dict(TABLE.rules))
-    monkeypatch.setattr(TABLE, "prices", dict(TABLE.prices))
-    register_rule("i0e", unary, price=lambda op, args, outs: (3, 2))
+    monkeypatch.setattr(TABLE, "flops", dict(TABLE.flops))
+    register_rule("i0e", unary, flops=lambda op, args, outs: (3, 2))
     network = Bessel()
     pruner = Pruner(network, [2, 3, 8, 8], Options())
     assert pruner.cut(0.5).widths["a"] == (8, 4)
     assert not pruner.cost().unknown
-    before, _ = pruner.cost(), register_rule("i0e", unary, price=free)
+    before, _ = pruner.cost(), register_rule("i0e", unary, flops=free)
     assert before.flops - Pruner(network, [2, 3, 8, 8], Options()).cost().flops == 3
 
 
 @pytest.mark.parametrize(
-    ("name", "rule", "price"),
+    ("name", "rule", "flops"),
     [("", unary, None), ("pd_op.relu", unary, None), (3, unary, None), ("mine", None, None), ("mine", unary, 5)],
 )
-def test_register_rule_says_what_it_cannot_take(name, rule, price):
+def test_register_rule_says_what_it_cannot_take(name, rule, flops):
     with pytest.raises(PruneError, match="register_rule"):
-        register_rule(name, rule, price)
+        register_rule(name, rule, flops)
     assert "mine" not in TABLE.rules
 
 

@@ -68,7 +68,7 @@ def test_a_vision_model_is_counted_cut_and_trained(name):
     dense = reference.outputs(network, images)
     expected = reference.copied(network)
     pruner = Pruner(network, image(name, 1), Options())
-    groups = pruner.channel_map.grouping.groups
+    groups = pruner.channel_map.groups
     record = pruner.cut(0.3)
 
     check_values(network, expected, reference.gone(groups, record.plan), images, dense)

@@ -59,13 +59,13 @@ class Explanation:
         network: class name of the network.
         rows: one for each convolution and Linear, in the order in which the network holds them.
         arrows: the data's way from group to group, by number; 0 is the input, -1 the output.
-        not_followed: operations that channels reach and that cannot be followed: name, place and why.
+        opaque: operations that channels reach and that cannot be followed: name, place and why.
     """
 
     network: str
     rows: tuple[ExplanationRow, ...]
     arrows: tuple[tuple[int, int], ...] = ()
-    not_followed: tuple[str, ...] = ()
+    opaque: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -94,7 +94,7 @@ class Explanation:
         joint = {n: [r.layer for r in rows if r.units] for n, rows in self.groups().items()}
         below = [f"Group {n}, together: {', '.join(names)}." for n, names in joint.items() if names[1:]]
         below += [f"Note {n}: {note}." for n, note in enumerate(notes, 1)]
-        below += [f"Not followed: {shortened(op)}." for op in self.not_followed]
+        below += [f"Not followed: {shortened(op)}." for op in self.opaque]
         below += [LINEAR] if any(row.units and row.kind == "Linear" for row in self.rows) else []
         return tables.table(columns, [self.title], below, names=5)
 
