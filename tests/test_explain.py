@@ -19,9 +19,10 @@ from structures import ZOO, Chain, conv, conv_bn, pooled
 from hapi_prune import PruneError
 from hapi_prune.analysis.rules import TABLE
 from hapi_prune.diagnostics import group_picture
-from hapi_prune.diagnostics.explain import Explanation, Row, explain, shortened
+from hapi_prune.diagnostics.explain import explain
+from hapi_prune.diagnostics.explanation import Explanation, ExplanationRow, shortened
 from hapi_prune.pruning import Options, Pruner
-from hapi_prune.selection import select
+from hapi_prune.selection import counts
 
 IMAGE = [2, 3, 8, 8]
 
@@ -226,15 +227,15 @@ def test_a_layer_of_which_some_filters_stay_says_so():
 
 
 def test_what_splits_allow_below_half_only_is_not_called_frozen(monkeypatch):
-    real = select.candidates
-    monkeypatch.setattr(select, "candidates", lambda *args: [] if args[-1] > 0.3 else real(*args))
+    real = counts.candidates
+    monkeypatch.setattr(counts, "candidates", lambda *args: [] if args[-1] > 0.3 else real(*args))
     network = ZOO["GroupConvolution"].build()
     found = explain(network, IMAGE)
     said = row(found, "a")
     assert (said.status, said.units) == ("prunable", 4)
     assert said.reason == "shrinks only by less than half, in steps that its splits allow"
     assert Pruner(network, IMAGE, Options()).cut(0.25).widths["a"] == (8, 6)
-    monkeypatch.setattr(select, "candidates", lambda *args: [])
+    monkeypatch.setattr(counts, "candidates", lambda *args: [])
     assert row(explain(ZOO["GroupConvolution"].build(), IMAGE), "a").reason == "no smaller size fits its splits"
 
 
@@ -264,7 +265,7 @@ def test_a_layer_alone_is_said():
 def test_the_table_is_at_most_100_columns_wide(length):
     reason = f"does not run at other sizes: /{'d' * 30}/{'e' * 30}/nets/file.py:12 (ValueError: {'x ' * 99})"
     rows = tuple(
-        Row("n" * length, "K" * 60, 10**6, status, n, (), units, (), (), "", reason if not units else "")
+        ExplanationRow("n" * length, "K" * 60, 10**6, status, n, (), units, (), (), "", reason if not units else "")
         for n, (status, units) in enumerate([("prunable", 10**6), ("follows " + "f" * 99, 4), ("frozen", 0)], 1)
     )
     lines = Explanation("Net", rows).table().splitlines()
@@ -275,9 +276,9 @@ def test_the_table_is_at_most_100_columns_wide(length):
 
 def test_a_table_by_heart():
     rows = (
-        Row("a", "Conv2D", 8, "prunable", 1, ("a.weight",), 8, ("c",)),
-        Row("b.conv", "Conv2D", 16, "frozen", 2, ("b.conv.weight",), reason="meets 'x' (/p/q/r/net.py:7)"),
-        Row("c", "Conv2D", 8, "follows a", 1, ("a.weight",), 8, ("a",), follows="a"),
+        ExplanationRow("a", "Conv2D", 8, "prunable", 1, ("a.weight",), 8, ("c",)),
+        ExplanationRow("b.conv", "Conv2D", 16, "frozen", 2, ("b.conv.weight",), reason="meets 'x' (/p/q/r/net.py:7)"),
+        ExplanationRow("c", "Conv2D", 8, "follows a", 1, ("a.weight",), 8, ("a",), follows="a"),
     )
     assert Explanation("Net", rows, opaque=("'x' (/p/net.py:7) has no rule",)).table().splitlines() == [
         "Net: 2 of 3 layers can shrink; groups: 1              ",
@@ -305,7 +306,10 @@ def test_the_json_holds_all_of_it():
     data = json.loads(found.to_json())
     assert data["network"] == "Corners"
     assert [r["layer"] for r in data["rows"]] == [r.layer for r in found.rows]
-    assert Row(**{key: tuple(v) if isinstance(v, list) else v for key, v in data["rows"][0].items()}) == found.rows[0]
+    assert (
+        ExplanationRow(**{key: tuple(v) if isinstance(v, list) else v for key, v in data["rows"][0].items()})
+        == found.rows[0]
+    )
 
 
 def boxes_of(svg):

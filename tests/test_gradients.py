@@ -78,7 +78,11 @@ def test_a_cut_that_fails_leaves_them_as_they_were(place, monkeypatch):
     before = gradients(model), model.network.conv1.weight.main_grad.numpy()
 
     def fails(*args):
-        raise verify_outputs.Refused(Reason(ReasonKind.OTHER_VALUES, "for the test")) if place == "trying" else PruneError("here", "a fault")
+        raise (
+            verify_outputs.Refused(Reason(ReasonKind.OTHER_VALUES, "for the test"))
+            if place == "trying"
+            else PruneError("here", "a fault")
+        )
 
     monkeypatch.setattr(*{"trying": (verify_outputs, "compare"), "proving": (optimizers, "verify")}[place], fails)
     with pytest.raises(PruneError):

@@ -36,8 +36,8 @@ from hapi_prune.training import paddle_model
 pytestmark = HARMLESS
 
 CHANGED = (
-    f"Paddle {paddle.__version__} has changed a private part of paddle.Model that hapi_prune/training/paddle_model.py stands on: "
-    "{{}}. Read paddle/hapi/model.py, mend paddle_model.py, and this test with it."
+    f"Paddle {paddle.__version__} has changed a private part of paddle.Model that hapi_prune/training/paddle_model.py "
+    "stands on: {}. Read paddle/hapi/model.py, mend paddle_model.py, and this test with it."
 )
 
 
@@ -380,7 +380,7 @@ def test_read_once():
 
 
 def test_check():
-    paddle_model.check(build(), 1)
+    paddle_model.require_prunable(build(), 1)
     for model, epochs, text in ((build(), 0, "at least 1"), (paddle.Model(Net()), 1, "no optimizer")):
         with pytest.raises(PruneError, match=text):
-            paddle_model.check(model, epochs)
+            paddle_model.require_prunable(model, epochs)

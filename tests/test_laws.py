@@ -419,5 +419,7 @@ def test_an_approximate_cut_is_held_against_the_sizes_of_the_program():
     with contextlib.suppress(PruneError):
         pruner.cut(0.3)
     reasons = set(pruner.channel_map.findings.refused.values())
-    assert reasons and all("would be laid out in another way, 'reshape' (" in str(reason) for reason in reasons), reasons
+    assert reasons and all("would be laid out in another way, 'reshape' (" in str(reason) for reason in reasons), (
+        reasons
+    )
     assert reference.distance(*(reference.outputs(each, recipe.inputs()) for each in (before, network))) == 0

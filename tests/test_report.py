@@ -19,7 +19,7 @@ from visualdl.io.bfile import LocalFileSystem
 from hapi_prune.errors import PruneWarning
 from hapi_prune.internals.hapi_frames import running_callbacks
 from hapi_prune.plan import Cost, PruningPlan
-from hapi_prune.reporting import tables
+from hapi_prune.reporting import plots, tables
 from hapi_prune.reporting.dashboard import Dashboard, picture
 from hapi_prune.reporting.history import History, PruneRecord
 from hapi_prune.reporting.visualdl_writer import SharedWriter
@@ -123,7 +123,7 @@ def test_everything_is_read_back():
     assert text.text.encoded_text_string == str(history[0])
     (image,) = read.get_data("image", "prune/widths")
     drawn = np.asarray(Image.open(io.BytesIO(image.image.encoded_image_string)))
-    assert (drawn == np.asarray(tables.widths_picture(history[0].widths, history[0].title))).all()
+    assert (drawn == np.asarray(plots.widths_picture(history[0].widths, history[0].title))).all()
     (run,) = read.get_data("image", "prune/run")
     assert (np.asarray(Image.open(io.BytesIO(run.image.encoded_image_string))) == np.asarray(picture(history))).all()
     assert text.id == image.id == run.id == 1
@@ -295,7 +295,7 @@ def test_a_failing_report_says_so_once_and_training_goes_on(broken, monkeypatch,
     elif broken == "writer":
         monkeypatch.setattr(LogWriter, "add_text", full)
     else:
-        monkeypatch.setattr(tables, "widths_picture", full)
+        monkeypatch.setattr(plots, "widths_picture", full)
     made = Made("log")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -351,7 +351,7 @@ def blank(image):
 
 @pytest.mark.parametrize("layers", [0, 1, 3, 45, 200])
 def test_the_widths_are_drawn(layers):
-    image = tables.widths_picture({f"block{i}.$conv_{i}$.层": (2**i % 97, 2**i % 53) for i in range(layers)}, "title")
+    image = plots.widths_picture({f"block{i}.$conv_{i}$.层": (2**i % 97, 2**i % 53) for i in range(layers)}, "title")
     assert image.mode == "RGB"
     assert not blank(image)
     assert image.width <= 2700
@@ -360,7 +360,7 @@ def test_the_widths_are_drawn(layers):
 
 def test_more_kept_is_more_dark():
     def dark(kept):
-        pixels = np.asarray(tables.widths_picture({"a": (64, kept)}))
+        pixels = np.asarray(plots.widths_picture({"a": (64, kept)}))
         return (pixels == [28, 93, 153]).all(-1).sum()
 
     assert 0 == dark(0) < dark(16) < dark(32) < dark(64)
@@ -385,7 +385,7 @@ def test_a_picture_of_any_history_can_be_saved(name):
 
 def test_a_picture_shows_the_metric_fall_at_the_cut_and_heal_after_it(monkeypatch):
     shown = []
-    monkeypatch.setattr(tables, "run_picture", lambda *parts: shown.extend(parts))
+    monkeypatch.setattr(plots, "run_picture", lambda *parts: shown.extend(parts))
     picture(History([record(1)], [(0, {"acc": 0.7}), (1, {"acc": 0.6, "loss": 1.0})]))
     metric, curve, cuts, widths = shown
     assert metric == "acc"

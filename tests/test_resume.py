@@ -164,7 +164,7 @@ def test_no_note_does_anything_but_raise_a_prune_error(whole, tmp_path, kind):
 
 
 def test_generators_go_back_to_where_they_were():
-    saved = json.loads(json.dumps(random_state.states()))
+    saved = json.loads(json.dumps(random_state.RandomState.now().to_plain()))
     drawn = [(random.random(), np.random.standard_normal(), paddle.rand([2]).numpy().tolist()) for _ in range(2)]
     random_state.restore(saved)
     assert [
@@ -175,13 +175,13 @@ def test_generators_go_back_to_where_they_were():
 @pytest.mark.parametrize("place", ["python", "numpy", "paddle"])
 @pytest.mark.parametrize("value", [None, 3, [], [1, 2], [[1, 2, 3, [300]]], ["MT19937", [1], 2, 3, 4.0]])
 def test_a_damaged_generator_changes_none(place, value):
-    saved = {**random_state.states(), place: value}
+    saved = {**random_state.RandomState.now().to_plain(), place: value}
     if place == "paddle" and value == []:
         return  # no device to restore is fine
-    before = random_state.states()
+    before = random_state.RandomState.now().to_plain()
     with pytest.raises(PruneError, match="random generators"):
         random_state.restore(saved)
-    assert random_state.states() == before
+    assert random_state.RandomState.now().to_plain() == before
 
 
 OPTIMIZERS = {

@@ -73,8 +73,8 @@ def margins(call: Call, axis: int, count: int, size: int, kernel: int, stride: i
     return pads[2 * axis] + pads[2 * axis + 1] if len(pads) == 2 * count else 2 * pads[axis]
 
 
-@shape_rule("conv2d", "depthwise_conv2d", "conv3d", "pool2d", "pool3d", "max_pool2d_with_index", "max_pool3d_with_index",
-         "lp_pool2d", "unfold")  # fmt: skip
+@shape_rule("conv2d", "depthwise_conv2d", "conv3d", "pool2d", "pool3d", "max_pool2d_with_index",
+            "max_pool3d_with_index",   "lp_pool2d", "unfold")  # fmt: skip
 def windows(call: Call) -> tuple[int, ...]:
     """Convolutions and pooling: as many places as the window has positions."""
     attrs, x = call.op.attrs, call.traced_arg(0).shape
