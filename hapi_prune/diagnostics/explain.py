@@ -98,13 +98,8 @@ def tried(channel_map: ChannelMap, options: Options) -> dict[str, Fate]:
             wanted, plan = cuttable(channel_map, ratio, options)
             fits = dict.fromkeys(plan.kept, Fate(less=ratio in (0.25, 0.1)))
             stay = {key: Fate(why) for key, why in wanted.stays.items()}
-            fates = {
-                **dict.fromkeys(wanted.ratios, few),
-                **stay,
-                **fits,
-                **fates,
-                **{k: fits[k] for k in split & fits.keys()},
-            }
+            found = {**dict.fromkeys(wanted.ratios, few), **stay, **fits}
+            fates = {**found, **fates, **{key: fits[key] for key in split & fits.keys()}}
     return fates
 
 

@@ -74,7 +74,7 @@ def margins(call: Call, axis: int, count: int, size: int, kernel: int, stride: i
 
 
 @shape_rule("conv2d", "depthwise_conv2d", "conv3d", "pool2d", "pool3d", "max_pool2d_with_index",
-            "max_pool3d_with_index",   "lp_pool2d", "unfold")  # fmt: skip
+            "max_pool3d_with_index", "lp_pool2d", "unfold")  # fmt: skip
 def windows(call: Call) -> tuple[int, ...]:
     """Convolutions and pooling: as many places as the window has positions."""
     attrs, x = call.op.attrs, call.traced_arg(0).shape
