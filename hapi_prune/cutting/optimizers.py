@@ -75,7 +75,7 @@ def masters(optimizer: Any, tensors: Mapping[str, paddle.Tensor]) -> dict[str, p
 
 
 def keep(optimizer: Any, undo_log: UndoLog) -> None:
-    """Let the undo log know all that ``set_state_dict`` may overwrite, so that one that fails half-way can be undone."""
+    """Note in the undo log all that ``set_state_dict`` may overwrite, so that one that fails half-way is undone."""
     for each in stored.chain(optimizer):
         for mirror in stored.mirrors(each):
             undo_log.resize(mirror.tensor, mirror.tensor.numpy())

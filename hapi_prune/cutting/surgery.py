@@ -1,4 +1,4 @@
-"""A cut, made: the only writer of layers and parameters. Every write goes through the undo_log."""
+"""A cut, made: the only writer of layers and parameters. Every write goes through the undo log."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from ..internals import tensors
 
 
 class UndoLog:
-    """The writes of one cut, in order. `undo` takes them back bitwise; dropping the undo_log keeps them."""
+    """The writes of one cut, in order. `undo` takes them back bitwise; dropping the log keeps them."""
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []

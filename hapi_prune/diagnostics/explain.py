@@ -78,7 +78,7 @@ def explain(network: paddle.nn.Layer, inputs: Any, *, skip: Sequence[str] = (), 
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of a group: it stays for a reason, or shrinks; only by ``less`` than half where its splits say so."""
+    """What becomes of a group: it stays for a reason, or shrinks, by ``less`` than half where its splits say so."""
 
     stays: Reason | None = None
     less: bool = False
