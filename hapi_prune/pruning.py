@@ -87,7 +87,9 @@ class Pruner:
         """
         wanted = goal(self.channel_map, ratio, self.options.skip)
         if not wanted.ratios:
-            first = next((f"{self._layer(key)} {why}" for key, why in wanted.stays.items()), "it has no convolution")
+            first = next(
+                (f"{self._layers(key)[0]!r} {why}" for key, why in wanted.stays.items()), "it has no convolution"
+            )
             allowed = "a convolution that feeds another layer"
             raise NothingToPruneError("network", f"nothing to prune: {first}", allowed)
         return wanted
@@ -117,10 +119,10 @@ class Pruner:
                 plan = self.plan(wanted, optimizer)
             return wanted, ranks.agree(plan)
 
-        def attempt(plan: PruningPlan) -> None:
-            cut(self.channel_map, plan, follow, on_cut)
+        def attempt(plan: PruningPlan) -> str:
+            return cut(self.channel_map, plan, follow, on_cut)
 
-        wanted, plan = until_it_holds(self.channel_map, choose, attempt, self.options.skip)
+        wanted, plan, verified = until_it_holds(self.channel_map, choose, attempt, self.options.skip)
         self._compare_ranks(optimizer)
         widths = self.widths()
         asked = {layer_name(name) for scored in wanted.scored.values() for name, _ in scored}
@@ -136,6 +138,7 @@ class Pruner:
             widths=widths,
             seconds=time.perf_counter() - start,
             notes=self._notes(wanted, plan, ratio),
+            verified=verified or "values",
         )
 
     def _follow(self, optimizer: Any) -> Follow | None:
@@ -172,8 +175,15 @@ class Pruner:
 
     def _notes(self, wanted: Goal, plan: PruningPlan, ratio: float | Mapping[str, float]) -> tuple[str, ...]:
         """What has to be said about this cut; each thing once in a run."""
-        notes = [f"{self._layer(key)} stays: {why}" for key, why in wanted.stays.items()]
-        told = {note: note for note in notes}
+        layers: dict[str, set[str]] = {}
+        for key, why in wanted.stays.items():
+            layers.setdefault(str(why), set()).update(self._layers(key))
+        order = {name: place for place, name in enumerate([*self.channel_map.graph.kinds, *self.channel_map.tensors])}
+        told: dict[str, str] = {}
+        for text, names in layers.items():
+            listed = ", ".join(map(repr, sorted(names, key=order.__getitem__)))
+            note = f"{listed} {'stays' if len(names) == 1 else 'stay'}: {text}"
+            told[note] = note
         if not plan and highest(ratio):
             # A gradual schedule that begins with too little to round to a filter says so once, not at each ratio.
             told[NOTHING] = f"nothing was removed at ratio {ratio}: it is done already, or rounds to nothing"
@@ -181,11 +191,11 @@ class Pruner:
         self._said.update(told)
         return fresh
 
-    def _layer(self, key: str) -> str:
-        """The layer that a group is known by: its first convolution, if it has one."""
+    def _layers(self, key: str) -> list[str]:
+        """The layers that a group is known by: its convolutions, or else the first layer that it touches."""
         axes, convolutions = self.channel_map.origin.groups[key].index, self.channel_map.traced.constraints.convolutions
-        first = next((axis[0] for axis in axes if axis in convolutions), next(iter(axes))[0])
-        return repr(layer_name(first))
+        names = [layer_name(axis[0]) for axis in axes if axis in convolutions]
+        return names or [layer_name(next(iter(axes))[0])]
 
 
 def highest(ratio: float | Mapping[str, float]) -> float:

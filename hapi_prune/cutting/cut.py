@@ -6,8 +6,9 @@ next plan is made without them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from ..analysis.channel_map import ChannelMap, Findings, PlannedCut
 from ..analysis.labels import Mismatch
@@ -17,6 +18,7 @@ from ..selection.coupling import after_refusal
 from ..selection.goals import Goal
 from . import interrupts, ranks, surgery, verify_outputs
 from .blame import blamed_groups, meeting_groups
+from .second_opinion import second_opinion
 from .undo_log import UndoLog
 from .verify_outputs import Refused
 from .verify_sizes import verify_sizes
@@ -27,6 +29,10 @@ Follow = Callable[[Cut, UndoLog], None]
 Choose = Callable[[], "tuple[Goal, PruningPlan]"]
 """What is asked for now, and the plan that does it."""
 
+Result = TypeVar("Result")
+
+VALUES, SIZES = "values", "sizes"
+
 ELSEWHERE = Reason(ReasonKind.OTHER_RANK, "does not hold on another rank")
 
 RANDOM = {"dropout", "rrelu", "gaussian", "uniform", "bernoulli", "randint", "randperm", "truncated_gaussian_random"}
@@ -34,8 +40,8 @@ RANDOM = {"dropout", "rrelu", "gaussian", "uniform", "bernoulli", "randint", "ra
 
 
 def until_it_holds(
-    channel_map: ChannelMap, choose: Choose, attempt: Callable[[PruningPlan], object], skip: Sequence[str]
-) -> tuple[Goal, PruningPlan]:
+    channel_map: ChannelMap, choose: Choose, attempt: Callable[[PruningPlan], Result], skip: Sequence[str]
+) -> tuple[Goal, PruningPlan, Result | None]:
     """Plan and try, until what is planned holds. What was found out on the way is kept in the map's findings.
 
     Args:
@@ -44,15 +50,16 @@ def until_it_holds(
         attempt: `cut` or `rehearse`, which raise a `Refused`.
         skip: names of layers that stay as they are.
 
+    Returns:
+        What is asked for, the plan that holds, and what the attempt returned; None if there was nothing to try.
+
     Raises:
         PruneError: a refusal from which nothing could be learnt.
     """
     while True:
         wanted, plan = choose()
         try:
-            if plan:
-                attempt(plan)
-            return wanted, plan
+            return wanted, plan, attempt(plan) if plan else None
         except Refused as refused:
             before, channel_map.state.findings = channel_map.findings, learnt(channel_map, plan, refused, skip)
             if channel_map.findings == before:
@@ -73,7 +80,7 @@ def cut(
     plan: PruningPlan,
     follow: Follow | None = None,
     on_cut: Callable[[Cut], object] | None = None,
-) -> Cut:
+) -> str:
     """Cut as planned and keep it, if the network then computes what the masked one computed.
 
     Args:
@@ -82,13 +89,16 @@ def cut(
         follow: what goes with it, and is undone with it.
         on_cut: who is told, once nothing but this call can undo the cut.
 
+    Returns:
+        What it was verified by, see `PruneRecord.verified`.
+
     Raises:
         Refused: it does not; everything is as it was.
     """
     answered = False
     try:
         rehearse_exact_part(channel_map, plan)
-        with applied(channel_map, plan) as (planned, undo_log):
+        with applied(channel_map, plan) as (planned, undo_log, verified):
             if follow:
                 follow(planned.cut, undo_log)
             answered = True
@@ -101,7 +111,7 @@ def cut(
         if not answered:
             ranks.all_fine(False)
         raise
-    return planned.cut
+    return verified
 
 
 def rehearse(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) -> None:
@@ -117,7 +127,7 @@ def rehearse(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) -
     """
     if compare:
         rehearse_exact_part(channel_map, plan)
-    with applied(channel_map, plan, compare) as (_, undo_log):
+    with applied(channel_map, plan, compare) as (_, undo_log, _):
         undo_log.undo()
 
 
@@ -138,31 +148,53 @@ def rehearse_exact_part(channel_map: ChannelMap, plan: PruningPlan) -> None:
 
 
 @contextmanager
-def applied(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) -> Iterator[tuple[PlannedCut, UndoLog]]:
-    """The network as ``plan`` leaves it, proven. If the block raises, it is taken back."""
-    network, tensors = channel_map.network, channel_map.tensors
+def applied(
+    channel_map: ChannelMap, plan: PruningPlan, compare: bool = True
+) -> Iterator[tuple[PlannedCut, UndoLog, str]]:
+    """The network as ``plan`` leaves it, proven, and what by. If the block raises, it is taken back."""
     try:
         planned = channel_map.plan_cut(plan)
     except Mismatch as error:
         raise Refused(Reason(ReasonKind.OTHER_SIZES, f"would not fit: {error}")) from error
     exact = len(exact_part(channel_map, plan).kept) == len(plan.kept)
-    undo_log = UndoLog()
+    undo_log, verified = UndoLog(), VALUES if compare and exact else SIZES
     with interrupts.held():
         try:
             masked = outputs_of_masked(channel_map, planned.cut, undo_log) if compare else {}
-            surgery.shrink(network, tensors, planned.cut, channel_map.traced.constraints.depthwise, undo_log)
-            with surgery.widths_follow(network, undo_log):
-                for training in (False, True) if compare else (False,):
-                    pruned = verify_outputs.attempt(network, channel_map.example, training)
-                    if training in masked:
-                        most = verify_outputs.tolerance(network, casts(channel_map), training)
-                        verify_outputs.compare(pruned, masked[training], exact, most)
+            modes = (False, True) if compare else (False,)
+            try:
+                apply_and_compare(channel_map, planned, undo_log, modes, masked, exact)
+            except Refused as doubt:
+                if doubt.reason.kind is not ReasonKind.OTHER_VALUES:
+                    raise
+                undo_log.undo()
+                verified = second_opinion(channel_map, planned, doubt, list(masked))
+                apply_and_compare(channel_map, planned, undo_log, modes, masked, exact=False)
             if compare and not exact:
                 verify_sizes(channel_map, planned.propagation)
-            yield planned, undo_log
+            yield planned, undo_log, verified
         except BaseException:
             undo_log.undo()
             raise
+
+
+def apply_and_compare(
+    channel_map: ChannelMap,
+    planned: PlannedCut,
+    undo_log: UndoLog,
+    modes: Sequence[bool],
+    masked: Mapping[bool, list[Array]],
+    exact: bool,
+) -> None:
+    """Remove the slices for good, run the network in each mode, and hold what it returns against ``masked``."""
+    network, constraints = channel_map.network, channel_map.traced.constraints
+    surgery.shrink(network, channel_map.tensors, planned.cut, constraints.depthwise, undo_log)
+    with surgery.widths_follow(network, undo_log):
+        for training in modes:
+            pruned = verify_outputs.attempt(network, channel_map.example, training)
+            if training in masked:
+                most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map), training)
+                verify_outputs.compare(pruned, masked[training], exact, most)
 
 
 def outputs_of_masked(channel_map: ChannelMap, cut: Cut, undo_log: UndoLog) -> dict[bool, list[Array]]:
@@ -189,12 +221,6 @@ def trains_otherwise(channel_map: ChannelMap) -> bool:
     """Whether training computes something else than evaluation, and nothing that is drawn at random."""
     training, evaluation = ([op.name for op in one.program.ops] for one in channel_map.traced.passes)
     return training != evaluation and not RANDOM & set(training)
-
-
-def casts(channel_map: ChannelMap) -> set[str]:
-    """The element types that the network casts to on its way, as in mixed precision."""
-    ops = [op for one in channel_map.traced.passes for op in one.program.ops]
-    return {str(op.attrs.get("dtype")) for op in ops if op.name == "cast"}
 
 
 def exact_part(channel_map: ChannelMap, plan: PruningPlan) -> PruningPlan:

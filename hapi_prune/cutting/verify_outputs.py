@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 
+from ..analysis.channel_map import ChannelMap
 from ..analysis.example_input import Example
 from ..errors import gist
 from ..internals.preserve import forward_pass
@@ -88,10 +89,20 @@ def compare(
         if ours.shape != theirs.shape:
             text = f"changes output {number} from shape {list(theirs.shape)} to {list(ours.shape)}"
             raise Refused(Reason(ReasonKind.OTHER_SIZES, text))
-        finite = np.isfinite(theirs)
-        if exact and finite.any():
-            largest = float(np.abs(theirs[finite]).max()) or 1.0
-            off = float(np.abs(ours - theirs)[finite].max()) / largest
-            if not off <= most:
-                text = f"changes output {number} by {off:.1e} of its largest value"
-                raise Refused(Reason(ReasonKind.OTHER_VALUES, text))
+        if exact and not (off := distance(ours, theirs)) <= most:
+            text = f"changes output {number} by {off:.1e} of its largest value"
+            raise Refused(Reason(ReasonKind.OTHER_VALUES, text))
+
+
+def distance(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> float:
+    """The largest difference between two outputs of one shape, relative to the largest of ``theirs`` that is finite."""
+    finite = np.isfinite(theirs)
+    if not finite.any():
+        return 0.0
+    return float(np.abs(ours - theirs)[finite].max()) / (float(np.abs(theirs[finite]).max()) or 1.0)
+
+
+def casts(channel_map: ChannelMap) -> set[str]:
+    """The element types that the network casts to on its way, as in mixed precision."""
+    ops = [op for one in channel_map.traced.passes for op in one.program.ops]
+    return {str(op.attrs.get("dtype")) for op in ops if op.name == "cast"}

@@ -39,7 +39,8 @@ class CheckRow:
 
     Attributes:
         criterion, ratio, removed: what was asked, and the share of the filters removed.
-        difference: to the masked network, relative to its largest output; None where removing is not zeroing.
+        difference: to the masked network, relative to its largest output; None where removing is not zeroing, or where
+            float32 cannot tell.
         step: whether a step of training goes through, with an optimizer that was there before the cut.
         again: whether a second, deeper cut goes through and is right.
         export: whether ``paddle.jit.save`` gives a program that computes the same.
@@ -182,7 +183,8 @@ def cuttable(channel_map: ChannelMap, ratio: Any, options: Options) -> tuple[Goa
         wanted = goal(channel_map, ratio, options.skip)
         return wanted, select(channel_map, channel_map.tensors, wanted, criterion, options.min_filters)
 
-    return until_it_holds(channel_map, choose, lambda plan: rehearse(channel_map, plan), options.skip)
+    wanted, plan, _ = until_it_holds(channel_map, choose, lambda plan: rehearse(channel_map, plan), options.skip)
+    return wanted, plan
 
 
 def cut_and_compare(pruner: Pruner, ratio: float, optimizer: Any) -> tuple[float, float | None]:
@@ -195,7 +197,7 @@ def cut_and_compare(pruner: Pruner, ratio: float, optimizer: Any) -> tuple[float
         theirs = seen(network, given)
     record = pruner.cut(ratio, optimizer)
     ours = seen(network, given)
-    if any(groups[key].approximate for key in plan.kept):
+    if any(groups[key].approximate for key in plan.kept) or record.verified != "values":
         return record.ratio, None
     verify_outputs.compare(ours[0], theirs[0], exact=True)
     # In training mode only where chance has no part (two seeds), and as far as the network holds still (noise).

@@ -14,7 +14,7 @@ from ..json_reader import Reader, each, made, named, number, text, whole
 from ..plan import Cost, LayerCost, PruningPlan
 from . import tables
 
-VERSION = 1
+VERSION = 2
 Metrics = dict[str, float]
 _NOTHING = "Nothing was pruned."
 
@@ -35,6 +35,9 @@ class PruneRecord:
         recovered: the evaluations from this cut to the next one, ``(epoch from 0, metrics)``.
         seconds: how long the cut took.
         notes: what had to be said, such as which layers stay and why.
+        verified: what the cut network was held against: ``"values"``, the outputs of the masked one; ``"values in
+            float64"``, the same where float32 turns rounding into noise; ``"sizes"``, those of the plan, operation by
+            operation, where removing is not zeroing or the network does not run in float64.
     """
 
     epoch: int | None
@@ -50,6 +53,7 @@ class PruneRecord:
     recovered: tuple[tuple[int, Metrics], ...] = ()
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    verified: str = "values"
 
     def __str__(self) -> str:
         """The cut in words."""

@@ -37,31 +37,33 @@ def balanced(channel_map: ChannelMap, wanted: Goal, counts: dict[str, int]) -> d
     result = {key: count for key, count in counts.items() if not channel_map.findings.family_of(key)}
     options: dict[frozenset[str], list[dict[Axis, int]]] = {}
     for members, blocks in families:
-        touched = [key for key in members if key in counts]
-        if touched:
-            share = max(wanted.ratios[key] for key in touched)
+        asked = members & wanted.ratios.keys()
+        share = max((wanted.ratios[key] for key in asked & counts.keys()), default=0.0)
+        if asked & counts.keys():
             stuck = stuck_member(channel_map, wanted, members)
             options[members] = [] if stuck else candidates(channel_map, members, blocks, share)
+        elif any(wanted.ratios[key] and channel_map.groups[key].size == 1 for key in asked):
+            leave_alone(channel_map, wanted, members)  # each of its channels is wired in a way of its own
     # The first choice of all families at once is nearly always right, and saves running the labels for each.
     first = {axis: size for sizes in options.values() for axis, size in (sizes[0] if sizes else {}).items()}
     joint = fitted(channel_map, frozenset().union(*options), [first]) if all(options.values()) and options else None
     for members, sizes in options.items() if joint is None else ():
         found = fitted(channel_map, members, sizes)
         if found is None:
-            leave_alone(channel_map, wanted, members, counts)
+            leave_alone(channel_map, wanted, members)
         result.update(found or {})
     result.update(joint or {})
     return result
 
 
-def leave_alone(channel_map: ChannelMap, wanted: Goal, members: frozenset[str], counts: dict[str, int]) -> None:
+def leave_alone(channel_map: ChannelMap, wanted: Goal, members: frozenset[str]) -> None:
     """No smaller size of a family fits: its groups stay, and that is said."""
     other = stuck_member(channel_map, wanted, members)
     reason = Reason(ReasonKind.NO_FIT, "no smaller size fits its splits")
     if other:
         reason = Reason(ReasonKind.DEPENDS, f"its size depends on {other!r}, which stays")
-    wanted.stays.update(dict.fromkeys((key for key in members if key in counts), reason))
-    for key in members & wanted.ratios.keys():
+    for key in sorted(members & wanted.ratios.keys()):
+        wanted.stays[key] = reason
         del wanted.ratios[key]
 
 

@@ -1,0 +1,107 @@
+"""Where float32 leaves a doubt: is the cut wrong, or does the network turn rounding into noise by itself?
+
+Deep networks with gates or with unusual statistics can change their output by as much as it is large when their input
+is multiplied by 1 + 1e-6. What such a network returns after a cut says nothing in float32, and much in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import paddle
+
+from ..analysis.channel_map import ChannelMap, PlannedCut
+from ..analysis.example_input import Example
+from ..plan import Array
+from . import surgery, verify_outputs
+from .undo_log import UndoLog
+from .verify_outputs import Refused
+from .verify_sizes import verify_sizes
+
+NUDGE = 1e-6
+"""A change of the input of the size of float32's rounding."""
+
+PRECISE = 1e-6
+"""Largest difference between pruned and masked in float64, relative to the largest output; 1e-9 is usual."""
+
+
+def second_opinion(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused, modes: Sequence[bool]) -> str:
+    """Judge a cut whose values differ by more than the tolerance; the network is left as it was before the cut.
+
+    Args:
+        channel_map: the network, not cut.
+        planned: the cut in doubt.
+        doubt: the difference found, which is raised where it is the cut's own.
+        modes: whether to compare in evaluation (False) or training mode (True), or both.
+
+    Returns:
+        What it was verified by: ``"values in float64"``, or ``"sizes"`` where the network does not run in float64.
+
+    Raises:
+        Refused: the cut is wrong.
+    """
+    log = UndoLog()
+    try:
+        surgery.mask(channel_map.tensors, planned.cut, log)
+        if not any(is_noisy(channel_map, training) for training in modes):
+            raise doubt
+        theirs = outputs_in_float64(channel_map, modes)
+        log.undo()
+        depthwise = channel_map.traced.constraints.depthwise
+        surgery.shrink(channel_map.network, channel_map.tensors, planned.cut, depthwise, log)
+        with surgery.widths_follow(channel_map.network, log):
+            ours = outputs_in_float64(channel_map, modes) if theirs is not None else None
+        if theirs is None or ours is None:
+            verify_sizes(channel_map, planned.propagation)
+            return "sizes"
+        for one, other in zip(ours, theirs):
+            verify_outputs.compare(one, other, exact=True, most=PRECISE)
+        return "values in float64"
+    finally:
+        log.undo()
+
+
+def is_noisy(channel_map: ChannelMap, training: bool) -> bool:
+    """Whether a change of the input by its rounding changes the output by more than a cut may."""
+    network, given = channel_map.network, channel_map.example
+    plain = verify_outputs.outputs(network, given, training)
+    floats = [leaf.is_floating_point() for leaf in given.leaves]
+    leaves = [leaf * (1 + NUDGE) if real else leaf for leaf, real in zip(given.leaves, floats)]
+    nudged = verify_outputs.outputs(network, replace(given, leaves=leaves), training)
+    most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map), training)
+    return any(verify_outputs.distance(one, other) > most for one, other in zip(nudged, plain))
+
+
+def outputs_in_float64(channel_map: ChannelMap, modes: Sequence[bool]) -> list[list[Array]] | None:
+    """What the network returns in each mode, computed in float64; None where it does not run so."""
+    network, given = channel_map.network, channel_map.example
+    if verify_outputs.casts(channel_map):  # what it casts to on its way is less precise again
+        return None
+    try:
+        with in_float64(network, given) as precise:
+            return [verify_outputs.outputs(network, precise, training) for training in modes]
+    except Exception:  # casts, custom ops, tensors in closures: the user's forward may raise anything
+        return None
+
+
+@contextmanager
+def in_float64(network: paddle.nn.Layer, given: Example) -> Iterator[Example]:
+    """The network's tensors in float64 for the length of a block; gives the example in float64."""
+    log, default = UndoLog(), paddle.get_default_dtype()
+    layers = network.sublayers(include_self=True)
+    try:
+        for tensor in {id(t): t for t in [*network.parameters(), *network.buffers()]}.values():
+            if tensor.is_floating_point():
+                log.resize(tensor, tensor.astype("float64").numpy())
+        for layer in layers:  # tensors that are plain attributes
+            for name, value in list(vars(layer).items()):
+                if isinstance(value, paddle.Tensor) and value.is_floating_point():
+                    log.assign(layer, name, value.astype("float64"))
+        paddle.set_default_dtype("float64")
+        leaves = [leaf.astype("float64") if leaf.is_floating_point() else leaf for leaf in given.leaves]
+        yield replace(given, leaves=leaves)
+    finally:
+        paddle.set_default_dtype(default)
+        log.undo()

@@ -1,0 +1,119 @@
+"""The search for a plan that holds always comes back, and says of each layer that stays why it does."""
+
+from __future__ import annotations
+
+import paddle
+import pytest
+from paddle import nn
+
+from hapi_prune import PruneError, explain, prune
+from hapi_prune.analysis.channel_map import ChannelMap
+from hapi_prune.cutting import cut as module
+from hapi_prune.plan import PruningPlan, Reason, ReasonKind
+from hapi_prune.pruning import Options, Pruner
+from hapi_prune.selection.goals import Goal
+
+
+class Shuffled(nn.Layer):
+    """Half of the channels through a convolution, and all of them shuffled; their number is written into the code."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2D(4, 4, 1)
+
+    def forward(self, x):
+        a, b = paddle.split(x, 2, axis=1)
+        x = paddle.concat([a, self.conv(b)], axis=1)
+        h, w = x.shape[2:]
+        return x.reshape([0, 2, 4, h, w]).transpose([0, 2, 1, 3, 4]).reshape([0, 8, h, w])
+
+
+def test_a_search_that_used_to_go_on_for_ever_comes_back():
+    network = nn.Sequential(nn.Conv2D(3, 8, 3), Shuffled(), Shuffled(), nn.Conv2D(8, 8, 3), nn.Conv2D(8, 4, 1))
+    record = prune(network, [2, 3, 16, 16], 0.3)
+    assert record.widths["3"] == (8, 6)
+    assert record.widths["0"] == (8, 8)
+    said = " ".join(record.notes)
+    assert all(f"'{layer}'" in said for layer in ("0", "1.conv", "2.conv"))
+
+
+def test_a_refusal_that_teaches_nothing_ends_the_search():
+    channel_map = ChannelMap(paddle.vision.models.LeNet(), [1, 1, 28, 28])
+    plan, tries = PruningPlan({"features.0.weight": (0, 1)}), []
+
+    def attempt(plan):
+        tries.append(plan)
+        raise module.Refused(module.ELSEWHERE)
+
+    def choose():
+        assert len(tries) < 10
+        return Goal(), plan
+
+    with pytest.raises(PruneError, match="trying again would be the same"):
+        module.until_it_holds(channel_map, choose, attempt, ())
+    assert len(tries) == 1
+
+
+def test_each_turn_of_a_search_couples_or_refuses_something_new(monkeypatch):
+    seen = []
+    real = module.learnt
+
+    def learnt(*args):
+        found = real(*args)
+        seen.append((frozenset(found.families), frozenset(found.coupled), frozenset(found.refused)))
+        return found
+
+    monkeypatch.setattr(module, "learnt", learnt)
+    network = nn.Sequential(nn.Conv2D(3, 8, 3), Shuffled(), Shuffled(), nn.Conv2D(8, 8, 3), nn.Conv2D(8, 4, 1))
+    prune(network, [2, 3, 16, 16], 0.3)
+    assert seen
+    assert len(set(seen)) == len(seen)
+
+
+class Depthwise(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.dw = nn.Conv2D(6, 6, 3, padding=1, groups=6)
+
+    def forward(self, x):
+        a, b = x.chunk(2, axis=1)
+        x = paddle.concat([a, self.dw(b)], axis=1)
+        n, c, h, w = x.shape
+        return x.reshape([n, 2, c // 2, h, w]).transpose([0, 2, 1, 3, 4]).reshape([n, c, h, w])
+
+
+STAYING = ["0", "1.dw", "2.dw", "3.dw", "4.dw"]
+
+
+def tangled():
+    """After four shuffles each of the twelve channels is wired in a way of its own."""
+    units = [Depthwise() for _ in range(4)]
+    return nn.Sequential(nn.Conv2D(3, 12, 3), *units, nn.Conv2D(12, 8, 3), nn.Conv2D(8, 4, 1))
+
+
+def test_every_layer_that_stays_is_named_with_a_true_reason():
+    record = prune(tangled(), [2, 3, 16, 16], 0.3)
+    assert record.widths["5"] == (8, 6)
+    note = next(note for note in record.notes if "splits" in note)
+    assert note == f"{', '.join(map(repr, STAYING))} stay: no smaller size fits its splits"
+
+
+def test_explain_says_the_same():
+    rows = {row.layer: row for row in explain(tangled(), [2, 3, 16, 16]).rows}
+    assert {rows[layer].reason for layer in STAYING} == {"no smaller size fits its splits"}
+    assert rows["5"].status == "prunable"
+
+
+def test_the_words_of_a_reason_decide_nothing(monkeypatch):
+    """All reasons in another language: the same layers shrink, with the same status."""
+    plain = [(row.layer, row.status, row.units, row.where) for row in explain(tangled(), [2, 3, 16, 16]).rows]
+    text = Reason.__init__
+
+    def reworded(self, kind: ReasonKind, _: str, op: str = "", where: str = "") -> None:
+        text(self, kind, "bleibt", op, where)
+
+    monkeypatch.setattr(Reason, "__init__", reworded)
+    again = [(row.layer, row.status, row.units, row.where) for row in explain(tangled(), [2, 3, 16, 16]).rows]
+    assert again == plain
+    pruner = Pruner(tangled(), [2, 3, 16, 16], Options())
+    assert pruner.cut(0.3).widths["5"] == (8, 6)

@@ -1,0 +1,88 @@
+"""A network that turns rounding into noise is not refused for it; a wrong cut of the same network is found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from hapi_prune import PruneError, prune
+from hapi_prune.analysis.channel_map import ChannelMap
+from hapi_prune.plan import Cut, ReasonKind
+from hapi_prune.pruning import Options, Pruner
+
+IMAGE = [2, 3, 12, 12]
+
+
+class Chaotic(nn.Layer):
+    """Some convolutions, and a function at the end that makes 1e-7 of its input a large part of its output."""
+
+    def __init__(self, gain=1e6):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2D(3, 16, 3), nn.Conv2D(16, 32, 3), nn.Conv2D(32, 4, 3)
+        self.norm, self.gain = nn.BatchNorm2D(16), gain
+        self.shift = paddle.to_tensor(np.float32(0.1))  # a tensor that is a plain attribute
+
+    def forward(self, x):
+        x = self.b(nn.functional.relu(self.norm(self.a(x))))
+        return paddle.sin(self.gain * (self.c(x) + self.shift))
+
+
+def test_a_chaotic_network_is_pruned_in_full():
+    network = Chaotic()
+    record = prune(network, IMAGE, 0.5)
+    assert record.widths == {"a": (16, 8), "b": (32, 16), "c": (4, 4)}
+    assert record.verified == "values in float64"
+    assert not [note for note in record.notes if "'a'" in note or "'b'" in note]
+    assert {str(tensor.dtype) for tensor in network.parameters()} == {"paddle.float32"}
+    assert str(network.shift.dtype) == "paddle.float32"
+    assert paddle.get_default_dtype() == "float32"
+
+
+def test_a_calm_one_is_compared_as_it_is():
+    assert prune(Chaotic(gain=1.0), IMAGE, 0.5).verified == "values"
+
+
+def shifted(monkeypatch):
+    """Cuts take other filters than planned."""
+    right = ChannelMap.plan_cut
+
+    def wrong(self, plan):
+        planned = right(self, plan)
+        kept = {
+            name: {axis: (index + 1) % planned.cut.before[name][axis] for axis, index in axes.items()}
+            if name.startswith("b.")
+            else axes
+            for name, axes in planned.cut.kept.items()
+        }
+        return replace(planned, cut=Cut(planned.cut.before, kept))
+
+    monkeypatch.setattr(ChannelMap, "plan_cut", wrong)
+
+
+@pytest.mark.parametrize("gain", [1.0, 1e6])
+def test_a_wrong_cut_is_found_also_where_there_is_noise(gain, monkeypatch):
+    network = Chaotic(gain)
+    before = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    shifted(monkeypatch)
+    pruner = Pruner(network, IMAGE, Options())
+    with pytest.raises(PruneError, match="changes output 0 by"):
+        pruner.cut(0.5)
+    assert {reason.kind for reason in pruner.channel_map.findings.refused.values()} == {ReasonKind.OTHER_VALUES}
+    assert all((before[name] == tensor.numpy()).all() for name, tensor in network.state_dict().items())
+
+
+class Casting(Chaotic):
+    """It computes in float32 whatever it is given."""
+
+    def forward(self, x):
+        return super().forward(x.astype("float32")).astype("float32")
+
+
+def test_where_float64_is_not_to_be_had_sizes_are_compared():
+    record = prune(Casting(), IMAGE, 0.5)
+    assert record.widths["b"] == (32, 16)
+    assert record.verified == "sizes"
