@@ -17,6 +17,7 @@ from .pruning import Options
 from .reporting.history import History
 from .schedules import Schedule, as_schedule
 from .selection.ratios import Ratio
+from .training.paddle_model import is_first_rank
 from .training.resume import Resumed
 from .training.session import Session, Settings
 
@@ -139,6 +140,13 @@ class PruneCallback(paddle.callbacks.Callback):
         """For `resume`: at the next ``fit``, go on with a run."""
         self.set_model(model)
         self._resumed = resumed
+
+    def complete(self, resumed: Resumed) -> None:
+        """For `resume`: no epoch is left of the run; the network is the finished one."""
+        self._resumed, self.history = None, resumed.history
+        if self.settings.verbose and is_first_rank():
+            said = f"The run is complete: its {resumed.epochs} epochs are done."
+            print(said, self.history.table(), sep="\n", flush=True)  # noqa: T201  # what verbose=1 is for
 
     def _end(self) -> None:
         session, self._session = self._session, None

@@ -379,7 +379,7 @@ def test_a_run_that_ends_before_a_cut():
 def test_a_log_dir_that_cannot_be_written():
     open("file", "w").close()
     model = build()
-    with pytest.warns(PruneWarning, match=r"Dashboard\(log_dir='file/log'\).*Training goes on without this report"):
+    with pytest.warns(PruneWarning, match=r"PruneCallback\(log_dir='file/log'\).*Training goes on without this report"):
         fit(model, PruneCallback({1: 0.5}, verbose=0, log_dir="file/log"))
     assert widths(model) == {"conv1": 4, "conv2": 6}
     assert os.path.getsize("file") == 0

@@ -223,7 +223,7 @@ def test_a_log_directory_that_cannot_be_made(obstacle):
         if os.access(log, os.W_OK):
             pytest.skip("this user may write everywhere")
     model, callback = build(), quiet({1: 0.5}, log_dir="log")
-    with pytest.warns(PruneWarning, match=r"Dashboard\(log_dir='log'\).*Training goes on") as said:
+    with pytest.warns(PruneWarning, match=r"PruneCallback\(log_dir='log'\).*Training goes on") as said:
         fit(model, callback, eval_data=Images(8, 1))
     assert len([each for each in said if each.category is PruneWarning]) == 1
     assert widths(model) == {"conv1": 4, "conv2": 6}

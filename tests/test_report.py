@@ -301,7 +301,7 @@ def test_a_failing_report_says_so_once_and_training_goes_on(broken, monkeypatch,
         warnings.simplefilter("always")
         fit(made)
     assert len(said(caught)) == 1
-    assert "Dashboard(log_dir='log')" in said(caught)[0]
+    assert "PruneCallback(log_dir='log')" in said(caught)[0]
     assert [epoch for epoch, _ in made.history.evaluations] == [0, 1, 2]
 
 

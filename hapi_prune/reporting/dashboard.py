@@ -118,7 +118,8 @@ class Dashboard:
     def _fail(self, error: Exception) -> None:
         self._writer = None
         said = f"{type(error).__name__}: {error}"
-        text = f"Dashboard(log_dir={self.log_dir!r}): VisualDL failed ({said}). Training goes on without this report."
+        where = f"PruneCallback(log_dir={self.log_dir!r})"
+        text = f"{where}: VisualDL failed ({said}). Training goes on without this report."
         warnings.warn(text, PruneWarning, stacklevel=4)
 
     def _points(self, writer: SharedWriter, epoch: int, points: Mapping[str, float]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from dataclasses import dataclass, replace
@@ -55,7 +56,7 @@ def resume(model: paddle.Model, callback: Any, path: str | os.PathLike[str]) -> 
             complete one. If a folder holds none, nothing is changed, and that is said in a PruneWarning.
 
     Returns:
-        The epochs of the run that are done.
+        The epochs of the run that are done. Where that is all of them, ``fit(epochs=0)`` says so and does nothing.
 
     Raises:
         PruneError: no such checkpoint, an incomplete one, or one of another network or version.
@@ -66,8 +67,24 @@ def resume(model: paddle.Model, callback: Any, path: str | os.PathLike[str]) -> 
         warnings.warn(text, PruneWarning, stacklevel=2)
         return 0
     note = note_from(read_note(base), base)
-    callback.go_on(model, prepared(model, callback, base, note))
+    resumed = prepared(model, callback, base, note)
+    callback.go_on(model, resumed)
+    complete_without_epochs(model, callback, resumed)
     return note.epoch + 1
+
+
+def complete_without_epochs(model: paddle.Model, callback: Any, resumed: Resumed) -> None:
+    """Let the next ``fit``, if no epoch is left for it, say that the run is complete; hapi itself fails at that."""
+    whole = model.fit
+
+    def fit(*args: Any, **options: Any) -> Any:
+        del model.fit
+        if inspect.signature(whole).bind(*args, **options).arguments.get("epochs", 1) > 0:
+            return whole(*args, **options)
+        callback.complete(resumed)
+        return None
+
+    model.fit = fit
 
 
 def prepared(model: paddle.Model, callback: Any, base: str, note: Note) -> Resumed:
