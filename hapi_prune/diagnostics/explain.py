@@ -57,6 +57,7 @@ def explain(network: paddle.nn.Layer, inputs: Any, *, skip: Sequence[str] = (), 
 
     Example:
         >>> import paddle
+        >>> from hapi_prune import explain
         >>> found = explain(paddle.vision.models.LeNet(), [1, 1, 28, 28])
         >>> [(row.layer, row.status) for row in found.rows][:2]
         [('features.0', 'prunable'), ('features.3', 'prunable')]
@@ -78,7 +79,7 @@ def explain(network: paddle.nn.Layer, inputs: Any, *, skip: Sequence[str] = (), 
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of a group: it stays for a reason, or shrinks; only by ``less`` than half where its splits say so."""
+    """What becomes of a group: it stays for a reason, or shrinks; by ``less`` than half where its splits say so."""
 
     stays: Reason | None = None
     less: bool = False

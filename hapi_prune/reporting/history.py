@@ -21,7 +21,9 @@ _NOTHING = "Nothing was pruned."
 
 @dataclass(frozen=True)
 class PruneRecord:
-    """One cut.
+    """One cut: what was asked, what was removed, what it cost and what it did to the metrics.
+
+    `prune` returns one; a PruneCallback keeps one for each cut in its ``history``. ``print(record)`` tells it in words.
 
     Attributes:
         epoch: the epoch at whose beginning it was made, from 0; None outside of a run.
@@ -35,6 +37,15 @@ class PruneRecord:
         recovered: the evaluations from this cut to the next one, ``(epoch from 0, metrics)``.
         seconds: how long the cut took.
         notes: what had to be said, such as which layers stay and why.
+
+    Example:
+        >>> import paddle
+        >>> from hapi_prune import prune
+        >>> record = prune(paddle.vision.models.LeNet(), [1, 1, 28, 28], 0.5)
+        >>> print(record.title)
+        50.0% of the filters removed (asked: 50.0%)
+        >>> record.cost_before.flops, record.cost_after.flops
+        (347560, 119240)
     """
 
     epoch: int | None
@@ -52,7 +63,7 @@ class PruneRecord:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The cut in words."""
+        """The cut in words: how much was removed, the costs, the metrics, and what had to be said."""
         before, after = self.metrics_before, self.metrics_after
         flops, params = (tables.count(self.cost_before.flops), tables.count(self.cost_before.params))
         parts = [
@@ -64,7 +75,7 @@ class PruneRecord:
 
     @property
     def title(self) -> str:
-        """The cut in half a sentence."""
+        """How much was removed, how much was asked and, in a run, at which epoch, counted from 1 as hapi prints it."""
         done = f"{tables.percent(self.ratio)} of the filters removed (asked: {_asked(self)})"
         return done if self.epoch is None else f"epoch {_epoch(self)}: {done}"
 
@@ -91,9 +102,14 @@ class PruneRecord:
 
 @dataclass
 class History:
-    """The records of a run in order, and its evaluations. Without records it is falsy, as a list is.
+    """The records of a run in order, and its evaluations. It is read as a list of records is, and falsy without any.
+
+    Attributes:
+        records: one for each cut, see `PruneRecord`.
+        evaluations: all of the run: ``(epoch from 0, metrics)``.
 
     Example:
+        >>> from hapi_prune import History
         >>> history = History()
         >>> history.evaluated(0, {"loss": [0.5], "acc": 0.75, "batch_size": 64})
         >>> history.evaluations
@@ -115,7 +131,11 @@ class History:
         return self.records[index]
 
     def add(self, record: PruneRecord) -> None:
-        """Append ``record``; the evaluations that follow are attached to it."""
+        """Append a record; the evaluations that follow are attached to it.
+
+        Args:
+            record: the cut that was made.
+        """
         self.records.append(record)
 
     def evaluated(self, epoch: int, metrics: Mapping[str, object]) -> None:
@@ -152,11 +172,11 @@ class History:
         return self[-1].best_at_this_size if self else _best(self.evaluations)
 
     def table(self) -> str:
-        """The dense network and each cut, a line each, at most 100 columns wide."""
+        """The run as text: the dense network and each cut, a line each, at most 100 columns wide."""
         return tables.table(_columns(self)) if self else _NOTHING
 
     def markdown(self) -> str:
-        """The same table in Markdown."""
+        """What `table` gives, in Markdown."""
         return tables.markdown(_columns(self)) if self else _NOTHING
 
     def to_json(self) -> str:
@@ -166,6 +186,12 @@ class History:
     @classmethod
     def from_json(cls, text: str) -> History:
         """The history that `to_json` wrote.
+
+        Args:
+            text: what it wrote.
+
+        Returns:
+            An equal history.
 
         Raises:
             PruneError: the text is damaged, is something else, or is of another version.

@@ -22,7 +22,7 @@ from . import (
 from .registry import TABLE, Call, FlopsRule, Rule, free, register_rule, rule
 
 __all__ = [
-    "TABLE", "Call", "FlopsRule", "Op", "Rule", "Value", "broadcasting", "convolution", "elementwise", "free", "indexing",
-    "normalization", "products", "recurrent", "reduction", "register_rule", "repeating", "resampling", "reshape", "rule",
-    "shape_inference", "slicing", "sources", "stacking",
+    "TABLE", "Call", "FlopsRule", "Op", "Rule", "Value", "broadcasting", "convolution", "elementwise", "free",
+    "indexing", "normalization", "products", "recurrent", "reduction", "register_rule", "repeating", "resampling",
+    "reshape", "rule", "shape_inference", "slicing", "sources", "stacking",
 ]  # fmt: skip
