@@ -157,7 +157,7 @@ def dot_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int
 
 @rule("dot", flops=dot_flops)
 def dot(call: Call) -> Sequence[Value]:
-    """Element-wise, and summed up over the last axis."""
+    """Two values are multiplied element by element, and summed up over the last axis."""
     met = broadcast(call, [call.arg(0), call.arg(1)], [call.traced_arg(0), call.traced_arg(1)])
     last = len(met.shape) - 1
     for label in met.labels:

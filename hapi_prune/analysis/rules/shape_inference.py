@@ -27,7 +27,7 @@ def written(call: Call) -> tuple[int, ...]:
 
 @shape_rule("flatten")
 def flattened(call: Call) -> tuple[int, ...]:
-    """Axes from ``start_axis`` to ``stop_axis`` become one."""
+    """The old sizes, those from ``start_axis`` to ``stop_axis`` multiplied into one."""
     shape = call.traced_arg(0).shape
     start, stop = (call.op.attrs[name] % len(shape) for name in ("start_axis", "stop_axis"))
     return (*shape[:start], math.prod(shape[start : stop + 1]), *shape[stop + 1 :])
@@ -144,7 +144,7 @@ def padded(call: Call) -> tuple[int, ...]:
 
 @shape_rule("pixel_shuffle", "pixel_unshuffle")
 def reshuffled(call: Call) -> tuple[int, ...]:
-    """Channels become places in the image, or the other way round."""
+    """Pixel shuffle: r * r channels become r x r places in the image; unshuffle: r x r places become channels."""
     channel, axes = image(call)
     shape, up = list(call.traced_arg(0).shape), call.op.name == "pixel_shuffle"
     r = int(call.op.attrs["upscale_factor" if up else "downscale_factor"])

@@ -75,7 +75,7 @@ def split(call: Call) -> Sequence[Value]:
 
 
 def sections(call: Call, size: int) -> list[int]:
-    """The sizes of the parts at trace time."""
+    """How long each part of a split is at trace time."""
     if call.op.name == "split_with_num":
         number = call.op.attrs["num"]
         return [size // number] * number

@@ -1,4 +1,4 @@
-"""Values side by side, and lists of values."""
+"""Ops that put values side by side (concat, stack), and those that make lists of values."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def unsqueezed(signal: Signal, axis: int) -> Signal:
 
 
 def squeezed(signal: Signal, axis: int) -> Signal:
-    """``signal`` without ``axis``, along which no label varies."""
+    """``signal`` without ``axis``, which has size 1 or is left with one slice: no label varies along it."""
     labels = tuple(label.renamed([a - (a > axis) for a in label.axes]) for label in signal.labels)
     return Signal(signal.shape[:axis] + signal.shape[axis + 1 :], labels)
 
