@@ -10,13 +10,15 @@ if find_spec("paddle") is None:
     )
 
 from .analysis.cost import cost
-from .analysis.rules.registry import register_rule
+from .analysis.labels import Label, Mismatch, Signal
+from .analysis.rules.registry import Call, register_rule
 from .callback import PruneCallback
 from .criteria import FPGM, Criterion, L1Norm, L2Norm
-from .diagnostics.check import check
+from .diagnostics.check import CheckReport, CheckRow, check
 from .diagnostics.explain import explain
+from .diagnostics.explanation import Explanation, ExplanationRow
 from .errors import PruneError, PruneWarning
-from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan
+from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan, Reason, ReasonKind
 from .pruning import prune
 from .reporting.history import History, PruneRecord
 from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule
@@ -27,17 +29,24 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FPGM",
+    "Call",
     "ChannelGroup",
+    "CheckReport",
+    "CheckRow",
     "Cost",
     "Criterion",
     "Cut",
+    "Explanation",
+    "ExplanationRow",
     "Explicit",
     "Exponential",
     "History",
     "L1Norm",
     "L2Norm",
+    "Label",
     "LayerCost",
     "Linear",
+    "Mismatch",
     "OneShot",
     "Polynomial",
     "PruneCallback",
@@ -45,7 +54,10 @@ __all__ = [
     "PruneRecord",
     "PruneWarning",
     "PruningPlan",
+    "Reason",
+    "ReasonKind",
     "Schedule",
+    "Signal",
     "check",
     "cost",
     "explain",

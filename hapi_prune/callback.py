@@ -42,8 +42,8 @@ class PruneCallback(paddle.callbacks.Callback):
             tell: then for a cut at epoch 0, and to hear of mistakes before the first epoch is over.
         eval_data: what to evaluate before and after each cut; None for the ``eval_data`` of ``fit``, False for no
             such evaluations. A Dataset is read in batches of 64.
-        min_filters: no layer gets smaller than this.
-        round_to: keep a multiple of this many filters.
+        min_filters: no layer gets smaller than this; at least 1.
+        round_to: keep a multiple of this many filters; at least 1.
         optimizer_state: ``"carry"`` gathers the optimizer's state by the same indices as its parameters; ``"reset"``
             starts it anew.
         on_cut: called with the `Cut` once network and optimizer are cut, for what mirrors the parameters: the weights
@@ -51,19 +51,21 @@ class PruneCallback(paddle.callbacks.Callback):
 
     Attributes:
         history: the records of the run, see `History`.
+        settings: what it was given, checked.
 
     Raises:
         PruneError: bad arguments, at once; an unknown layer or a network that cannot be traced, as soon as the input
             shape is known, before anything has been changed.
 
     Example:
-        >>> import paddle, hapi_prune
+        >>> import paddle
+        >>> from hapi_prune import PruneCallback
         >>> network = paddle.nn.Sequential(paddle.nn.Conv2D(3, 8, 3), paddle.nn.ReLU(), paddle.nn.Conv2D(8, 4, 3),
         ...                                paddle.nn.Flatten(), paddle.nn.Linear(16, 2))
         >>> model = paddle.Model(network)
         >>> model.prepare(paddle.optimizer.Adam(parameters=model.parameters()), paddle.nn.CrossEntropyLoss())
         >>> batches = [(paddle.randn([4, 3, 6, 6]), paddle.zeros([4, 1], "int64"))] * 2
-        >>> callback = hapi_prune.PruneCallback({1: 0.5}, verbose=0)
+        >>> callback = PruneCallback({1: 0.5}, verbose=0)
         >>> model.fit(batches, epochs=2, verbose=0, callbacks=[callback])
         >>> callback.history[0].widths
         {'0': (8, 4), '2': (4, 2)}
@@ -104,45 +106,54 @@ class PruneCallback(paddle.callbacks.Callback):
             session.begin()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Cut, if more is due than before."""
+        """Cut, if more is due at this epoch than was removed before."""
         self._resumed = None
         if self._session is not None:
             with self._ending():
                 self._session.enter(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """A point for the curves."""
+        """Write the cost of now to the curves, also where no evaluation follows."""
         if self._session is not None:
             with self._ending():
                 self._session.leave()
 
     def on_eval_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Wait for a first batch: without one, hapi's logs hold what training said."""
+        """Forget the evaluation before: it counts once there is a batch, as hapi's logs hold what training said."""
         self._evaluated = False
 
     def on_eval_batch_end(self, step: int, logs: dict[str, Any] | None = None) -> None:
-        """There is something to evaluate on."""
+        """Note that there was a batch, so that what the evaluation says will be its own."""
         self._evaluated = True
 
     def on_eval_end(self, logs: dict[str, Any] | None = None) -> None:
-        """An evaluation; of the run, if it knows epochs, as an evaluate() outside of a run does not."""
+        """Keep an evaluation of the run: one that knows epochs, as an evaluate() outside of a run does not."""
         if self._session is not None and self._evaluated and self.params.get("epochs"):
             # All runs of a process share one dict of logs, so that of another model may have left its metrics in it.
             self._session.evaluated({k: value for k, value in (logs or {}).items() if k in self.params["metrics"]})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """The table of the run, and what it did not get to."""
+        """Print the table of the run, and warn of cuts that it did not get to."""
         session, self._session = self._session, None
         if session is not None:
             session.finish()
 
     def go_on(self, model: paddle.Model, resumed: Resumed) -> None:
-        """For `resume`: at the next ``fit``, go on with a run."""
+        """For `resume`: go on with a run at the next ``fit``.
+
+        Args:
+            model: what is trained.
+            resumed: the run.
+        """
         self.set_model(model)
         self._resumed = resumed
 
     def complete(self, resumed: Resumed) -> None:
-        """For `resume`: no epoch is left of the run; the network is the finished one."""
+        """For `resume`: no epoch is left of the run; the network is the finished one.
+
+        Args:
+            resumed: the run.
+        """
         self._resumed, self.history = None, resumed.history
         if self.settings.verbose and is_first_rank():
             said = f"The run is complete: its {resumed.epochs} epochs are done."

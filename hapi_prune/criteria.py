@@ -20,27 +20,52 @@ Scores = npt.NDArray[np.float64]
 
 
 class Criterion(Protocol):
-    """What every criterion offers. It is pure, and treats all filters alike, whatever their order."""
+    """How much each filter of a layer matters: the protocol that every criterion follows. Higher scores are kept.
+
+    To write your own, write a function ``weight -> scores``, as below; it is known by the name of the function. If it
+    has options, make it a class with a ``name`` and a ``__call__``: there is nothing to inherit from. It must be pure
+    (the same weight, the same scores), and treat all filters alike, whatever their order. It gets a copy of the
+    weight; what it returns is checked, and an error names the layer.
+
+    Attributes:
+        name: what it is called in records, on the dashboard and in errors.
+
+    Example:
+        >>> import numpy as np, paddle
+        >>> from hapi_prune import prune
+        >>> def largest_weight(weight):
+        ...     return np.abs(weight).reshape(len(weight), -1).max(axis=1)
+        >>> record = prune(paddle.vision.models.LeNet(), [1, 1, 28, 28], 0.5, criterion=largest_weight)
+        >>> record.widths
+        {'features.0': (6, 3), 'features.3': (16, 8)}
+    """
 
     @property
     def name(self) -> str:
-        """What it is called in records and errors."""
+        """What it is called in records, on the dashboard and in errors."""
 
     def __call__(self, weight: Weight) -> Scores:
-        """Scores, shape ``[filters]``, of a floating-point weight, shape ``[filters, ...]``."""
+        """One score for each filter.
+
+        Args:
+            weight: floating point, shape ``[filters, ...]``: ``[filters, in / groups, kh, kw]`` of a Conv2D. Whatever
+                the layer, the filters are on axis 0.
+
+        Returns:
+            Finite numbers, shape ``[filters]``; the filters with the highest ones are kept.
+        """
 
 
 @dataclass(frozen=True)
 class L1Norm:
-    """Sum of magnitudes: ``score_i = sum_k |w_ik|``.
+    """The criterion ``"l1_norm"``, the sum of magnitudes: ``score_i = sum_k |w_ik|``.
 
-    Args:
-        weight: shape ``[filters, ...]``, finite.
-
-    Returns:
-        float64, shape ``[filters]``, at least 0; scales with ``|c|`` when the weight scales with ``c``.
+    Attributes:
+        name: ``"l1_norm"``.
 
     Example:
+        >>> import numpy as np
+        >>> from hapi_prune import L1Norm
         >>> L1Norm()(np.array([[1.0, -2.0], [0.5, 0.0]])).tolist()
         [3.0, 0.5]
 
@@ -50,21 +75,27 @@ class L1Norm:
     name = "l1_norm"
 
     def __call__(self, weight: Weight) -> Scores:
-        """The scores of ``weight``."""
+        """The sum of magnitudes of each filter.
+
+        Args:
+            weight: shape ``[filters, ...]``, finite.
+
+        Returns:
+            float64, shape ``[filters]``, at least 0; scales with ``|c|`` when the weight scales with ``c``.
+        """
         return np.asarray(np.abs(_rows(weight)).sum(axis=1))
 
 
 @dataclass(frozen=True)
 class L2Norm:
-    """Euclidean length: ``score_i = sqrt(sum_k w_ik ** 2)``.
+    """The criterion ``"l2_norm"``, the Euclidean length: ``score_i = sqrt(sum_k w_ik ** 2)``.
 
-    Args:
-        weight: shape ``[filters, ...]``, finite.
-
-    Returns:
-        float64, shape ``[filters]``, at least 0; scales with ``|c|`` when the weight scales with ``c``.
+    Attributes:
+        name: ``"l2_norm"``.
 
     Example:
+        >>> import numpy as np
+        >>> from hapi_prune import L2Norm
         >>> L2Norm()(np.array([[3.0, -4.0], [0.5, 0.0]])).tolist()
         [5.0, 0.5]
 
@@ -74,24 +105,29 @@ class L2Norm:
     name = "l2_norm"
 
     def __call__(self, weight: Weight) -> Scores:
-        """The scores of ``weight``."""
+        """The length of each filter.
+
+        Args:
+            weight: shape ``[filters, ...]``, finite.
+
+        Returns:
+            float64, shape ``[filters]``, at least 0; scales with ``|c|`` when the weight scales with ``c``.
+        """
         return np.asarray(np.linalg.norm(_rows(weight), axis=1))
 
 
 @dataclass(frozen=True)
 class FPGM:
-    """Distance to all other filters: ``score_i = sum_j sqrt(sum_k (w_ik - w_jk) ** 2)``.
+    """The criterion ``"fpgm"``, the distance to all other filters: ``score_i = sum_j sqrt(sum_k (w_ik - w_jk) ** 2)``.
 
     The filter with the lowest score lies nearest the geometric median of its layer: the others can stand in for it.
 
-    Args:
-        weight: shape ``[filters, ...]``, finite. Takes memory for ``filters ** 2`` distances.
-
-    Returns:
-        float64, shape ``[filters]``, at least 0; the same, bitwise, for equal filters and in whatever order the
-        filters come; not changed by adding one filter to all; scales with ``|c|`` when the weight scales with ``c``.
+    Attributes:
+        name: ``"fpgm"``; ``"geometric_median"`` means the same.
 
     Example:
+        >>> import numpy as np
+        >>> from hapi_prune import FPGM
         >>> FPGM()(np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])).tolist()
         [15.0, 10.0, 15.0]
 
@@ -102,7 +138,16 @@ class FPGM:
     name = "fpgm"
 
     def __call__(self, weight: Weight) -> Scores:
-        """The scores of ``weight``."""
+        """The sum of the distances of each filter to all others.
+
+        Args:
+            weight: shape ``[filters, ...]``, finite. Takes memory for ``filters ** 2`` distances.
+
+        Returns:
+            float64, shape ``[filters]``, at least 0; the same, bitwise, for equal filters and in whatever order the
+            filters come; not changed by adding one filter to all; scales with ``|c|`` when the weight scales with
+            ``c``.
+        """
         rows, inverse, counts = _distinct(_rows(weight))
         rows = rows - rows.mean(axis=0)  # distances do not change, but what they are the difference of gets small
         products = rows @ rows.T

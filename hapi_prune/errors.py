@@ -15,6 +15,18 @@ class PruneError(Exception):
         got: what was found there.
         allowed: what would have been fine.
         todo: the next step for the user.
+
+    Attributes:
+        where, got, allowed, todo: as given.
+
+    Example:
+        >>> import paddle
+        >>> from hapi_prune import PruneError, prune
+        >>> try:
+        ...     prune(paddle.vision.models.LeNet(), [1, 1, 28, 28], 1.5)
+        ... except PruneError as error:
+        ...     print(error.where, "got", error.got)
+        prune(ratio=...) got 1.5
     """
 
     def __init__(self, where: str, got: str, allowed: str = "", todo: str = "") -> None:
@@ -25,11 +37,21 @@ class PruneError(Exception):
 
 
 class NothingToPruneError(PruneError):
-    """Not one group of the network can shrink."""
+    """Not one group of the network can shrink, so there is nothing to prune."""
 
 
 class PruneWarning(UserWarning):
-    """Something the user asked for was not reached, or not reached fully; said once, with names."""
+    """Something the user asked for was not reached, or not reached fully; said once, with names.
+
+    Example:
+        >>> import paddle, warnings
+        >>> from hapi_prune import PruneWarning, prune
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always", PruneWarning)
+        ...     record = prune(paddle.vision.models.LeNet(), [1, 1, 28, 28], 0.01)
+        >>> print(*[warning.message for warning in caught if warning.category is PruneWarning])
+        nothing was removed at ratio 0.01: it is done already, or rounds to nothing
+    """
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:

@@ -62,7 +62,7 @@ def member(kind: type[Enum]) -> Reader:
 
 
 def optional(read: Reader) -> Reader:
-    """Reads what ``read`` reads, or null."""
+    """Reads what ``read`` reads, or null, which is None."""
     return lambda data: None if data is None else read(data)
 
 

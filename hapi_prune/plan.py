@@ -21,7 +21,25 @@ Axis = tuple[str, int]
 
 
 class ReasonKind(enum.Enum):
-    """What a `Reason` is about. Code branches on this, and never on the words."""
+    """What a `Reason` is about. Programs branch on this, and never on the words.
+
+    Attributes:
+        OUTPUT: the filters are an output of the network.
+        STRUCTURE: an operation needs exactly these channels, as one that picks them by number does.
+        NOT_FOLLOWED: they reach an operation that has no rule, or one that its rule cannot follow.
+        MIXED: channels are mixed non-linearly, as by a LayerNorm; only ever a reason to be approximate.
+        DOES_NOT_RUN, OTHER_VALUES, OTHER_SIZES, OTHER_RANK: the cut was tried, and the network did not run, computed
+            other values than the masked one, had other sizes than planned, or did not hold on another rank.
+        PROTECTED: the user has protected the layer with ``skip``.
+        SINGLE_UNIT, MINIMUM: there is one unit only, or no more than ``min_filters``.
+        NO_FIT, DEPENDS: no smaller size fits the splits on the way; or it depends on other channels, which stay.
+        UNUSED: the layer is not used in the forward pass.
+
+    Example:
+        >>> from hapi_prune import ReasonKind
+        >>> ReasonKind("output")
+        <ReasonKind.OUTPUT: 'output'>
+    """
 
     OUTPUT = "output"
     STRUCTURE = "structure"
@@ -50,6 +68,7 @@ class Reason:
         where: its place in the user's code, ``file:line``; empty if it is not known.
 
     Example:
+        >>> from hapi_prune import Reason, ReasonKind
         >>> str(Reason(ReasonKind.STRUCTURE, "is told by its number", "argmax", "net.py:41"))
         "is told by its number, 'argmax' (net.py:41)"
     """
@@ -67,15 +86,24 @@ class Reason:
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Units with the same footprint: they touch the same axes, so any number of them can be kept.
+    """Units (what is kept or removed as a whole) that touch the same axes, so that any number of them can be kept.
 
     Attributes:
-        key: the footprint, the same in every process that builds the same network.
+        key: the group's name, after the first tensor that it touches; the same in every process that builds the same
+            network.
         size: how many units there are.
         index: for each axis that the group touches, the positions of each unit there, shape ``[size, m]``
             (m is more than 1 where a unit covers several positions, as behind a flatten).
         approximate: why zeroing a unit is not the same as removing it; None where it is the same.
         frozen: why no unit can be removed; None where units can.
+
+    Example:
+        >>> import numpy as np
+        >>> from hapi_prune import ChannelGroup
+        >>> index = {("conv.weight", 0): np.arange(8).reshape(8, 1), ("fc.weight", 0): np.arange(32).reshape(8, 4)}
+        >>> group = ChannelGroup("conv.weight", 8, index)
+        >>> group.index["fc.weight", 0][1].tolist()  # behind a flatten, channel 1 is four rows of the Linear
+        [4, 5, 6, 7]
     """
 
     key: str
@@ -91,7 +119,20 @@ _KEPT = named(lambda data: checked(lambda units: sorted(set(units)) == list(unit
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """For each group, the units kept, in ascending order. A group that is not named keeps all its units."""
+    """Which units are kept, for each channel group that loses some. The empty plan is falsy, and changes nothing.
+
+    Attributes:
+        kept: ``{group key: units kept}``, from 0 and in ascending order, at least one a group. A group that is not
+            named keeps all of its units.
+
+    Example:
+        >>> from hapi_prune import PruningPlan
+        >>> plan = PruningPlan({"conv1.weight": (0, 2, 5)})
+        >>> plan.to_json()
+        '{"conv1.weight": [0, 2, 5]}'
+        >>> PruningPlan.from_json(plan.to_json()) == plan
+        True
+    """
 
     kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -106,6 +147,12 @@ class PruningPlan:
     def from_json(cls, text: str) -> PruningPlan:
         """The plan that `to_json` wrote.
 
+        Args:
+            text: what it wrote.
+
+        Returns:
+            An equal plan.
+
         Raises:
             PruneError: the text is not a JSON object of lists of unit numbers.
         """
@@ -118,11 +165,20 @@ class PruningPlan:
 
 @dataclass(frozen=True)
 class Cut:
-    """What a plan removed: for each tensor that shrank, its shape before and the positions kept on each axis.
+    """What a plan removed, as ``PruneCallback(..., on_cut=...)`` is told: which positions of which tensors are kept.
 
     Attributes:
         before: shape of each touched tensor before the cut, by structured name.
         kept: ``{structured name: {axis: positions kept}}``; the order is the order in the new tensor.
+
+    Example:
+        >>> import numpy as np
+        >>> from hapi_prune import Cut
+        >>> cut = Cut({"conv.weight": (4, 3, 3, 3)}, {"conv.weight": {0: np.array([0, 2])}})
+        >>> cut.after("conv.weight")
+        (2, 3, 3, 3)
+        >>> cut.apply_to({"conv.weight": np.ones([4, 3, 3, 3]), "steps": 100})["conv.weight"].shape
+        (2, 3, 3, 3)
     """
 
     before: Mapping[str, tuple[int, ...]]
@@ -132,7 +188,14 @@ class Cut:
         return bool(self.kept)
 
     def after(self, name: str) -> tuple[int, ...]:
-        """Shape of tensor ``name`` after the cut."""
+        """The shape of a tensor after the cut.
+
+        Args:
+            name: structured name of a tensor that was cut.
+
+        Returns:
+            Its sizes now.
+        """
         kept = self.kept[name]
         return tuple(len(kept[axis]) if axis in kept else size for axis, size in enumerate(self.before[name]))
 
@@ -187,9 +250,14 @@ class LayerCost:
     Attributes:
         name: structured name of the layer; empty for what the network's own forward computes.
         kind: class name of the layer.
-        flops: counted as `Cost.flops`.
-        macs: counted as `Cost.macs`.
+        flops, macs: counted as in `Cost`.
         params: elements of the layer's own parameters.
+
+    Example:
+        >>> import paddle
+        >>> from hapi_prune import cost
+        >>> cost(paddle.nn.Sequential(paddle.nn.Linear(8, 4)), [1, 8]).layers
+        (LayerCost(name='0', kind='Linear', flops=32, macs=32, params=36),)
     """
 
     name: str
@@ -211,6 +279,12 @@ class Cost:
         trainable_params: the elements that an optimizer may change.
         layers: the same, by layer, in the order of ``network.named_sublayers()``.
         unknown: ops that no rule could count, so that a sum is never short in silence.
+
+    Example:
+        >>> import paddle
+        >>> from hapi_prune import cost
+        >>> cost(paddle.vision.models.LeNet(), [1, 1, 28, 28]).params
+        61610
     """
 
     flops: int

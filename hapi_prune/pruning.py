@@ -234,11 +234,12 @@ def prune(
             dict of these.
         ratio: the share of filters to remove, in [0, 1): one for all convolutions, or ``{layer: share}``.
         criterion: ``"l1_norm"``, ``"l2_norm"``, ``"fpgm"``, a Criterion, or any callable weight -> scores.
-        optimizer: carried along, if given: its state is gathered by the same indices.
+        optimizer: a Paddle optimizer over the network's parameters, carried along if given: its state is gathered by
+            the same indices.
         optimizer_state: ``"carry"``, or ``"reset"`` to start the state anew.
         skip: names of layers to leave as they are.
-        min_filters: no layer gets smaller than this.
-        round_to: keep a multiple of this many filters.
+        min_filters: no layer gets smaller than this; at least 1.
+        round_to: keep a multiple of this many filters; at least 1.
 
     Returns:
         What was done, with the cost before and after.
@@ -247,9 +248,10 @@ def prune(
         PruneError: bad arguments, or a network with nothing to prune; nothing has been changed.
 
     Example:
-        >>> import paddle, hapi_prune
+        >>> import paddle
+        >>> from hapi_prune import prune
         >>> network = paddle.vision.models.LeNet()
-        >>> record = hapi_prune.prune(network, [1, 1, 28, 28], 0.5)
+        >>> record = prune(network, [1, 1, 28, 28], 0.5)
         >>> record.widths
         {'features.0': (6, 3), 'features.3': (16, 8)}
     """

@@ -19,17 +19,45 @@ from .selection.ratios import Ratio, check_ratio, merge, real, rising, share_of,
 
 @runtime_checkable
 class Schedule(Protocol):
-    """What every schedule offers. It is pure: the same epoch, the same answer."""
+    """When how much is due: the protocol that every schedule follows. It is pure: the same epoch, the same answer.
+
+    To write your own, write a function of the epoch, as below: it returns the share of the original filters removed by
+    then, in [0, 1) and never falling, or None where nothing is due yet. A class of your own needs the three members
+    of the protocol; there is nothing to inherit from.
+
+    Example:
+        >>> from hapi_prune import PruneCallback
+        >>> def an_eighth_every_other_epoch(epoch):
+        ...     return min(0.125 * (epoch // 2), 0.5)
+        >>> callback = PruneCallback(an_eighth_every_other_epoch)
+        >>> callback.settings.schedule.preview(epochs=8)
+        [(2, 0.125), (4, 0.25), (6, 0.375)]
+    """
 
     def __call__(self, epoch: int) -> Ratio | None:
-        """The ratio due by ``epoch`` (from 0); None where nothing is due that was not due before."""
+        """The ratio due by an epoch.
+
+        Args:
+            epoch: counted from 0.
+
+        Returns:
+            The share of the original filters removed by the beginning of that epoch, in [0, 1), or ``{layer: share}``;
+            None where nothing is due that was not due before.
+        """
 
     @property
     def last_epoch(self) -> int | None:
-        """The epoch of the last configured event; None where only calling tells."""
+        """The epoch of the last event that is configured; None where only calling tells."""
 
     def preview(self, epochs: int) -> list[tuple[int, Ratio]]:
-        """The events of a run of ``epochs`` epochs: each epoch at which more is due, with the ratio due then."""
+        """The events of a run.
+
+        Args:
+            epochs: how long the run is, at least 0.
+
+        Returns:
+            Each epoch at which more is due than before, with the ratio due then, in order.
+        """
 
 
 class _Table:
@@ -39,7 +67,14 @@ class _Table:
         raise NotImplementedError
 
     def __call__(self, epoch: int) -> Ratio | None:
-        """The ratio of the last event up to ``epoch``."""
+        """The ratio due by an epoch.
+
+        Args:
+            epoch: counted from 0.
+
+        Returns:
+            That of the last event up to then, as a number in [0, 1) or ``{layer: number}``; None before the first.
+        """
         due = [ratio for event, ratio in self._events() if event <= epoch]
         return merge(None, due[-1]) if due else None
 
@@ -49,16 +84,31 @@ class _Table:
         return self._events()[-1][0]
 
     def preview(self, epochs: int) -> list[tuple[int, Ratio]]:
-        """The events of a run of ``epochs`` epochs at which more is due."""
+        """The events of a run.
+
+        Args:
+            epochs: how long the run is, at least 0; anything else is a PruneError.
+
+        Returns:
+            Each epoch at which more is due than before, with the ratio due then, in order.
+        """
         whole(epochs, "preview(epochs=...)")
         return rising([event for event in self._events() if event[0] < epochs], type(self).__name__)
 
 
 @dataclass(frozen=True)
 class OneShot(_Table):
-    """One cut: nothing before ``epoch`` (from 0), ``s(t) = ratio`` from then on.
+    """One cut: nothing is due before ``epoch``, ``s(t) = ratio`` from then on.
+
+    Args:
+        epoch: when, counted from 0.
+        ratio: the share removed, in [0, 1), or ``{layer: share}``.
+
+    Raises:
+        PruneError: an argument out of range.
 
     Example:
+        >>> from hapi_prune import OneShot
         >>> [OneShot(2, 0.5)(epoch) for epoch in range(4)]
         [None, None, 0.5, 0.5]
     """
@@ -82,7 +132,14 @@ class Explicit(_Table):
     stood before, and stays (as ``"*"``) beneath the layers named after it. A layer's own name counts for more than
     a block or a glob. No layer's ratio may fall.
 
+    Args:
+        ratios: epoch, from 0 -> the share removed by then, in [0, 1), or ``{layer: share}``. At least one entry.
+
+    Raises:
+        PruneError: an epoch or a ratio out of range, or a ratio that falls.
+
     Example:
+        >>> from hapi_prune import Explicit
         >>> [Explicit({1: 0.2, 3: {"conv1": 0.5}})(epoch) for epoch in range(4)]
         [None, 0.2, 0.2, {'*': 0.2, 'conv1': 0.5}]
     """
@@ -116,7 +173,11 @@ class Linear(_Table):
         every: epochs between events, at least 1.
         initial: ``s_i``, share removed at ``start`` of every layer concerned, in [0, ``ratio``].
 
+    Raises:
+        PruneError: an argument out of range.
+
     Example:
+        >>> from hapi_prune import Linear
         >>> [Linear(0.5, start=1, end=5, every=2)(epoch) for epoch in range(7)]
         [None, 0.0, 0.0, 0.25, 0.25, 0.5, 0.5]
     """
@@ -157,11 +218,14 @@ class Linear(_Table):
 
 @dataclass(frozen=True)
 class Polynomial(Linear):
-    """Large steps first: ``s(t) = s_f + (s_i - s_f) (1 - p) ** power``; ``t``, ``p`` and Args as for `Linear`.
+    """Large steps first: ``s(t) = s_f + (s_i - s_f) (1 - p) ** power``, with ``t`` and ``p`` as for `Linear`.
 
-    Cubic unless told (automated gradual pruning, AGP). ``power`` is above 0; at 1 this is `Linear`.
+    Args:
+        ratio, start, end, every, initial: as for `Linear`.
+        power: above 0. The 3 of automated gradual pruning (AGP) unless told; at 1 this is `Linear`.
 
     Example:
+        >>> from hapi_prune import Polynomial
         >>> [Polynomial(0.5, start=0, end=2)(epoch) for epoch in range(4)]
         [0.0, 0.4375, 0.5, 0.5]
 
@@ -182,9 +246,13 @@ class Polynomial(Linear):
 
 @dataclass(frozen=True)
 class Exponential(Linear):
-    """The share **kept** shrinks geometrically: ``1 - s(t) = (1 - s_i) ((1 - s_f) / (1 - s_i)) ** p``, as for `Linear`.
+    """The share **kept** falls by the same factor each time: ``1 - s(t) = (1 - s_i) ((1 - s_f) / (1 - s_i)) ** p``.
+
+    Args:
+        ratio, start, end, every, initial: as for `Linear`, and so are ``t`` and ``p``.
 
     Example:
+        >>> from hapi_prune import Exponential
         >>> [Exponential(0.75, start=0, end=2)(epoch) for epoch in range(3)]
         [0.0, 0.5, 0.75]
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hapi_prune"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 LAYERS = (
     "__init__",
@@ -149,3 +151,19 @@ def test_private_parts_of_paddle_are_named_where_they_may_be(path):
 def test_modules_stay_short():
     lines = {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
     assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_the_page_names_the_rooms_and_files_that_are_there():
+    table = PAGE.split("| room |")[1].split("\n\n")[0]
+    rows = dict(re.findall(r"^\| `([\w./]+)` \|(.*)$", table, re.M))
+    folders = {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
+    modules = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
+    assert set(rows) == folders | modules
+    drawn = set(re.findall(r"\w+(?:\.py|/)", PAGE.split("```")[1]))
+    assert drawn == set(rows)
+    inside = {room + name for room, text in rows.items() for name in re.findall(r"`(\w+\.py)`", text)}
+    named = set(re.findall(r"`([\w/]+\.py)`", PAGE.replace(table, ""))) | inside
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not (PACKAGE / name).is_file()] == []
+    links = re.findall(r"\]\(([^)#]+)\)", PAGE)
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -208,5 +208,5 @@ class ChannelMap:
             ) from error
 
     def advance(self, propagation: Propagation, grouping: Grouping) -> None:
-        """The network has the sizes of ``propagation`` now."""
+        """Take note that the network has been cut, and has the sizes of ``propagation`` now."""
         self.state.propagation, self.state.grouping = propagation, grouping

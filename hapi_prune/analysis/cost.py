@@ -28,8 +28,9 @@ def cost(network: paddle.nn.Layer, inputs: Any) -> Cost:
         PruneError: the network cannot be traced at that input.
 
     Example:
-        >>> import paddle, hapi_prune
-        >>> hapi_prune.cost(paddle.vision.models.LeNet(), [1, 1, 28, 28]).flops
+        >>> import paddle
+        >>> from hapi_prune import cost
+        >>> cost(paddle.vision.models.LeNet(), [1, 1, 28, 28]).flops
         347560
     """
     return cost_now(ChannelMap(network, inputs))

@@ -116,7 +116,7 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
 
 
 def traced_program(network: paddle.nn.Layer, given: Example, aliases: dict[str, str], training: bool) -> Program:
-    """One forward pass as plain data."""
+    """One forward pass of the network, traced, as plain data."""
 
     def run(leaves: list[paddle.Tensor]) -> Any:
         args, kwargs = given.rebuilt(leaves)

@@ -68,7 +68,7 @@ class Numbering:
         self.axis_of = np.repeat(np.arange(len(self.axes)), sizes)
 
     def __call__(self, atoms: Index) -> Index:
-        """The numbers of ``atoms``, NONE left out."""
+        """The consecutive numbers of ``atoms``; what came from none is left out."""
         atoms = atoms[atoms >= 0]
         numbers: Index = self.starts[atoms >> INDEX_BITS] + (atoms & ((1 << INDEX_BITS) - 1))
         return numbers
@@ -84,7 +84,7 @@ class Numbering:
 
 
 def concatenated(parts: list[Index]) -> Index:
-    """All parts in one array."""
+    """All parts one after the other, in one array; an empty array for none."""
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
@@ -186,7 +186,7 @@ UNKNOWN = "?"
 
 
 def first_reasons(number: Numbering, root: Index, said: list[tuple[Index, Reason]]) -> dict[int, Reason]:
-    """The first thing said of each unit."""
+    """For each unit the first reason that any of its atoms was given."""
     first: dict[int, Reason] = {}
     for atoms, reason in said:
         for unit in np.unique(root[number(atoms.ravel())]):
@@ -197,7 +197,7 @@ def first_reasons(number: Numbering, root: Index, said: list[tuple[Index, Reason
 def families(
     number: Numbering, root: Index, cell: Marks, constraints: Constraints, keys: dict[int, str]
 ) -> tuple[Family, ...]:
-    """Groups that are balanced together."""
+    """The groups whose sizes depend on each other, those with a group in common made one family."""
     found: list[tuple[set[str], int]] = []
     for atoms, blocks in constraints.balanced:
         touched = {keys[int(mark)] for mark in np.unique(cell[root[number(atoms)]])}

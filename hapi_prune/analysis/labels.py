@@ -24,30 +24,67 @@ INDEX_BITS = 24
 
 
 class Mismatch(Exception):
-    """Two signals do not fit: the sizes under test cannot be those of a working network."""
+    """Two signals do not fit: the sizes under test cannot be those of a working network.
+
+    A rule raises it, and other sizes are tried. Raised while the network is traced, it says that the op cannot be
+    followed.
+
+    Example:
+        >>> from hapi_prune import Mismatch
+        >>> def halves(call):
+        ...     x = call.arg(0)
+        ...     if x.shape[1] % 2:
+        ...         raise Mismatch(f"{call.op}: {x.shape[1]} channels in two halves")
+    """
 
 
 @dataclass(frozen=True)
 class Label:
-    """Which atom each slice along ``axes`` came from.
+    """Which atom each slice along some axes of a value came from.
+
+    An *atom* is a number that stands for one index of one axis of one tensor of the network, such as the second filter
+    of a weight.
 
     Attributes:
         axes: the axes of the value along which the label varies, ascending.
-        atoms: shape ``[size of each of axes]``.
+        atoms: shape ``[size of each of axes]``; -1 for a slice that came from none, such as padding.
+
+    Example:
+        >>> import numpy as np
+        >>> from hapi_prune import Label
+        >>> label = Label((1, 2), np.arange(6).reshape(2, 3))  # of a value [N, 2, 3, W]
+        >>> label.along([2]).tolist()  # for each slice along axis 2, all of its atoms
+        [[0, 3], [1, 4], [2, 5]]
+        >>> label.renamed([2, 1]).atoms.shape  # the value is transposed to [N, 3, 2, W]
+        (3, 2)
     """
 
     axes: tuple[int, ...]
     atoms: Index
 
     def along(self, axes: Sequence[int]) -> Index:
-        """The atoms with the ``axes`` in front, the other axes flattened behind: ``[*axes, rest]``."""
+        """The atoms with some axes in front, and the other axes flattened into one behind them.
+
+        Args:
+            axes: of the value; the label varies along each of them.
+
+        Returns:
+            Atoms, shape ``[size of each of axes, rest]``; rest is 1 where there are no other axes.
+        """
         order = [self.axes.index(axis) for axis in axes]
         order += [i for i, axis in enumerate(self.axes) if axis not in axes]
         moved = self.atoms.transpose(order)
         return moved.reshape(*moved.shape[: len(axes)], -1)
 
     def renamed(self, axes: Sequence[int]) -> Label:
-        """The same label on other axes of another value; they need not ascend."""
+        """The same label on axes of another value.
+
+        Args:
+            axes: for each axis of the label its new number; they need not ascend.
+
+        Returns:
+            A label whose axes ascend.
+        """
         order = np.argsort(axes, kind="stable")
         return Label(tuple(axes[i] for i in order), self.atoms.transpose(order))
 
@@ -62,6 +99,15 @@ class Signal:
         tensor: structured name, where the value is a tensor of the network itself.
         value: the numbers, where they are written into the program and few.
         uniform: axes along which all slices are alike, so that any number of them will do.
+
+    Example:
+        >>> import numpy as np
+        >>> from hapi_prune import Label, Signal
+        >>> x = Signal((2, 8, 4, 4), (Label((1,), np.arange(8)),))  # an image with 8 channels, which carry labels
+        >>> len(x.on(1)), len(x.on(2)), x.size
+        (1, 0, 256)
+        >>> x.sized(2, 1).shape
+        (2, 8, 1, 4)
     """
 
     shape: tuple[int, ...]
@@ -72,15 +118,30 @@ class Signal:
 
     @property
     def size(self) -> int:
-        """How many elements it has."""
+        """How many elements the value has."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     def on(self, axis: int) -> tuple[Label, ...]:
-        """The labels that vary along ``axis``."""
+        """The labels that vary along an axis.
+
+        Args:
+            axis: its number, from 0.
+
+        Returns:
+            Those of `labels` that do; more than one where different things are known of the same slices.
+        """
         return tuple(label for label in self.labels if axis in label.axes)
 
     def sized(self, axis: int, size: int) -> Signal:
-        """The same signal with another size on an axis without labels."""
+        """The same signal with another size on an axis without labels.
+
+        Args:
+            axis: its number, from 0.
+            size: its new size.
+
+        Returns:
+            A new signal.
+        """
         return replace(self, shape=self.shape[:axis] + (size,) + self.shape[axis + 1 :])
 
 

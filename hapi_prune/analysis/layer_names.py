@@ -83,5 +83,5 @@ def resolve(channel_map: ChannelMap, name: str, where: str) -> list[Axis]:
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """What to do about a wrong name."""
+    """What an error tells the user to do about a wrong name."""
     return f"use a name such as {nearest(name, known)}"

@@ -30,7 +30,7 @@ class Pass:
     not_followed: dict[int, str] = field(default_factory=dict)
 
     def steps(self) -> Iterator[tuple[Op, list[Value], list[Value]]]:
-        """Each operation with its operands and results."""
+        """Each operation of the program, with the signals of its operands and of its results."""
         return zip(self.program.ops, self.operands, self.results)
 
 
@@ -49,7 +49,7 @@ class Propagation:
 
     @property
     def passes(self) -> tuple[Pass, Pass]:
-        """Training, then evaluation."""
+        """Both passes: that in training mode, then that in evaluation mode."""
         return self.training, self.evaluation
 
     @property

@@ -38,14 +38,20 @@ class CheckRow:
     """One criterion and ratio. Of `step`, `again` and `export` None means that there is nothing to look at.
 
     Attributes:
-        criterion, ratio, removed: what was asked, and the share of the filters removed.
+        criterion, ratio, removed: what was asked, and the share of the filters removed, in [0, 1).
         difference: to the masked network, relative to its largest output; None where removing is not zeroing, or where
             float32 cannot tell.
         step: whether a step of training goes through, with an optimizer that was there before the cut.
         again: whether a second, deeper cut goes through and is right.
         export: whether ``paddle.jit.save`` gives a program that computes the same.
+        seconds: how long all of it took.
         problem: what went wrong first; empty where all is well.
         note: why there is nothing to remove, if there is nothing.
+
+    Example:
+        >>> from hapi_prune import CheckRow
+        >>> CheckRow("fpgm", 0.5, removed=0.5, step=True, again=True, export=True).problem
+        ''
     """
 
     criterion: str
@@ -60,7 +66,7 @@ class CheckRow:
     note: str = ""
 
     def cells(self) -> tuple[str, ...]:
-        """The row of the table."""
+        """The row as `CheckReport.table` prints it, a text for each column."""
         off = "-" if self.difference is None else f"{self.difference:.0e}"
         done = (SAID[self.step], SAID[self.again], SAID[self.export], tables.seconds(self.seconds))
         return (tables.clip(self.criterion, 20), tables.percent(self.ratio), tables.percent(self.removed), off, *done)
@@ -73,6 +79,11 @@ class CheckReport:
     Attributes:
         network, rows: class name of the network, and a row for each criterion and ratio.
         untouched: whether the network is, bit for bit, what it was before.
+
+    Example:
+        >>> from hapi_prune import CheckReport, CheckRow
+        >>> CheckReport("Net", (CheckRow("fpgm", 0.5, problem="does not run"),), untouched=True).ok
+        False
     """
 
     network: str
@@ -81,7 +92,7 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no problem at all."""
+        """Whether all rows are without a problem, and the network is what it was before."""
         return self.untouched and not any(row.problem for row in self.rows)
 
     def table(self) -> str:
@@ -126,6 +137,7 @@ def check(
 
     Example:
         >>> import paddle
+        >>> from hapi_prune import check
         >>> report = check(paddle.vision.models.LeNet(), [1, 1, 28, 28], ratios=[0.5], criteria=["l1_norm"])
         >>> report.ok, report.rows[0].removed
         (True, 0.5)

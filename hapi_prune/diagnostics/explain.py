@@ -57,6 +57,7 @@ def explain(network: paddle.nn.Layer, inputs: Any, *, skip: Sequence[str] = (), 
 
     Example:
         >>> import paddle
+        >>> from hapi_prune import explain
         >>> found = explain(paddle.vision.models.LeNet(), [1, 1, 28, 28])
         >>> [(row.layer, row.status) for row in found.rows][:2]
         [('features.0', 'prunable'), ('features.3', 'prunable')]

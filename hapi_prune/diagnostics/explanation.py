@@ -34,6 +34,12 @@ class ExplanationRow:
         reason: why; empty for what is simply prunable.
         op: the operation to blame, if there is one.
         where: its place in the user's code, ``file:line``.
+
+    Example:
+        >>> from hapi_prune import ExplanationRow
+        >>> row = ExplanationRow("conv1", "Conv2D", 64, "prunable", group=1, units=64, readers=("bn1", "conv2"))
+        >>> f"{row.layer} is {row.status}, and takes slices of {', '.join(row.readers)} with it"
+        'conv1 is prunable, and takes slices of bn1, conv2 with it'
     """
 
     layer: str
@@ -53,13 +59,22 @@ class ExplanationRow:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What `explain` found out.
+    """What `explain` found out: ``table()`` for people, ``to_json()`` for programs, ``save(path)`` for a picture.
 
     Attributes:
         network: class name of the network.
         rows: one for each convolution and Linear, in the order in which the network holds them.
         arrows: the data's way from group to group, by number; 0 is the input, -1 the output.
         opaque: operations that channels reach and that cannot be followed: name, place and why.
+
+    Example:
+        >>> import paddle
+        >>> from hapi_prune import explain
+        >>> explanation = explain(paddle.vision.models.LeNet(), [1, 1, 28, 28])
+        >>> explanation.title
+        'LeNet: 4 of 5 layers can shrink; groups: 4'
+        >>> [row.layer for row in explanation.groups()[1]]
+        ['features.0']
     """
 
     network: str
@@ -69,7 +84,7 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """The whole in a line."""
+        """How many layers can shrink, and in how many groups, in one line."""
         able = [row.group for row in self.rows if row.units]
         return f"{self.network}: {len(able)} of {len(self.rows)} layers can shrink; groups: {len(set(able))}"
 
@@ -103,13 +118,17 @@ class Explanation:
         return json.dumps(asdict(self))
 
     def svg(self) -> str:
-        """The groups as boxes, and arrows from the layers that make channels to the layers that read them."""
+        """The picture as SVG: the groups as boxes, and arrows from those that make channels to those that read them."""
         boxes = [group_picture.Box("input"), *map(boxed, self.groups().values()), group_picture.Box("output")]
         arrows = [(a, b % len(boxes)) for a, b in self.arrows]
         return group_picture.picture(boxes, arrows, self.title, LEGEND)
 
     def save(self, path: str | Path) -> None:
-        """Write the picture to ``path``."""
+        """Write the picture to a file.
+
+        Args:
+            path: its name, as in ``"groups.svg"``; a file that is there is overwritten.
+        """
         Path(path).write_text(self.svg(), encoding="utf-8")
 
 

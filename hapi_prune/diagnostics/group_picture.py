@@ -41,7 +41,7 @@ class Box:
     tip: str = ""
 
     def height(self) -> int:
-        """Lines that it takes."""
+        """How many lines of text the box takes."""
         return len(broken(self.name)) + len(self.lines)
 
 
@@ -215,7 +215,7 @@ def wire(start: Port, end: Port, down: int, pale: bool, far: bool) -> str:
 
 
 def box_at(box: Box, place: Place, high: int) -> str:
-    """A box with its lines."""
+    """A box with its lines of text, as SVG."""
     x, y = place
     if not box.name:
         return f'<circle cx="{x:g}" cy="{y + high / 2:g}" r="5"/>'

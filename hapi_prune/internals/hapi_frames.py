@@ -13,7 +13,7 @@ CALLER, FIT, DATA = "CallbackList", "fit", "train_loader"
 
 
 def frames(top: FrameType | None) -> Iterator[FrameType]:
-    """A frame, and those that it was called from."""
+    """A frame of the Python stack, and all that it was called from, the innermost first."""
     while top is not None:
         yield top
         top = top.f_back

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -21,7 +21,9 @@ _NOTHING = "Nothing was pruned."
 
 @dataclass(frozen=True)
 class PruneRecord:
-    """One cut.
+    """One cut: what was asked, what was removed, what it cost and what it did to the metrics.
+
+    `prune` returns one; a PruneCallback keeps one for each cut in its ``history``. ``print(record)`` tells it in words.
 
     Attributes:
         epoch: the epoch at whose beginning it was made, from 0; None outside of a run.
@@ -38,6 +40,15 @@ class PruneRecord:
         verified: what the cut network was held against: ``"values"``, the outputs of the masked one; ``"values in
             float64"``, the same where float32 turns rounding into noise; ``"sizes"``, those of the plan, operation by
             operation, where removing is not zeroing or the network does not run in float64.
+
+    Example:
+        >>> import paddle
+        >>> from hapi_prune import prune
+        >>> record = prune(paddle.vision.models.LeNet(), [1, 1, 28, 28], 0.5)
+        >>> print(record.title)
+        50.0% of the filters removed (asked: 50.0%)
+        >>> record.cost_before.flops, record.cost_after.flops
+        (347560, 119240)
     """
 
     epoch: int | None
@@ -56,7 +67,7 @@ class PruneRecord:
     verified: str = "values"
 
     def __str__(self) -> str:
-        """The cut in words."""
+        """The cut in words: how much was removed, the costs, the metrics, and what had to be said."""
         before, after = self.metrics_before, self.metrics_after
         flops, params = (tables.count(self.cost_before.flops), tables.count(self.cost_before.params))
         parts = [
@@ -68,7 +79,7 @@ class PruneRecord:
 
     @property
     def title(self) -> str:
-        """The cut in half a sentence."""
+        """How much was removed, how much was asked and, in a run, at which epoch, counted from 1 as hapi prints it."""
         done = f"{tables.percent(self.ratio)} of the filters removed (asked: {_asked(self)})"
         return done if self.epoch is None else f"epoch {_epoch(self)}: {done}"
 
@@ -85,7 +96,7 @@ class PruneRecord:
     @property
     def best_at_this_size(self) -> Metrics:
         """The best of each metric from this cut to the next: the highest, of losses the lowest; empty without any."""
-        return _best(self.recovered)
+        return tables.best(self.recovered)
 
     @property
     def metrics_recovered(self) -> Metrics:
@@ -95,9 +106,14 @@ class PruneRecord:
 
 @dataclass
 class History:
-    """The records of a run in order, and its evaluations. Without records it is falsy, as a list is.
+    """The records of a run in order, and its evaluations. It is read as a list of records is, and falsy without any.
+
+    Attributes:
+        records: one for each cut, see `PruneRecord`.
+        evaluations: all of the run: ``(epoch from 0, metrics)``.
 
     Example:
+        >>> from hapi_prune import History
         >>> history = History()
         >>> history.evaluated(0, {"loss": [0.5], "acc": 0.75, "batch_size": 64})
         >>> history.evaluations
@@ -119,7 +135,11 @@ class History:
         return self.records[index]
 
     def add(self, record: PruneRecord) -> None:
-        """Append ``record``; the evaluations that follow are attached to it."""
+        """Append a record; the evaluations that follow are attached to it.
+
+        Args:
+            record: the cut that was made.
+        """
         self.records.append(record)
 
     def evaluated(self, epoch: int, metrics: Mapping[str, object]) -> None:
@@ -153,14 +173,14 @@ class History:
     @property
     def best_at_this_size(self) -> Metrics:
         """The best of each metric since the last cut, or since the start: the highest, of losses the lowest."""
-        return self[-1].best_at_this_size if self else _best(self.evaluations)
+        return self[-1].best_at_this_size if self else tables.best(self.evaluations)
 
     def table(self) -> str:
-        """The dense network and each cut, a line each, at most 100 columns wide."""
+        """The run as text: the dense network and each cut, a line each, at most 100 columns wide."""
         return tables.table(_columns(self)) if self else _NOTHING
 
     def markdown(self) -> str:
-        """The same table in Markdown."""
+        """What `table` gives, in Markdown."""
         return tables.markdown(_columns(self)) if self else _NOTHING
 
     def to_json(self) -> str:
@@ -170,6 +190,12 @@ class History:
     @classmethod
     def from_json(cls, text: str) -> History:
         """The history that `to_json` wrote.
+
+        Args:
+            text: what it wrote.
+
+        Returns:
+            An equal history.
 
         Raises:
             PruneError: the text is damaged, is something else, or is of another version.
@@ -216,14 +242,6 @@ def _columns(history: History) -> list[tables.Column]:
     if metric:
         columns += [(metric, head, *(tables.number(log.get(metric)) for log in part)) for head, part in logs.items()]
     return [*columns, ("", "seconds", "-", *(tables.seconds(record.seconds) for record in records))]
-
-
-def _best(evaluations: Iterable[tuple[int, Metrics]]) -> Metrics:
-    values: dict[str, list[float]] = {}
-    for _, log in evaluations:
-        for name, value in log.items():
-            values.setdefault(name, []).extend([] if math.isnan(value) else [value])
-    return {name: (min if tables.is_loss(name) else max)(found) for name, found in values.items() if found}
 
 
 def _epoch(record: PruneRecord) -> str:

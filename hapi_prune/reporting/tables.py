@@ -29,6 +29,15 @@ def is_loss(metric: str) -> bool:
     return "loss" in metric.lower()
 
 
+def best(evaluations: Iterable[tuple[int, Metrics]]) -> Metrics:
+    """The best value of each metric: the highest, of losses the lowest; nan counts as none."""
+    values: dict[str, list[float]] = {}
+    for _, log in evaluations:
+        for name, value in log.items():
+            values.setdefault(name, []).extend([] if math.isnan(value) else [value])
+    return {name: (min if is_loss(name) else max)(found) for name, found in values.items() if found}
+
+
 def share(part: float, whole: float) -> float:
     """``part / whole``; all of it where there is nothing."""
     return part / whole if whole else 1.0

@@ -51,7 +51,7 @@ class SharedWriter:
         return step + self._shift[family]
 
     def add_scalar(self, tag: str, value: float, step: int, walltime: int | None = None) -> None:
-        """As LogWriter's, for any tag."""
+        """What LogWriter does under this name, for any tag."""
         self._writer.add_scalar(clean(tag), value, self.step(tag, step), walltime)
 
     def size(self) -> int:

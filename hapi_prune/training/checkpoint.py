@@ -43,13 +43,14 @@ def load(target: paddle.nn.Layer | paddle.Model, path: str | os.PathLike[str], i
         PruneError: no such file, not a checkpoint, or one of another network; nothing has been changed.
 
     Example:
-        >>> import paddle, hapi_prune, tempfile, os
+        >>> import os, paddle, tempfile
+        >>> from hapi_prune import load, prune
         >>> pruned = paddle.vision.models.LeNet()
-        >>> record = hapi_prune.prune(pruned, [1, 1, 28, 28], 0.5)
+        >>> record = prune(pruned, [1, 1, 28, 28], 0.5)
         >>> path = os.path.join(tempfile.mkdtemp(), "lenet.pdparams")
         >>> paddle.save(pruned.state_dict(), path)
         >>> fresh = paddle.vision.models.LeNet()
-        >>> hapi_prune.load(fresh, path)
+        >>> load(fresh, path)
         >>> fresh.features[0].weight.shape[0]
         3
     """

@@ -60,6 +60,26 @@ def resume(model: paddle.Model, callback: Any, path: str | os.PathLike[str]) -> 
 
     Raises:
         PruneError: no such checkpoint, an incomplete one, or one of another network or version.
+
+    Example:
+        >>> import paddle, tempfile
+        >>> from hapi_prune import PruneCallback, resume
+        >>> def prepared():
+        ...     model = paddle.Model(paddle.nn.Sequential(paddle.nn.Conv2D(1, 8, 3), paddle.nn.ReLU(),
+        ...         paddle.nn.Conv2D(8, 4, 3), paddle.nn.Flatten(), paddle.nn.Linear(16, 2)))
+        ...     model.prepare(paddle.optimizer.Adam(parameters=model.parameters()), paddle.nn.CrossEntropyLoss())
+        ...     return model, PruneCallback({1: 0.5}, verbose=0)
+        >>> data, folder = [(paddle.randn([4, 1, 6, 6]), paddle.zeros([4, 1], "int64"))], tempfile.mkdtemp()
+        >>> model, callback = prepared()
+        >>> model.fit(data, epochs=2, verbose=0, save_dir=folder, callbacks=[callback])
+        save checkpoint at ...0
+        save checkpoint at ...1
+        save checkpoint at ...final
+        >>> model, callback = prepared()  # in another process, after a crash
+        >>> resume(model, callback, folder)
+        2
+        >>> model.network[0].weight.shape[0]
+        4
     """
     base = last_complete(os.fspath(path))
     if base is None:

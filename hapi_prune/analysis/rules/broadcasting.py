@@ -164,7 +164,7 @@ def bias_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[in
     "fmod", "copysign", "nextafter", "logaddexp", flops=free,
 )  # fmt: skip
 def elementwise(call: Call) -> Sequence[Value]:
-    """Several values, position by position."""
+    """Several values are computed with, position by position: labels that meet at a position are tied."""
     args, traced = signals_of(call.args), signals_of(call.traced)
     if len(args) == 1:
         return [Signal(args[0].shape, args[0].labels)]
@@ -178,7 +178,7 @@ ARITHMETIC: dict[str, Callable[[int, int], int]] = {
 
 
 def computed(call: Call, args: Sequence[Signal]) -> tuple[int, ...] | None:
-    """The numbers, where a program computes sizes from sizes."""
+    """The numbers of the result, if those of the operands are known: programs compute sizes from sizes."""
     function = ARITHMETIC.get(call.op.name)
     if function is None or len(args) != 2 or None in (args[0].value, args[1].value):
         return None
@@ -191,7 +191,7 @@ def computed(call: Call, args: Sequence[Signal]) -> tuple[int, ...] | None:
 
 @rule("prelu", flops=free)
 def prelu(call: Call) -> Sequence[Value]:
-    """One slope for all, or one per channel."""
+    """A leaky ReLU with one slope for all channels, or one for each, which is tied to its channel."""
     x, slope = call.arg(0), call.arg(1)
     if call.traced_arg(1).shape[0] == 1:
         return [Signal(x.shape, x.labels)]

@@ -16,7 +16,7 @@ from .registry import Call, elements, rule
 
 
 def conv_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
-    """Each element of the result (of the input, for a transposed one) sees one filter's worth of weights."""
+    """For each element of the result (of the input, for a transposed one) one filter's worth of multiply-adds."""
     weight = args[1]
     assert isinstance(weight, Signal)
     seen = elements(args[0]) if "transpose" in op.name else elements(outs[0])
@@ -26,7 +26,7 @@ def conv_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[in
 
 @rule("conv2d", "depthwise_conv2d", "conv3d", "conv1d", flops=conv_flops)
 def convolution(call: Call) -> Sequence[Value]:
-    """Weight ``[filters, channels / groups, *kernel]``."""
+    """Channels that arrive meet the slices of the weight, ``[filters, channels / groups, *kernel]``; filters leave."""
     x, groups, axis = call.arg(0), int(call.op.attrs["groups"]), call.channel_axis()
     filters, depth = call.traced_arg(1).shape[:2]
     depthwise = groups > 1 and depth == 1
@@ -52,7 +52,7 @@ def convolution(call: Call) -> Sequence[Value]:
 
 
 def deformable_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
-    """As any convolution; where it looks is not counted."""
+    """Counted as any convolution; what steers where it looks is not counted."""
     return conv_flops(op, [args[0], args[2]], outs)
 
 
@@ -69,7 +69,7 @@ def deformable(call: Call) -> Sequence[Value]:
 
 @rule("conv2d_transpose", "depthwise_conv2d_transpose", "conv3d_transpose", flops=conv_flops)
 def transposed(call: Call) -> Sequence[Value]:
-    """Weight ``[channels, filters / groups, *kernel]``."""
+    """Channels that arrive meet the slices of the weight, ``[channels, filters / groups, *kernel]``; filters leave."""
     x, groups, axis = call.arg(0), int(call.op.attrs["groups"]), call.channel_axis()
     channels, width = x.shape[axis], call.traced_arg(1).shape[1]
     weight = call.constraints.follow(call.arg(1), 0, channels)

@@ -10,12 +10,12 @@ from .registry import Call, elements, free, rule
 
 
 def one_each(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
-    """One per element."""
+    """One FLOP for each element."""
     return elements(args[0]), 0
 
 
 def two_each(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
-    """Two per element: a scale and a shift."""
+    """Two FLOPs for each element: a scale and a shift."""
     return 2 * elements(args[0]), 0
 
 
@@ -31,7 +31,7 @@ def two_each(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int,
     "logit", "isneginf", "isposinf", flops=free,
 )  # fmt: skip
 def unary(call: Call) -> Sequence[Value]:
-    """Each element by itself."""
+    """Each element is computed by itself, so the labels pass as they are."""
     x = call.arg(0)
     call.stop_others(0)
     result = Signal(x.shape, x.labels, value=scaled(call, x) if x.value is not None else None, uniform=x.uniform)
@@ -40,7 +40,7 @@ def unary(call: Call) -> Sequence[Value]:
 
 
 def scaled(call: Call, x: Signal) -> tuple[int, ...] | None:
-    """The numbers, where a program computes sizes from sizes."""
+    """The numbers of the result, if those of the operand are known: programs compute sizes from sizes."""
     if call.op.name in ("cast", "assign"):
         return x.value
     factor, shift = call.numbers(1, "scale"), call.op.attrs.get("bias", 0)

@@ -15,7 +15,7 @@ PICKED = "is picked by its number"
 
 @rule("embedding", flops=free)
 def embedding(call: Call) -> Sequence[Value]:
-    """Rows of a table: the rows stay, the columns are channels."""
+    """Rows of a table are picked by their numbers: the rows stay, and the columns are channels."""
     index, table = call.arg(0), call.arg(1)
     call.constraints.stop(table.on(0), "is a row of a table")
     call.constraints.stop(index.labels, "is used as an index")
@@ -26,7 +26,7 @@ def embedding(call: Call) -> Sequence[Value]:
 
 @rule("gather", "index_select", flops=free)
 def gather(call: Call) -> Sequence[Value]:
-    """Slices along one axis, picked by numbers."""
+    """Slices along one axis are picked by their numbers: they stay, and labels on the other axes pass."""
     x, index = call.arg(0), call.arg(1)
     axis = (call.numbers(2, "axis") or (0,))[0] % len(x.shape)
     if x.value is not None and index.value is not None:
@@ -40,7 +40,7 @@ def gather(call: Call) -> Sequence[Value]:
 
 @rule("gather_nd", flops=free)
 def gather_nd(call: Call) -> Sequence[Value]:
-    """Slices along the first axes, picked by numbers."""
+    """Slices along the first axes are picked by their numbers: they stay, and labels on the other axes pass."""
     x, index = call.arg(0), call.arg(1)
     picked = index.shape[-1]
     call.constraints.stop([*index.labels, *(la for la in x.labels if min(la.axes) < picked)], PICKED)

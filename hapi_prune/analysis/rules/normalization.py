@@ -13,7 +13,7 @@ from .registry import Call, rule
 
 @rule("batch_norm_", "batch_norm", "sync_batch_norm_", flops=two_each)
 def batch_norm(call: Call) -> Sequence[Value]:
-    """Mean, variance, scale and shift of each channel."""
+    """Each channel is normalised by itself: its mean, variance, scale and shift are tied to it."""
     x, axis = call.arg(0), call.channel_axis() if len(call.arg(0).shape) > 2 else 1
     call.constraints.mix([la for la in x.labels if axis not in la.axes], "is normalised together with others")
     own = [call.arg(index) if call.has(index) else None for index in range(1, 5)]
@@ -24,7 +24,7 @@ def batch_norm(call: Call) -> Sequence[Value]:
 
 @rule("instance_norm", flops=two_each)
 def instance_norm(call: Call) -> Sequence[Value]:
-    """Each channel of each image by itself."""
+    """Each channel of each image is normalised by itself: its scale and shift are tied to it."""
     x = call.arg(0)
     call.constraints.mix([la for la in x.labels if set(la.axes) - {0, 1}], "is normalised together with others")
     return [per_channel(call, x, 1, [call.arg(i) if call.has(i) else None for i in (1, 2)])]
@@ -32,7 +32,7 @@ def instance_norm(call: Call) -> Sequence[Value]:
 
 @rule("group_norm", flops=two_each)
 def group_norm(call: Call) -> Sequence[Value]:
-    """Channels are normalised in equal blocks."""
+    """Channels are normalised in equal blocks: they are mixed, and each block keeps as many."""
     x, axis, groups = call.arg(0), call.channel_axis(), int(call.op.attrs["groups"])
     if x.shape[axis] % groups:
         raise Mismatch(f"{call.op}: {x.shape[axis]} channels in {groups} groups")

@@ -17,7 +17,7 @@ Side = tuple[Signal, list[int], list[Label], set[int]]
 
 
 def product_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
-    """Each element of the result is a sum over the axis that is summed over."""
+    """For each element of the result as many multiply-adds as the axis that is summed over is long."""
     x, out = args[0], outs[0]
     assert isinstance(x, Signal) and isinstance(out, Signal)
     summed = x.shape[-2 if op.attrs.get("transpose_x") and len(x.shape) > 1 else -1]
@@ -90,7 +90,7 @@ def joined(call: Call, sides: Sequence[Side], rank: int) -> Signal:
 
 
 def einsum_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
-    """Each letter is a loop."""
+    """One multiply-add for each combination of the values of all letters, as in nested loops, one a letter."""
     letters = equation(op, args)
     if letters is None:
         return 0, 0
@@ -151,13 +151,13 @@ def followed(call: Call, operands: Sequence[Sequence[str]], args: Sequence[Signa
 
 
 def dot_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
-    """One multiply-add an element."""
+    """One multiply-add for each element of an operand."""
     return (elements(args[0]),) * 2
 
 
 @rule("dot", flops=dot_flops)
 def dot(call: Call) -> Sequence[Value]:
-    """Element-wise, and summed up over the last axis."""
+    """Two values are multiplied element by element, and summed up over the last axis."""
     met = broadcast(call, [call.arg(0), call.arg(1)], [call.traced_arg(0), call.traced_arg(1)])
     last = len(met.shape) - 1
     for label in met.labels:

@@ -13,7 +13,7 @@ from .registry import Call, elements, rule
 
 
 def rnn_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
-    """Each weight matrix, at each step."""
+    """One multiply-add for each element of each weight matrix, at each step in time of each sequence."""
     x, weights = args[0], args[2]
     assert isinstance(x, Signal) and isinstance(weights, tuple)
     macs = x.shape[0] * x.shape[1] * sum(elements(weight) for weight in weights if len(weight.shape) == 2)
@@ -40,7 +40,7 @@ def rnn(call: Call) -> Sequence[Value]:
 
 
 def read(call: Call, x: Signal, weight: Signal) -> None:
-    """The inputs meet the columns of a weight."""
+    """The channels that arrive are tied to the columns of an input weight, which read them."""
     inputs, columns = [la for la in x.on(2) if la.axes == (2,)], weight.on(1)
     if len(inputs) == 1 and len(columns) == 1 and len(x.on(2)) == 1:
         call.constraints.tie(*np.broadcast_arrays(inputs[0].atoms, columns[0].atoms))

@@ -93,7 +93,7 @@ def summed(call: Call, rank: int) -> set[int] | None:
     flops=free,
 )
 def along_axis(call: Call) -> Sequence[Value]:
-    """The slices along one axis are mixed, and stay where they are."""
+    """The slices along one axis are mixed, as by a softmax, and stay where they are: the labels pass."""
     x = call.arg(0)
     axis = (call.numbers(1, "axis") or (-1,))[0] % max(len(x.shape), 1)
     if call.op.attrs.get("flatten"):
@@ -109,7 +109,7 @@ def along_axis(call: Call) -> Sequence[Value]:
 
 @rule("argmax", "argmin", "topk", "argsort", "kthvalue", "mode", "unique", "nonzero", "searchsorted", flops=free)
 def ordered(call: Call) -> Sequence[Value]:
-    """Slices are told by their number: along that axis they stay."""
+    """The result tells slices by their number, as argmax does: the slices of that axis stay."""
     x = call.arg(0)
     call.stop_others(0)
     axis = (call.numbers(1, "axis") if call.op.name in ("argmax", "argmin") else None) or (

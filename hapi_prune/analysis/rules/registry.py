@@ -12,7 +12,10 @@ from ..op import Op
 
 @dataclass(frozen=True)
 class Call:
-    """One op with the signals that reach it, at the sizes under test and at trace time.
+    """One op with the signals that reach it, at the sizes under test and at trace time: what a rule is given.
+
+    A rule runs when the network is traced, and again at other sizes whenever a cut is planned. What flows at the sizes
+    of now is in `arg`; how the program was built is in `traced_arg` and `shape`, whatever the sizes are.
 
     Attributes:
         op: the operation.
@@ -20,6 +23,14 @@ class Call:
         constraints: where the rule writes what it learns.
         traced: the operands at trace time: their sizes say how the program is built.
         results: the results at trace time; None while they are being computed for the first time.
+
+    Example:
+        >>> from hapi_prune import Call, Signal, register_rule
+        >>> def my_activation(call: Call):  # element by element, so the labels pass; all other operands stay
+        ...     x = call.arg(0)
+        ...     call.stop_others(0)
+        ...     return [Signal(x.shape, x.labels)]
+        >>> register_rule("my_activation", my_activation)
     """
 
     op: Op
@@ -29,19 +40,41 @@ class Call:
     results: Sequence[Value] | None = None
 
     def arg(self, index: int) -> Signal:
-        """Operand ``index`` at the sizes under test."""
+        """An operand at the sizes under test.
+
+        Args:
+            index: its number, from 0.
+
+        Returns:
+            Its shape and labels. An operand that is a list, or was left out, is an AssertionError: then the op counts
+            as one that cannot be followed.
+        """
         value = self.args[index]
         assert isinstance(value, Signal), f"operand {index} of {self.op} is not a tensor"
         return value
 
     def traced_arg(self, index: int) -> Signal:
-        """Operand ``index`` at trace time."""
+        """An operand at trace time.
+
+        Args:
+            index: its number, from 0.
+
+        Returns:
+            Its shape and labels; otherwise as `arg`.
+        """
         value = self.traced[index]
         assert isinstance(value, Signal), f"operand {index} of {self.op} is not a tensor"
         return value
 
     def traced_result(self, index: int = 0) -> Signal | None:
-        """Result ``index`` at trace time; None while it is being computed for the first time."""
+        """A result at trace time.
+
+        Args:
+            index: its number, from 0.
+
+        Returns:
+            Its shape and labels; None while it is being computed for the first time, and for a list.
+        """
         value = self.results[index] if self.results is not None else None
         return value if isinstance(value, Signal) else None
 
@@ -50,7 +83,14 @@ class Call:
         return self.op.channel_axis(len(self.arg(0).shape))
 
     def shape(self, index: int = 0) -> tuple[int, ...]:
-        """Shape of result ``index`` at trace time."""
+        """The shape of a result at trace time.
+
+        Args:
+            index: its number, from 0.
+
+        Returns:
+            Its sizes; -1 where the program computes one in a way that is not known.
+        """
         shape = self.op.shapes[index] or ()
         if -1 not in shape:
             return shape
@@ -59,11 +99,26 @@ class Call:
         return tuple(known if size == -1 else size for size, known in zip(shape, found))
 
     def has(self, index: int) -> bool:
-        """Whether operand ``index`` is there."""
+        """Whether an operand is there.
+
+        Args:
+            index: its number, from 0.
+
+        Returns:
+            False if it was left out.
+        """
         return index < len(self.args) and self.args[index] is not None
 
     def numbers(self, index: int, attr: str = "") -> tuple[int, ...] | None:
-        """Whole numbers written into the program, as an operand or as an attribute; None if computed."""
+        """Whole numbers that are written into the program, as an operand or as an attribute.
+
+        Args:
+            index: number of the operand, from 0.
+            attr: name of the attribute that holds them where there is no such operand.
+
+        Returns:
+            The numbers; None where the program computes them, or has none.
+        """
         if self.has(index):
             operand = self.args[index]
             if isinstance(operand, tuple):
@@ -76,11 +131,23 @@ class Call:
         return tuple(int(v) for v in value) if isinstance(value, (list, tuple)) else (int(value),)
 
     def plain(self, index: int = 0) -> Signal:
-        """Result ``index`` as it was at trace time, without labels."""
+        """A result as it was at trace time, without labels.
+
+        Args:
+            index: its number, from 0.
+
+        Returns:
+            A signal with the shape of the result.
+        """
         return Signal(self.shape(index))
 
     def stop_others(self, *followed: int, reason: str = "steers what is done with others") -> None:
-        """Freeze what reaches the op by any operand but the ``followed`` ones."""
+        """Freeze what reaches the op by any operand but those that the rule accounts for.
+
+        Args:
+            followed: the numbers of these, from 0.
+            reason: why the others stay, for the user.
+        """
         for signal in signals_of(value for index, value in enumerate(self.args) if index not in followed):
             self.constraints.stop(signal.labels, reason)
 
@@ -147,15 +214,16 @@ def register_rule(name: str, rule: Rule, flops: FlopsRule | None = None) -> None
         name: the op's name in the traced program, without ``pd_op.``: the name that ``check`` and the notes of a
             cut give for "an op that has no rule". For a custom C++ op it is the name given to ``PD_BUILD_OP``.
         rule: what the op does to labels: `Call` -> signals of the results.
-        flops: what it costs, from its operands and results: (FLOPs, multiply-adds). None: unknown, and reported so.
+        flops: what it costs, from the op, its operands and its results: (FLOPs, multiply-adds). None: unknown, and
+            reported so.
 
     Raises:
         PruneError: a name that no op can have, or a rule or flops that cannot be called.
 
     Example:
         >>> from hapi_prune import register_rule
-        >>> from hapi_prune.analysis.rules.elementwise import unary
-        >>> register_rule("my_activation", unary)
+        >>> from hapi_prune.analysis.rules.elementwise import unary  # each element by itself: the labels pass
+        >>> register_rule("my_activation", unary, flops=lambda op, args, outs: (args[0].size, 0))
     """
     if not isinstance(name, str) or not name or name.startswith("pd_op."):
         raise PruneError("register_rule(name=...)", f"{name!r}", "an op's name without 'pd_op.'")

@@ -12,7 +12,7 @@ from .registry import Call, free, rule
 
 @rule("tile", flops=free)
 def tile(call: Call) -> Sequence[Value]:
-    """The whole value again and again."""
+    """The whole value is repeated along some axes, and its labels with it."""
     x, shape = call.arg(0), call.shape()
     lead = len(shape) - len(x.shape)
     times = [out // size for out, size in zip(shape[lead:], call.traced_arg(0).shape)]
@@ -56,7 +56,7 @@ def expand(call: Call) -> Sequence[Value]:
 
 @rule("repeat_interleave", flops=free)
 def repeat_interleave(call: Call) -> Sequence[Value]:
-    """Every slice several times in a row."""
+    """Every slice along an axis is repeated several times in a row, and its label with it."""
     x, axis, times = call.arg(0), call.op.attrs["axis"] % len(call.arg(0).shape), call.op.attrs["repeats"]
     labels = [
         Label(la.axes, np.repeat(la.atoms, times, axis=la.axes.index(axis))) if axis in la.axes else la
@@ -67,7 +67,7 @@ def repeat_interleave(call: Call) -> Sequence[Value]:
 
 @rule("repeat_interleave_with_tensor_index", flops=free)
 def repeat_each(call: Call) -> Sequence[Value]:
-    """Every slice as often as a number says: they stay."""
+    """Every slice is repeated as often as a computed number says: the slices of that axis stay."""
     x, axis = call.arg(0), call.op.attrs["axis"] % len(call.arg(0).shape)
     call.stop_others(0)
     call.constraints.stop(x.on(axis), "is repeated a computed number of times")

@@ -109,7 +109,7 @@ def tied_runs(call: Call, atoms: Index, times: int) -> Index:
 
 @rule("maxout", flops=free)
 def maxout(call: Call) -> Sequence[Value]:
-    """The largest of each few channels in a row."""
+    """Of each ``groups`` channels in a row the largest is kept: they live or die together, and become one."""
     x, groups = call.arg(0), int(call.op.attrs["groups"])
     axis = call.op.attrs["axis"] % len(x.shape)
     labels = []
@@ -131,7 +131,7 @@ def repeated(call: Call, axis: int, times: int) -> Signal:
 
 @rule("channel_shuffle", "shuffle_channel", flops=free)
 def channel_shuffle(call: Call) -> Sequence[Value]:
-    """Channels as ``[groups, rest]``, transposed."""
+    """The channels, seen as ``[groups, channels / groups]``, are transposed and flattened again."""
     x, axis = call.arg(0), call.channel_axis()
     groups = int(call.op.attrs.get("groups", call.op.attrs.get("group", 1)))
     if x.shape[axis] % groups:

@@ -117,7 +117,7 @@ def narrowed(atoms: Index, axes: tuple[int, ...], kept: tuple[int, ...]) -> Inde
 
 @rule("transpose", flops=free)
 def transpose(call: Call) -> Sequence[Value]:
-    """Axes change places."""
+    """Axes change places, and each label goes with its axes."""
     x = call.arg(0)
     perm = [axis % len(x.shape) for axis in call.op.attrs["perm"]]
     place = {axis: new for new, axis in enumerate(perm)}

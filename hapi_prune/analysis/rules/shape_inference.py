@@ -10,7 +10,7 @@ from .registry import Call, shape_rule
 
 @shape_rule("reshape", "expand", "tile")
 def written(call: Call) -> tuple[int, ...]:
-    """The shape is an operand: numbers that the program computed from other shapes."""
+    """The shape that an operand asks for, in numbers that the program computed from other shapes."""
     name, shape = call.op.name, call.op.shapes[0] or ()
     numbers, before = call.numbers(1), call.traced_arg(0).shape
     if numbers is None or len(numbers) != len(shape):
@@ -27,7 +27,7 @@ def written(call: Call) -> tuple[int, ...]:
 
 @shape_rule("flatten")
 def flattened(call: Call) -> tuple[int, ...]:
-    """Axes from ``start_axis`` to ``stop_axis`` become one."""
+    """The old sizes, those from ``start_axis`` to ``stop_axis`` multiplied into one."""
     shape = call.traced_arg(0).shape
     start, stop = (call.op.attrs[name] % len(shape) for name in ("start_axis", "stop_axis"))
     return (*shape[:start], math.prod(shape[start : stop + 1]), *shape[stop + 1 :])
@@ -35,7 +35,7 @@ def flattened(call: Call) -> tuple[int, ...]:
 
 @shape_rule("squeeze")
 def squeezed(call: Call) -> tuple[int, ...]:
-    """Axes of size 1 go."""
+    """The old sizes without the axes of size 1 that are squeezed out."""
     shape = call.traced_arg(0).shape
     gone = {axis % len(shape) for axis in call.numbers(1, "axis") or range(len(shape))}
     return tuple(size for axis, size in enumerate(shape) if axis not in gone or size != 1)
@@ -43,7 +43,7 @@ def squeezed(call: Call) -> tuple[int, ...]:
 
 @shape_rule("unsqueeze")
 def unsqueezed(call: Call) -> tuple[int, ...]:
-    """Axes of size 1 come."""
+    """The old sizes with an axis of size 1 at each place asked for."""
     shape = list(call.traced_arg(0).shape)
     for axis in call.numbers(1, "axis") or ():
         shape.insert(axis % (len(shape) + 1), 1)
@@ -57,7 +57,7 @@ def image(call: Call) -> tuple[int, list[int]]:
 
 
 def spread(numbers: Sequence[int] | None, count: int) -> list[int]:
-    """One number for each of ``count`` axes."""
+    """One number for each of ``count`` axes: as written, or a single one for all."""
     numbers = list(numbers or [1])
     return numbers * count if len(numbers) == 1 else numbers
 
@@ -99,7 +99,7 @@ def windows(call: Call) -> tuple[int, ...]:
 
 @shape_rule("conv2d_transpose", "depthwise_conv2d_transpose", "conv3d_transpose")
 def transposed(call: Call) -> tuple[int, ...]:
-    """The other way round."""
+    """Transposed convolutions: each place of the image, a stride apart, grows into as many as the window reaches."""
     attrs, x = call.op.attrs, call.traced_arg(0).shape
     shape, axes = list(call.op.shapes[0] or ()), image(call)[1]
     asked = call.numbers(2, "output_size")
@@ -131,7 +131,7 @@ def interpolated(call: Call) -> tuple[int, ...]:
 
 @shape_rule("pad", "pad3d")
 def padded(call: Call) -> tuple[int, ...]:
-    """Longer by what is padded."""
+    """The old sizes, each with what is padded in front and behind."""
     x = call.traced_arg(0).shape
     pads = list(call.op.attrs["paddings"]) if call.op.name == "pad" else list(call.numbers(1, "paddings") or ())
     if call.op.name == "pad":
@@ -144,7 +144,7 @@ def padded(call: Call) -> tuple[int, ...]:
 
 @shape_rule("pixel_shuffle", "pixel_unshuffle")
 def reshuffled(call: Call) -> tuple[int, ...]:
-    """Channels become places in the image, or the other way round."""
+    """Pixel shuffle: r * r channels become r x r places in the image; unshuffle: r x r places become channels."""
     channel, axes = image(call)
     shape, up = list(call.traced_arg(0).shape), call.op.name == "pixel_shuffle"
     r = int(call.op.attrs["upscale_factor" if up else "downscale_factor"])
@@ -156,7 +156,7 @@ def reshuffled(call: Call) -> tuple[int, ...]:
 
 @shape_rule("grid_sample")
 def sampled(call: Call) -> tuple[int, ...]:
-    """As many places as the grid has."""
+    """Batch and channels of the image, height and width of the grid that it is sampled at."""
     return (*call.traced_arg(0).shape[:2], *call.traced_arg(1).shape[1:-1])
 
 
@@ -169,7 +169,7 @@ def grid(call: Call) -> tuple[int, ...]:
 
 @shape_rule("matmul", "bmm", "mv")
 def product(call: Call) -> tuple[int, ...]:
-    """Rows of the one by columns of the other; the axes in front broadcast."""
+    """As many rows as the left matrix has, as many columns as the right one; the axes in front broadcast."""
     x, y = list(call.traced_arg(0).shape), list(call.traced_arg(1).shape)
     if len(x) < 2 or len(y) < 2:
         return tuple(call.op.shapes[0] or ())
@@ -184,5 +184,5 @@ def product(call: Call) -> tuple[int, ...]:
 
 @shape_rule("embedding", "one_hot")
 def looked_up(call: Call) -> tuple[int, ...]:
-    """One row for each index."""
+    """The shape of the indices, and behind it the length of the row that each of them picks."""
     return (*call.traced_arg(0).shape, (call.op.shapes[0] or (-1,))[-1])

@@ -64,7 +64,7 @@ def part(call: Call, x: Signal, axis: int, positions: Index, length: int) -> Sig
 
 @rule("split", "split_with_num", flops=free)
 def split(call: Call) -> Sequence[Value]:
-    """One axis in several parts."""
+    """A value is split along one axis into several, each with its share of the labels."""
     traced = call.traced_arg(0)
     axis_at = 2 if call.op.name == "split" else 1
     axis = (call.numbers(axis_at, "axis") or (0,))[0] % len(traced.shape)
@@ -75,7 +75,7 @@ def split(call: Call) -> Sequence[Value]:
 
 
 def sections(call: Call, size: int) -> list[int]:
-    """The sizes of the parts at trace time."""
+    """How long each part of a split is at trace time."""
     if call.op.name == "split_with_num":
         number = call.op.attrs["num"]
         return [size // number] * number
@@ -100,7 +100,7 @@ def unbind(call: Call) -> Sequence[Value]:
 
 @rule("slice", "strided_slice", flops=free)
 def cut_out(call: Call) -> Sequence[Value]:
-    """A range of slices along some axes."""
+    """A range of slices along some axes is kept, with their labels."""
     x, traced = call.arg(0), call.traced_arg(0)
     axes = [axis % len(traced.shape) for axis in call.op.attrs["axes"]]
     starts, ends = call.numbers(1), call.numbers(2)

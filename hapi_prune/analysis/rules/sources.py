@@ -1,4 +1,4 @@
-"""Values that come from nowhere, and sizes as data."""
+"""Values that come from outside the network, such as constants and random numbers, and sizes used as data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def source(call: Call) -> Sequence[Value]:
 
 
 def is_whole(number: object) -> bool:
-    """Whether it could be a size or a place."""
+    """Whether a number could be a size or the place of a slice: a whole one, of no more than 62 bits."""
     return isinstance(number, (int, float)) and abs(number) < 2**62 and number == int(number)
 
 
@@ -40,7 +40,7 @@ def shape_of(call: Call) -> Sequence[Value]:
 
 @rule("if", "while", "create_array", "array_write_", "array_read", "array_to_tensor")
 def controlled(call: Call) -> Sequence[Value]:
-    """What is done depends on values: nothing in it can be followed."""
+    """Branches, loops and lists that grow: what is done depends on values, so nothing in it can be followed."""
     call.stop_others(reason="is used where the values of tensors decide what is done")
     return [call.plain(n) for n in range(len(call.op.shapes))]
 

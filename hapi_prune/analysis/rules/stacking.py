@@ -1,4 +1,4 @@
-"""Values side by side, and lists of values."""
+"""Ops that put values side by side (concat, stack), and those that make lists of values."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .registry import Call, free, rule
 
 @rule("builtin.combine", flops=free)
 def combine(call: Call) -> Sequence[Value]:
-    """Several values as a list."""
+    """Paddle's own op that makes one operand, a list, of several values."""
     return [tuple(arg for arg in call.args if isinstance(arg, Signal))]
 
 
 @rule("builtin.split", flops=free)
 def uncombine(call: Call) -> Sequence[Value]:
-    """A list as several values."""
+    """Paddle's own op that takes such a list apart again."""
     parts = call.args[0]
     return list(parts) if isinstance(parts, tuple) else []
 
 
 @rule("concat", flops=free)
 def concat(call: Call) -> Sequence[Value]:
-    """Values side by side along one axis."""
+    """Values side by side along one axis: the result has the labels of all, one after the other."""
     parts, traced = call.args[0], call.traced[0]
     axis = call.numbers(1, "axis")
     assert isinstance(parts, tuple) and isinstance(traced, tuple) and axis
@@ -35,7 +35,7 @@ def concat(call: Call) -> Sequence[Value]:
 
 @rule("stack", flops=free)
 def stack(call: Call) -> Sequence[Value]:
-    """Values side by side along a new axis."""
+    """Values side by side along a new axis: the slices of each are those of a value."""
     parts, traced = call.args[0], call.traced[0]
     assert isinstance(parts, tuple) and isinstance(traced, tuple)
     axis = call.op.attrs["axis"] % (len(parts[0].shape) + 1)
@@ -50,7 +50,7 @@ def unsqueezed(signal: Signal, axis: int) -> Signal:
 
 
 def squeezed(signal: Signal, axis: int) -> Signal:
-    """``signal`` without ``axis``, along which no label varies."""
+    """``signal`` without ``axis``, which has size 1 or is left with one slice: no label varies along it."""
     labels = tuple(label.renamed([a - (a > axis) for a in label.axes]) for label in signal.labels)
     return Signal(signal.shape[:axis] + signal.shape[axis + 1 :], labels)
 
