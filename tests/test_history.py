@@ -170,7 +170,7 @@ def changed(path, value):
         None,
         b"\xff",
         "9" * 5000,
-        changed(["version"], 2),
+        changed(["version"], 1),
         changed(["version"], True),
         changed(["version"], ...),
         changed(["records"], {}),
