@@ -2144,6 +2144,36 @@ class BlurPool(Chain):
         return F.conv2d(x.reshape([n * c, 1, h, w]), self.one, padding=1).reshape([n, c, h, w])
 
 
+@structure("stem gen:11 red:11", {"tail": "an output"}, ratio=0.3)
+class ComputedDepthwiseKernel(nn.Layer):
+    """DMNet: a convolution computes a kernel for each channel of each image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.gen, self.red, self.tail = conv(3, 8), conv(8, 16, 1), conv(8, 16, 1), conv(16, 4, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        kernel, x = self.gen(F.adaptive_avg_pool2d(x, 3)), self.red(x)
+        n, c, h, w = x.shape
+        kernel = kernel.reshape([n * c, 1, 3, 3])
+        y = F.conv2d(x.reshape([1, n * c, h, w]), weight=kernel, padding=1, groups=n * c)
+        return self.tail(y.reshape([n, c, h, w]))
+
+
+@structure("a gen.0 mid b")
+class KernelFromDepthwise(Chain):
+    """A kernel computed by a depthwise convolution, whose groups do go with its channels."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.gen, self.mid = conv_bn(8, 8, groups=8), nn.utils.weight_norm(conv(8, 8, groups=8))
+
+    def middle(self, x):
+        kernel = self.gen(self.mid(x))[:1, :, :3, :3].transpose([1, 0, 2, 3])
+        return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+
+
 @structure("a p q r b")
 class MadeWeights(Chain):
     """Weights that are put together, turned around and masked before they are used."""
