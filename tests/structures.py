@@ -769,6 +769,53 @@ class MaxOut(Chain):
         self.mid = nn.Maxout(2)
 
 
+@structure("a b c")
+class PooledChannels(Chain):
+    """Means and maxima of each few channels in a row: the channels are places along an axis of their own."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 12)
+        self.c = conv(16, 12)
+
+    def middle(self, x):
+        deep = x.unsqueeze(1)
+        one = F.avg_pool3d(deep, (2, 1, 1), (2, 1, 1)).squeeze(1)
+        two = F.max_pool3d(self.c(x).unsqueeze(1), (3, 3, 3), (3, 1, 1), (0, 1, 1)).squeeze(1)
+        return paddle.concat([one, two], axis=1)
+
+
+@structure("a b")
+class PooledChannelsLast(Chain):
+    """The same over rows of channels, and as ``AvgPool1D`` does it; each channel's place by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 4)
+        self.pool = nn.AvgPool1D(2, ceil_mode=True)
+
+    def middle(self, x):
+        n, _, h, w = x.shape
+        x = F.max_pool2d(x.transpose([0, 2, 3, 1]), (1, 2), (1, 2))
+        x = self.pool(x.flatten(1, 2)).reshape([n, h, w, -1])
+        return F.avg_pool2d(x, (2, 1), (1, 1)).transpose([0, 3, 1, 2])
+
+
+@structure("b", dict.fromkeys("acdef", "a place in an image"))
+class PooledNeighbours(Chain):
+    """Windows that overlap, are padded, leave channels out, are as many as written, or say where they found it."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 7 + 5 + 2 + 1 + 8)
+        self.c, self.d, self.e, self.f = (conv(3, 8) for _ in range(4))
+
+    def forward(self, x):
+        a, c, d, e, f = (layer(x).unsqueeze(1) for layer in (self.a, self.c, self.d, self.e, self.f))
+        overlap, padded = F.avg_pool3d(a, (2, 1, 1), (1, 1, 1)), F.avg_pool3d(c, (2, 1, 1), (2, 1, 1), (1, 0, 0))
+        short, adaptive = F.max_pool3d(d, (3, 1, 1), (3, 1, 1)), F.adaptive_avg_pool3d(e, (1, 8, 8))
+        value, where = F.max_pool3d(f, (2, 1, 1), (2, 1, 1), return_mask=True)
+        found = [overlap, padded, short, adaptive, value, where.astype("float32")]
+        return self.head(pooled(self.b(paddle.concat(found, axis=2).squeeze(1))))
+
+
 @structure("a b")
 class MaxOutByHand(Chain):
     """The larger of two halves, as in LightCNN; and the largest of a pair."""
@@ -2142,6 +2189,36 @@ class BlurPool(Chain):
         x = F.conv2d(x, self.kernel, padding=1, groups=x.shape[1])
         n, c, h, w = x.shape
         return F.conv2d(x.reshape([n * c, 1, h, w]), self.one, padding=1).reshape([n, c, h, w])
+
+
+@structure("stem gen:11 red:11", {"tail": "an output"}, ratio=0.3)
+class ComputedDepthwiseKernel(nn.Layer):
+    """DMNet: a convolution computes a kernel for each channel of each image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.gen, self.red, self.tail = conv(3, 8), conv(8, 16, 1), conv(8, 16, 1), conv(16, 4, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        kernel, x = self.gen(F.adaptive_avg_pool2d(x, 3)), self.red(x)
+        n, c, h, w = x.shape
+        kernel = kernel.reshape([n * c, 1, 3, 3])
+        y = F.conv2d(x.reshape([1, n * c, h, w]), weight=kernel, padding=1, groups=n * c)
+        return self.tail(y.reshape([n, c, h, w]))
+
+
+@structure("a gen.0 mid b")
+class KernelFromDepthwise(Chain):
+    """A kernel computed by a depthwise convolution, whose groups do go with its channels."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.gen, self.mid = conv_bn(8, 8, groups=8), nn.utils.weight_norm(conv(8, 8, groups=8))
+
+    def middle(self, x):
+        kernel = self.gen(self.mid(x))[:1, :, :3, :3].transpose([1, 0, 2, 3])
+        return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
 
 
 @structure("a p q r b")

@@ -133,8 +133,12 @@ def origins(call: Call, label: Label) -> set[Axis]:
 
 
 def is_depthwise(call: Call, weight: Signal) -> None:
-    """Note that the number of groups goes with the number of channels."""
-    call.constraints.depthwise.update(name for label in weight.labels for name, _ in origins(call, label))
+    """Note that the number of groups goes with the number of channels.
+
+    What another convolution has computed is a kernel here and its filters there: that one keeps its groups.
+    """
+    found = {axis for label in weight.labels for axis in origins(call, label)}
+    call.constraints.depthwise.update(name for name, _ in found - call.constraints.convolutions)
 
 
 def fix_blocks(call: Call, channels: Index, groups: int) -> None:

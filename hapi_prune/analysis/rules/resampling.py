@@ -13,6 +13,7 @@ from ..op import Op
 from .broadcasting import broadcast
 from .convolution import fix_blocks
 from .registry import Call, elements, free, rule
+from .shape_inference import margins, spread
 
 
 def pool_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
@@ -31,17 +32,39 @@ def pool_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[in
 @rule("bilinear_interp", "nearest_interp", "bicubic_interp", "linear_interp", "trilinear_interp", "grid_sample",
       "fractional_max_pool2d", flops=free)  # fmt: skip
 def spatial(call: Call) -> Sequence[Value]:
-    """Places in each channel of an image are combined; channels stay apart."""
-    x, axis = call.arg(0), call.channel_axis()
+    """Places in each channel of an image are combined; channels stay apart, also where they are places themselves."""
+    x, axis, windows = call.arg(0), call.channel_axis(), whole_windows(call)
     call.stop_others(0)
-    call.constraints.stop([la for la in x.labels if set(la.axes) - {0, axis}], "is a place in an image")
-    labels = tuple(la for la in x.labels if not set(la.axes) - {0, axis})
+    free = {0, axis, *windows}
+    call.constraints.stop([la for la in x.labels if set(la.axes) - free], "is a place in an image")
+    labels = [la for la in x.labels if set(la.axes) <= free]
+    for place, times in windows.items():
+        labels = [tied_along(call, la, place, times) if times > 1 and place in la.axes else la for la in labels]
     signals = []
     for shape in [call.shape(), *call.op.shapes[1:]]:
         sizes = list(shape or ())
         sizes[axis], sizes[0] = x.shape[axis], x.shape[0]
-        signals.append(Signal(tuple(sizes), labels))
+        for place, times in windows.items():
+            sizes[place] = x.shape[place] // times if x.shape[place] != -1 else sizes[place]
+        signals.append(Signal(tuple(sizes), tuple(labels)))
     return signals
+
+
+def whole_windows(call: Call) -> dict[int, int]:
+    """The axes of the image on which windows lie side by side and cover all places, and the length of a window.
+
+    Where it is 1 each place is seen by itself. What also tells where a maximum was tells places by their number.
+    """
+    attrs, shape = call.op.attrs, call.traced_arg(0).shape
+    if call.op.name not in ("pool2d", "pool3d", "lp_pool2d") or attrs.get("adaptive") or attrs.get("global_pooling"):
+        return {}
+    axes, kernels, found = call.op.image_axes(len(shape)), call.numbers(1, "kernel_size"), {}
+    steps = zip(axes, spread(kernels, len(axes)), spread(attrs.get("strides"), len(axes))) if kernels else ()
+    for n, (axis, kernel, stride) in enumerate(steps):
+        padded = margins(call, n, len(axes), shape[axis], kernel, stride)
+        if kernel == stride and not padded and shape[axis] % kernel == 0 < shape[axis]:
+            found[axis] = kernel
+    return found
 
 
 @rule("unpool", "unpool3d", flops=free)
@@ -112,13 +135,14 @@ def maxout(call: Call) -> Sequence[Value]:
     """Of each ``groups`` channels in a row the largest is kept: they live or die together, and become one."""
     x, groups = call.arg(0), int(call.op.attrs["groups"])
     axis = call.op.attrs["axis"] % len(x.shape)
-    labels = []
-    for label in x.labels:
-        if axis in label.axes:
-            at = label.axes.index(axis)
-            label = Label(label.axes, np.moveaxis(tied_runs(call, np.moveaxis(label.atoms, at, 0), groups), 0, at))
-        labels.append(label)
+    labels = [tied_along(call, label, axis, groups) if axis in label.axes else label for label in x.labels]
     return [Signal(x.sized(axis, x.shape[axis] // groups).shape, tuple(labels))]
+
+
+def tied_along(call: Call, label: Label, axis: int, times: int) -> Label:
+    """A label whose slices along ``axis`` are tied in runs of ``times``, as it is when each run has become one."""
+    at = label.axes.index(axis)
+    return Label(label.axes, np.moveaxis(tied_runs(call, np.moveaxis(label.atoms, at, 0), times), 0, at))
 
 
 def repeated(call: Call, axis: int, times: int) -> Signal:
