@@ -19,7 +19,7 @@ from hapi_prune.pruning import Options, Pruner
 # Paddle's BatchNorm says so at every forward pass in training.
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track global mean:UserWarning")
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 GOLDEN = json.loads((DATA / "paddle_flops.json").read_text("utf-8"))["networks"]
 KEPT_BY_PADDLESLIM = json.loads((DATA / "paddleslim_kept_filters.json").read_text("utf-8"))["cases"]
 

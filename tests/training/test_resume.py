@@ -25,7 +25,7 @@ from hapi_prune.training.atomic_save import NOTE, last_complete, read_note
 
 pytestmark = fits.HARMLESS
 
-SCRIPT = Path(__file__).with_name("training_run.py")
+SCRIPT = Path(fits.__file__).with_name("training_run.py")
 KILLS = int(os.environ.get("HAPI_PRUNE_KILLS", "4"))  # a long run sets it to 100 and more
 
 
