@@ -331,7 +331,7 @@ def test_the_picture_has_a_box_for_each_group_and_can_be_saved(tmp_path):
     assert "is not used in the forward pass" in svg
 
 
-@pytest.mark.parametrize("name", ["resnet18", "inception_v3"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("inception_v3", marks=pytest.mark.slow)])
 def test_boxes_do_not_overlap(name):
     side = 96 if name == "inception_v3" else 64
     svg = explain(getattr(paddle.vision.models, name)(), [1, 3, side, side]).svg()

@@ -367,6 +367,7 @@ def cut_states():
 PARTS_OF_A_CUT = int(os.environ.get("HAPI_PRUNE_INTERRUPTS", "40"))  # a long run sets it to some thousand
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_any_line_of_a_cut(cut_states):
     """Complete or undone: weights, gradients, state and attributes, bit by bit."""
     before, after, lines = cut_states

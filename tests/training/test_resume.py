@@ -62,6 +62,7 @@ def test_a_run_in_parts_ends_as_one_run(whole, tmp_path):
     assert {f"{epoch}{suffix}" for epoch in range(8) for suffix in (".pdparams", ".pdopt", NOTE)} <= names
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment(whole, tmp_path):
     """Inside a cut, inside a save, between two files of a checkpoint: wherever it hits."""
     moments = random.Random(0 if KILLS < 10 else None)
