@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install test demo lint types format clean
+.PHONY: help install test test-quick demo lint types format clean
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/'
 
 install: $(READY)  ## set up the virtual environment (the targets below do it by themselves)
 
@@ -22,6 +22,9 @@ $(READY): pyproject.toml
 
 test: $(READY)  ## run the tests, JOBS at a time
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+test-quick: $(READY)  ## run the tests that are not marked slow: for the daily loop
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
 
 demo: $(READY)  ## train, prune and fine-tune a small network on real digits
 	$(BIN)/python examples/quickstart.py

@@ -367,6 +367,7 @@ def cut_states():
 PARTS_OF_A_CUT = int(os.environ.get("HAPI_PRUNE_INTERRUPTS", "40"))  # a long run sets it to some thousand
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_any_line_of_a_cut(cut_states):
     """Complete or undone: weights, gradients, state and attributes, bit by bit."""
     before, after, lines = cut_states
@@ -541,7 +542,7 @@ WORKER = """
 import os, sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np, paddle
-sys.path.insert(0, {tests!r})
+sys.path.insert(0, {support!r})
 from fits import BATCH, Images, build, fit, weights
 import hapi_prune
 
@@ -569,7 +570,7 @@ paddle.save(weights(model), sys.argv[2])
 
 def test_the_death_of_a_worker_gets_through_and_the_run_can_be_resumed():
     def run(*args):
-        script = WORKER.format(tests=str(Path(__file__).parent))
+        script = WORKER.format(support=str(Path(__file__).parent.parent / "support"))
         return subprocess.run([sys.executable, "-c", script, *args], capture_output=True, text=True, timeout=120)
 
     killed = run("die", "killed")

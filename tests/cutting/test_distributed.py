@@ -12,8 +12,9 @@ import pytest
 from hapi_prune import PruneError, PruningPlan
 from hapi_prune.cutting import ranks
 
-SCRIPT = Path(__file__).with_name("training_run.py")
-PARTS = Path(__file__).with_name("ranks_run.py")
+SUPPORT = Path(__file__).parent.parent / "support"
+SCRIPT = SUPPORT / "training_run.py"
+PARTS = SUPPORT / "ranks_run.py"
 
 pytestmark = pytest.mark.distributed
 

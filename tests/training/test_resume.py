@@ -25,7 +25,7 @@ from hapi_prune.training.atomic_save import NOTE, last_complete, read_note
 
 pytestmark = fits.HARMLESS
 
-SCRIPT = Path(__file__).with_name("training_run.py")
+SCRIPT = Path(fits.__file__).with_name("training_run.py")
 KILLS = int(os.environ.get("HAPI_PRUNE_KILLS", "4"))  # a long run sets it to 100 and more
 
 
@@ -62,6 +62,7 @@ def test_a_run_in_parts_ends_as_one_run(whole, tmp_path):
     assert {f"{epoch}{suffix}" for epoch in range(8) for suffix in (".pdparams", ".pdopt", NOTE)} <= names
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment(whole, tmp_path):
     """Inside a cut, inside a save, between two files of a checkpoint: wherever it hits."""
     moments = random.Random(0 if KILLS < 10 else None)

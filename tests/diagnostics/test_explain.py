@@ -114,7 +114,7 @@ def test_a_size_written_into_the_code_is_found_with_its_line():
     assert said.where == f"{__file__}:{start + 1}"
     assert statuses(found)["b"] == "prunable"
     text = found.table()
-    assert f"tests/test_explain.py:{start + 1}" in text
+    assert f"diagnostics/test_explain.py:{start + 1}" in text
     assert __file__ not in text
 
 
@@ -331,7 +331,7 @@ def test_the_picture_has_a_box_for_each_group_and_can_be_saved(tmp_path):
     assert "is not used in the forward pass" in svg
 
 
-@pytest.mark.parametrize("name", ["resnet18", "inception_v3"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("inception_v3", marks=pytest.mark.slow)])
 def test_boxes_do_not_overlap(name):
     side = 96 if name == "inception_v3" else 64
     svg = explain(getattr(paddle.vision.models, name)(), [1, 3, side, side]).svg()

@@ -19,7 +19,7 @@ from hapi_prune.pruning import Options, Pruner
 # Paddle's BatchNorm says so at every forward pass in training.
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track global mean:UserWarning")
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 GOLDEN = json.loads((DATA / "paddle_flops.json").read_text("utf-8"))["networks"]
 KEPT_BY_PADDLESLIM = json.loads((DATA / "paddleslim_kept_filters.json").read_text("utf-8"))["cases"]
 
@@ -50,7 +50,23 @@ def image(name, batch):
     return [batch, 1 if name == "LeNet" else 3, side, side]
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+QUICK = {
+    "LeNet", "googlenet", "mobilenet_v1", "mobilenet_v3_small", "resnet18", "shufflenet_v2_x0_25", "squeezenet1_0",
+    "squeezenet1_1",
+}  # fmt: skip
+"""Of each family a small one, for the daily loop; vgg and densenet have none."""
+
+
+def every(names, quick):
+    """The names as parameters, those that are not quick marked as slow."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+def test_the_quick_ones_are_among_them():
+    assert QUICK.issubset(GOLDEN)
+
+
+@pytest.mark.parametrize("name", every(GOLDEN, QUICK))
 def test_a_vision_model_is_counted_cut_and_trained(name):
     shape, flops, params = GOLDEN[name]
     network = getattr(paddle.vision.models, name)()
@@ -183,7 +199,7 @@ def test_the_tutorial_in_a_run(epoch):
 # --- the filters that PaddleSlim keeps ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", dict.fromkeys(case[0] for case in KEPT_BY_PADDLESLIM))
+@pytest.mark.parametrize("name", every(dict.fromkeys(case[0] for case in KEPT_BY_PADDLESLIM), {"LeNet", "resnet18"}))
 def test_the_filters_kept_are_those_of_paddleslim(name):
     network = getattr(paddle.vision.models, name)()
     rng = np.random.RandomState(0)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -16,10 +17,11 @@ from PIL import Image
 from visualdl import LogReader, LogWriter
 from visualdl.io.bfile import LocalFileSystem
 
+import hapi_prune
 from hapi_prune.errors import PruneWarning
 from hapi_prune.internals.hapi_frames import running_callbacks
 from hapi_prune.plan import Cost, PruningPlan
-from hapi_prune.reporting import plots, tables
+from hapi_prune.reporting import plots
 from hapi_prune.reporting.dashboard import Dashboard, picture
 from hapi_prune.reporting.history import History, PruneRecord
 from hapi_prune.reporting.visualdl_writer import SharedWriter
@@ -402,7 +404,7 @@ def test_pictures_leave_matplotlib_as_it_was():
 
 
 def test_visualdl_and_matplotlib_are_loaded_when_they_are_needed():
-    code = "import sys, hapi_prune.report; print(sorted({'visualdl', 'matplotlib'} & sys.modules.keys()))"
-    root = os.path.dirname(os.path.dirname(tables.__file__))
+    code = "import sys, hapi_prune.reporting.dashboard; print(sorted({'visualdl', 'matplotlib'} & sys.modules.keys()))"
+    root = Path(hapi_prune.__file__).parent.parent
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert run.stdout.split("\n")[-2] == "[]"

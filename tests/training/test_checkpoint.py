@@ -85,7 +85,10 @@ def test_the_file_is_as_small_as_the_network(pruned, tmp_path):
     assert path.name == "net"
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1", "shufflenet_v2_x0_25", "resnext50_32x4d", "densenet121"])
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenet_v1", "shufflenet_v2_x0_25", "resnext50_32x4d", pytest.param("densenet121", marks=pytest.mark.slow)],
+)
 def test_networks_of_paddle(name, tmp_path):
     make = getattr(paddle.vision.models, name)
     network, other = fresh(make), fresh(make)
