@@ -103,7 +103,7 @@ def train(network, given):
 
 def reasons(pruner, record, layer):
     """What is said of a convolution that stays."""
-    said = [note for note in record.notes if note.startswith(repr(layer))]
+    said = [note for note in record.notes if repr(layer) in note.partition(" stay")[0]]
     for group in pruner.channel_map.groups.values():
         if any(axis == (f"{layer}.weight", 0) or axis == (layer, 0) for axis in group.index):
             said += [group.frozen, pruner.channel_map.findings.refused.get(group.key)]

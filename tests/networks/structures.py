@@ -2402,3 +2402,55 @@ class ReplacedBuffer(Chain):
         if self.training:
             self.mean = (0.9 * self.mean + 0.1 * x.mean([0, 2, 3])).detach()
         return x - self.mean.reshape([1, -1, 1, 1])
+
+
+class CountedShuffle(nn.Layer):
+    """Half of the channels through a convolution, and all of them shuffled; their number is written into the code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = conv(4, 4, 1)
+
+    def forward(self, x):
+        a, b = paddle.split(x, 2, axis=1)
+        x = paddle.concat([a, self.conv(b)], axis=1)
+        h, w = x.shape[2:]
+        return x.reshape([0, 2, 4, h, w]).transpose([0, 2, 1, 3, 4]).reshape([0, 8, h, w])
+
+
+@structure("b", dict.fromkeys(["a", "first.conv", "second.conv"], "does not run at other sizes"), ratio=0.3)
+class CountedShuffles(Chain):
+    """A search through what couples these used to go on for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.first, self.second = CountedShuffle(), CountedShuffle()
+
+    def middle(self, x):
+        return self.second(self.first(x))
+
+
+class ComputedShuffle(nn.Layer):
+    """The same around a depthwise convolution, for any number of channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dw = conv(6, 6, groups=6)
+
+    def forward(self, x):
+        a, b = x.chunk(2, axis=1)
+        x = paddle.concat([a, self.dw(b)], axis=1)
+        n, c, h, w = x.shape
+        return x.reshape([n, 2, c // 2, h, w]).transpose([0, 2, 1, 3, 4]).reshape([n, c, h, w])
+
+
+@structure("b", {"a": "no smaller size fits", **{f"units.{n}.dw": "no smaller size fits" for n in range(4)}}, ratio=0.3)
+class TangledShuffles(Chain):
+    """After four shuffles each channel is wired in a way of its own, so that each group has a single unit."""
+
+    def __init__(self) -> None:
+        super().__init__(12)
+        self.units = nn.Sequential(*(ComputedShuffle() for _ in range(4)))
+
+    def middle(self, x):
+        return self.units(x)
