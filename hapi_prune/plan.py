@@ -123,10 +123,12 @@ class Cut:
     Attributes:
         before: shape of each touched tensor before the cut, by structured name.
         kept: ``{structured name: {axis: positions kept}}``; the order is the order in the new tensor.
+        numbers: what stands, after the cut, in the buffers among these that pick channels by their number.
     """
 
     before: Mapping[str, tuple[int, ...]]
     kept: Mapping[str, Mapping[int, Index]]
+    numbers: Mapping[str, Index] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.kept)
@@ -147,6 +149,8 @@ class Cut:
         Returns:
             A contiguous array of shape ``[*any, *after(name)]``.
         """
+        if name in self.numbers:
+            return self.numbers[name].astype(array.dtype)
         for axis, positions in self.kept[name].items():
             array = np.take(array, positions, axis=axis + lead)
         return np.ascontiguousarray(array)
