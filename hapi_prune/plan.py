@@ -79,9 +79,8 @@ class Reason:
     where: str = ""
 
     def __str__(self) -> str:
-        if not self.op:
-            return self.text
-        return f"{self.text}, '{self.op}'" + (f" ({self.where})" if self.where else "")
+        place = f" ({self.where})" if self.where else ""
+        return f"{self.text}, '{self.op}'{place}" if self.op else self.text
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,9 @@ class ChannelGroup:
     """Units (what is kept or removed as a whole) that touch the same axes, so that any number of them can be kept.
 
     Attributes:
-        key: the group's name, after the first tensor that it touches; the same in every process that builds the same
-            network.
+        key: the group's name, after the first tensor that it touches; the same in every process.
         size: how many units there are.
-        index: for each axis that the group touches, the positions of each unit there, shape ``[size, m]``
-            (m is more than 1 where a unit covers several positions, as behind a flatten).
+        index: for each axis touched, the positions of each unit there, shape ``[size, m]``; m > 1 behind a flatten.
         approximate: why zeroing a unit is not the same as removing it; None where it is the same.
         frozen: why no unit can be removed; None where units can.
 
@@ -122,8 +119,7 @@ class PruningPlan:
     """Which units are kept, for each channel group that loses some. The empty plan is falsy, and changes nothing.
 
     Attributes:
-        kept: ``{group key: units kept}``, from 0 and in ascending order, at least one a group. A group that is not
-            named keeps all of its units.
+        kept: ``{group key: units kept}``, from 0, ascending, at least one; a group that is not named keeps all.
 
     Example:
         >>> from hapi_prune import PruningPlan
@@ -170,6 +166,7 @@ class Cut:
     Attributes:
         before: shape of each touched tensor before the cut, by structured name.
         kept: ``{structured name: {axis: positions kept}}``; the order is the order in the new tensor.
+        numbers: what stands, after the cut, in the buffers among these that pick channels by their number.
 
     Example:
         >>> import numpy as np
@@ -183,6 +180,7 @@ class Cut:
 
     before: Mapping[str, tuple[int, ...]]
     kept: Mapping[str, Mapping[int, Index]]
+    numbers: Mapping[str, Index] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.kept)
@@ -210,6 +208,8 @@ class Cut:
         Returns:
             A contiguous array of shape ``[*any, *after(name)]``.
         """
+        if name in self.numbers:
+            return self.numbers[name].astype(array.dtype)
         for axis, positions in self.kept[name].items():
             array = np.take(array, positions, axis=axis + lead)
         return np.ascontiguousarray(array)

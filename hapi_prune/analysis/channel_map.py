@@ -10,11 +10,12 @@ import numpy as np
 import paddle
 
 from ..errors import PruneError
-from ..plan import Axis, ChannelGroup, Cut, Index, PruningPlan, Reason
+from ..plan import Array, Axis, ChannelGroup, Cut, Index, PruningPlan, Reason
 from .example_input import example
 from .graph import Graph, tensors_of, trace
 from .groups import Family, Grouping, Numbering, group
 from .labels import Mismatch
+from .picks import Picks, turn
 from .propagation import Propagation, propagate
 
 
@@ -101,13 +102,16 @@ class ChannelMap:
         """What trying cuts has shown so far."""
         return self.state.findings
 
-    def at(self, sizes: dict[Axis, int], strict: bool = True) -> tuple[Propagation, Grouping]:
-        """The labels and the groups at other sizes.
+    def at(
+        self, sizes: dict[Axis, int], strict: bool = True, picks: Mapping[str, Picks] | None = None
+    ) -> tuple[Propagation, Grouping]:
+        """The labels and the groups at other sizes; ``picks``: as `picks_after` says, if that is known.
 
         Raises:
             Mismatch: such a network would not run, or its channels would be wired in another way.
         """
-        propagation = propagate(self.graph, sizes, self.traced, strict)
+        picks = self.picks_after() if picks is None else picks
+        propagation = propagate(self.graph, sizes, self.traced, strict, picks)
         grouping = group(propagation, self.origin.keys_by_footprint)
         for key, found in grouping.groups.items():
             if key not in self.groups:
@@ -126,6 +130,33 @@ class ChannelMap:
             for axis, index in group.index.items():
                 sizes[axis] -= (group.size - len(kept)) * index.shape[1]
         return sizes
+
+    def picks_after(self, plan: PruningPlan | None = None) -> dict[str, Picks]:
+        """The buffers that pick channels, and which of their entries a plan, or any plan, will leave."""
+        now: dict[str, Picks] = {}
+        for name, was in self.state.propagation.constraints.picks.items():
+            size = self.sizes[name, 0]
+            now[name] = was.after(size, turn(self.groups.values(), (name, 0), size, plan))
+        return now
+
+    def picks_in(self, arrays: Mapping[str, Array]) -> tuple[dict[str, Picks], bool]:
+        """The buffers that pick channels with the numbers that ``arrays`` hold, and whether they hold these now.
+
+        What stands in those that cannot shrink is of no concern.
+
+        Raises:
+            Mismatch: they cannot be those of this network, cut or not.
+        """
+        live = {axis for group in self.groups.values() if not group.frozen for axis in group.index}
+        found, as_now = self.picks_after(), True
+        for name in [name for name in found if (name, 0) in live]:
+            now = found[name].numbers
+            try:
+                found[name] = found[name].holding(arrays[name].astype(np.int64))
+            except ValueError as error:
+                raise Mismatch(f"{name!r}: {error}") from error
+            as_now &= np.array_equal(now, found[name].numbers)
+        return found, as_now
 
     def require_own(self, plan: PruningPlan) -> None:
         """Raise a PruneError if ``plan`` does not belong to this network as it is now."""
@@ -149,7 +180,7 @@ class ChannelMap:
             Mismatch: a network of these sizes would not run, or not as this one does.
         """
         self.require_own(plan)
-        propagation, grouping = self.at(self.sizes_after(plan))
+        propagation, grouping = self.at(self.sizes_after(plan), picks=self.picks_after(plan))
         positions: dict[Axis, Index] = {axis: np.full(size, -1) for axis, size in propagation.sizes.items()}
         for key, now in self.groups.items():
             kept = np.array(plan.kept.get(key, range(now.size)), dtype=np.int64)
@@ -163,7 +194,9 @@ class ChannelMap:
         for name, slot in sorted({axis for key in plan.kept for axis in self.groups[key].index}):
             kept_axes.setdefault(name, {})[slot] = positions[name, slot]
         before = {name: self.graph.shape(name, self.sizes) for name in kept_axes}
-        return PlannedCut(Cut(before, kept_axes), propagation, grouping)
+        picks = propagation.constraints.picks
+        numbers = {name: picks[name].at(propagation.sizes[name, 0]) for name in kept_axes if name in picks}
+        return PlannedCut(Cut(before, kept_axes, numbers), propagation, grouping)
 
     def _require_same_wiring(self, after: Propagation, positions: dict[Axis, Index]) -> None:
         """Whatever meets in the smaller network must have met in this one.
@@ -194,12 +227,12 @@ class ChannelMap:
         tensors = self.tensors
         gone = next((name for name in self.graph.shapes if name not in tensors), None)
         sizes = {} if gone else {(name, axis): int(tensors[name].shape[axis]) for name, axis in self.graph.sizes}
-        if sizes == self.sizes:
-            return
         try:
             if gone:
                 raise Mismatch(f"{gone!r} is gone")
-            self.advance(*self.at(sizes))
+            picks, as_now = self.picks_in({name: tensors[name].numpy() for name in self.graph.picks})
+            if sizes != self.sizes or not as_now:
+                self.advance(*self.at(sizes, picks=picks))
         except Mismatch as error:
             got = f"it was changed since it was last looked at, and no longer fits ({error})"
             allowed = "the network as it was, or one that was made smaller as a whole"

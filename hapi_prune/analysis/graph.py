@@ -14,6 +14,7 @@ from ..internals.preserve import forward_pass
 from ..plan import Axis
 from .example_input import Example
 from .op import Op
+from .picks import Picks, picks_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Graph:
         aliases: Paddle's own name of each tensor -> structured name.
         sizes: size of every axis that can shrink, when it was traced.
         numbers: the number of each such axis.
+        picks: the buffers that pick channels by their number, when it was traced.
     """
 
     training: Program
@@ -55,6 +57,7 @@ class Graph:
     aliases: dict[str, str]
     sizes: dict[Axis, int]
     numbers: dict[Axis, int]
+    picks: dict[str, Picks]
 
     @cached_property
     def paddle_names(self) -> dict[str, str]:
@@ -112,6 +115,7 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
         aliases=aliases,
         sizes={(name, axis): shapes[name][axis] for name, axis in axes},
         numbers={axis: number for number, axis in enumerate(axes)},
+        picks=picks_of(tensors, network.state_dict().values(), [(one.ops, one.tensors) for one in programs]),
     )
 
 

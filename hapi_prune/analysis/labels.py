@@ -7,7 +7,7 @@ signals; what they learn on the way (atoms tied, frozen, pinned) is written into
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Union
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from ..plan import Axis, Index, Reason, ReasonKind
 from .op import Op
+from .picks import Picks
 
 NONE = -1
 """The label of a slice that came from no atom: padding, the input, a constant."""
@@ -175,6 +176,7 @@ class Constraints:
         convolutions: those of convolutions alone.
         depthwise: weights of convolutions with one group per channel: their groups go with the channels.
         followed: tensors that took on the size that arrived.
+        picks: the buffers that pick channels by their number.
     """
 
     sizes: dict[Axis, int]
@@ -190,6 +192,7 @@ class Constraints:
     convolutions: set[Axis] = field(default_factory=set)
     depthwise: set[str] = field(default_factory=set)
     followed: dict[Axis, int] = field(default_factory=dict)
+    picks: Mapping[str, Picks] = field(default_factory=dict)
     _pin: int = 0
 
     def source(self, name: str, shape: tuple[int, ...]) -> Signal:
@@ -204,6 +207,10 @@ class Constraints:
     def atoms(self, axis: Axis) -> Index:
         """The atoms of one axis of a tensor, in order."""
         return (self.numbers[axis] << INDEX_BITS) + np.arange(self.sizes[axis], dtype=np.int64)
+
+    def picks_in(self, atoms: Index) -> Picks | None:
+        """What stands in the buffer whose entries ``atoms`` are, if it is one that picks channels by their number."""
+        return next((self.picks[name] for name in self.picks if np.array_equal(atoms, self.atoms((name, 0)))), None)
 
     def follow(self, signal: Signal, axis: int, size: int) -> Signal:
         """``signal`` with ``size`` on ``axis``: as it is, or, for a tensor of the network, resized to fit.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..plan import Axis, ReasonKind
 from .graph import Graph, Program
 from .labels import Constraints, Mismatch, Signal, Value, signals_of
+from .picks import Picks
 from .rules import TABLE, Call, Op
 
 Results = list[list[Value]]
@@ -59,7 +60,11 @@ class Propagation:
 
 
 def propagate(
-    graph: Graph, sizes: dict[Axis, int], traced: Propagation | None = None, strict: bool = True
+    graph: Graph,
+    sizes: dict[Axis, int],
+    traced: Propagation | None = None,
+    strict: bool = True,
+    picks: Mapping[str, Picks] | None = None,
 ) -> Propagation:
     """Run both programs over labels.
 
@@ -68,11 +73,12 @@ def propagate(
         sizes: size of every axis that can shrink.
         traced: what this gave at the sizes that the network was traced at; None to make that.
         strict: whether tensors must have the sizes that arrive, or take them on.
+        picks: what is left, at these sizes, of the buffers that pick channels; None: as when it was traced.
 
     Raises:
         Mismatch: a network of these sizes would not run, or not as this one does.
     """
-    constraints = Constraints(dict(sizes), graph.numbers, strict)
+    constraints = Constraints(dict(sizes), graph.numbers, strict, picks=graph.picks if picks is None else picks)
     found = Propagation(constraints, Pass(graph.training), Pass(graph.evaluation))
     before = traced.passes if traced else (None, None)
     for one, was in zip(found.passes, before):

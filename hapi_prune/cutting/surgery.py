@@ -16,8 +16,11 @@ from .undo_log import UndoLog
 
 
 def mask(tensors: Mapping[str, paddle.Tensor], cut: Cut, undo_log: UndoLog) -> None:
-    """Zero what the cut would remove, in every tensor that it touches; nothing changes its shape."""
-    for name in cut.kept:
+    """Zero what the cut would remove, in every tensor that it touches; nothing changes its shape.
+
+    A buffer that picks channels by their number stays: what it picks is zero.
+    """
+    for name in (name for name in cut.kept if name not in cut.numbers):
         undo_log.resize(tensors[name], masked(tensors[name].numpy(), cut, name))
 
 

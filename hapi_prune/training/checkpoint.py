@@ -163,7 +163,7 @@ def check_widths(network: paddle.nn.Layer, inputs: Any, arrays: dict[str, Array]
         if name in arrays:
             sizes[name, axis] = arrays[name].shape[axis]
     try:
-        channel_map.at(sizes)
+        channel_map.at(sizes, picks=channel_map.picks_in(arrays)[0])
     except Mismatch as error:
         raise PruneError(
             f"checkpoint {base!r}", f"its widths do not fit each other ({error})", "a checkpoint of this network"

@@ -66,11 +66,13 @@ def form(tree: Any) -> Any:
 
 
 def zero(network, groups, plan):
-    """Zero, in every tensor, the slices of the units that ``plan`` removes."""
+    """Zero, in every tensor, the slices of the units that ``plan`` removes; numbers of channels are what they were."""
     tensors = dict([*network.named_parameters(), *network.named_buffers()])
     for key, kept in plan.kept.items():
         gone = [unit for unit in range(groups[key].size) if unit not in kept]
         for (name, axis), index in groups[key].index.items():
+            if "int" in str(tensors[name].dtype):
+                continue
             array = np.moveaxis(tensors[name].numpy().copy(), axis, 0)
             array[index[gone].ravel()] = 0
             tensors[name].set_value(np.moveaxis(array, 0, axis))

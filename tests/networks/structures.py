@@ -1306,7 +1306,7 @@ class CellByCell(nn.Layer):
 # Picking, writing, sorting
 
 
-@structure("b", {"a": "picked by its number"})
+@structure("b", {"a": "which the code names"})
 class PickedChannels(Chain):
     """A fixed permutation of the channels."""
 
@@ -1315,20 +1315,108 @@ class PickedChannels(Chain):
         return paddle.index_select(x, order, axis=1) + paddle.gather(x, order, axis=1)
 
 
-@structure("b", {"a": "picked by its number"})
+@structure("b", {"a": "which the code names"})
 class FancyIndex(Chain):
     def middle(self, x):
         return x[:, [3, 1, 0, 2, 7, 6, 5, 4]]
 
 
-@structure("b", {"a": "picked by its number"})
-class PermutationBuffer(Chain):
+class Picking(Chain):
+    """A buffer of the network says which channels are picked."""
+
+    def __init__(self, *order: int) -> None:
+        super().__init__(8, len(order))
+        self.register_buffer("order", paddle.to_tensor(order))
+
+
+@structure("a b")
+class PermutationBuffer(Picking):
     def __init__(self) -> None:
-        super().__init__(8)
-        self.register_buffer("order", paddle.to_tensor([3, 1, 0, 2, 7, 6, 5, 4]))
+        super().__init__(3, 1, 0, 2, 7, 6, 5, 4)
 
     def middle(self, x):
         return paddle.index_select(x, self.order, axis=1)
+
+
+@structure("a b c")
+class PermutationWritten(Picking):
+    """As one writes it in Python, through a cast, and along another axis."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 5, 7, 0, 6, 1, 4, 3)
+        self.c = conv(8, 8)
+
+    def middle(self, x):
+        last = x.transpose([0, 2, 3, 1]).gather(self.order.astype("int32"), axis=3)
+        return self.c(F.relu(x)[:, self.order]) + last.transpose([0, 3, 1, 2])
+
+
+@structure("a:5 b")
+class PermutationAdded(Picking):
+    """DY-Shift-Max: each channel meets the one that is picked in its place, so all of a cycle stay or go.
+
+    What is zeroed picks a zero still, or the places would not be alike in the same way.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1, 2, 0, 4, 5, 3, 7, 6)
+
+    def middle(self, x):
+        x = x + F.relu(x.index_select(self.order, axis=1))
+        places = x.flatten(2)
+        return paddle.matmul(places, F.softmax(places.transpose([0, 2, 1]).matmul(places))).reshape(x.shape)
+
+
+@structure("a:5 b")
+class PickedAgain(Picking):
+    """Some channels twice, one three times; picked in two places."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4, 6, 7, 1, 0, 6, 2, 2, 3, 2, 5)
+
+    def middle(self, x):
+        return x.index_select(self.order, axis=1) * F.sigmoid(x.mean([2, 3], keepdim=True))[:, self.order]
+
+
+@structure("stem:8 a:16 b.0:16 dw.0:16 c:4 d", ratio=0.4)
+class ShuffleByIndex(nn.Layer):
+    """MicroNet: group convolution, shuffle by a buffer, group convolution; what is picked is put together of two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a, self.b = conv(3, 12), conv(12, 24, groups=2), conv_bn(24, 24, 1, groups=4)
+        self.dw, self.c, self.d = conv_bn(24, 24, groups=24), conv(24, 8, groups=2), conv(20, 6)
+        self.head = nn.Linear(6, 5)
+        for name, groups in (("one", 2), ("two", 4), ("three", 5)):
+            size = 20 if groups == 5 else 24
+            self.register_buffer(name, paddle.arange(size).reshape([groups, -1]).t().flatten())
+
+    def forward(self, x):
+        stem = self.stem(x)
+        x = self.b(paddle.index_select(self.a(stem), self.one, axis=1))
+        x = self.c(paddle.index_select(self.dw(x), self.two, axis=1))
+        x = paddle.concat([stem, F.relu(x)], axis=1).index_select(self.three, axis=1)
+        return self.head(pooled(self.d(x)))
+
+
+@structure("b", dict.fromkeys("acdef", "picked by its number"))
+class PickedInPart(Picking):
+    """Some channels are not picked, or the last; the buffer is not saved, or also counts itself, or is cut itself."""
+
+    def __init__(self) -> None:
+        super().__init__(*range(8))
+        self.c, self.d, self.e, self.f = (conv(3, 8) for _ in range(4))
+        self.b = conv(7 + 8 + 8 + 4 + 6, 6)
+        self.register_buffer("first", paddle.to_tensor([5, 4, 3, 2, 1, 0]))
+        self.register_buffer("part", paddle.to_tensor([0, 1, 2, 3, 4, 5, 7]))
+        self.register_buffer("lost", paddle.to_tensor([1, 0, 3, 2, 5, 4, 7, 6]), persistable=False)
+        self.register_buffer("some", paddle.arange(8))
+
+    def forward(self, x):
+        a, c, d, e = self.a(x)[:, self.part], self.c(x)[:, self.lost], self.d(x)[:, self.order], self.e(x)
+        d = d * self.order.astype("float32").mean()
+        e = e.index_select(self.some[:4], axis=1)
+        return self.head(pooled(self.b(paddle.concat([a, c, d, e, self.f(x)[:, self.first]], axis=1))))
 
 
 @structure("b", {"a": "told by its number"})

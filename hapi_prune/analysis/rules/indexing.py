@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..labels import Signal, Value
+from ..labels import Label, Mismatch, Signal, Value
 from .broadcasting import FIXED, aligned, meet, settled
 from .registry import Call, free, rule
 from .slicing import part, ranged
 from .stacking import squeezed
 
 PICKED = "is picked by its number"
+WRITTEN = "is picked by its number, which the code names"
 
 
 @rule("embedding", flops=free)
@@ -31,22 +32,45 @@ def gather(call: Call) -> Sequence[Value]:
     axis = (call.numbers(2, "axis") or (0,))[0] % len(x.shape)
     if x.value is not None and index.value is not None:
         return [Signal(call.shape(), value=tuple(x.value[n] for n in index.value))]
-    call.constraints.stop([*x.on(axis), *index.labels], PICKED)
-    rank = len(index.shape)
+    picked, rank = picked_by(call, x, axis, index), len(index.shape)
     labels = [la for la in x.labels if axis not in la.axes]
     moved = tuple(la.renamed([a + (rank - 1) * (a > axis) for a in la.axes]) for la in labels)
-    return [Signal((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]), moved)]
+    return [Signal((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]), (*picked, *moved))]
+
+
+def picked_by(call: Call, x: Signal, axis: int, index: Signal) -> list[Label]:
+    """The labels along ``axis`` of what is picked there; none where a number cannot go with its channel.
+
+    A buffer that does nothing but pick among all slices shrinks with them: each entry is tied to what it picks.
+    """
+    channels, size = x.on(axis), call.traced_arg(0).shape[axis]
+    single = len(index.labels) == 1 and index.labels[0].axes == (0,)
+    picks = call.constraints.picks_in(index.labels[0].atoms) if single else None
+    if picks is None or picks.reach != size or not channels or any(label.axes != (axis,) for label in channels):
+        call.constraints.stop([*channels, *index.labels], PICKED if index.value is None else WRITTEN)
+        return []
+    if len(call.traced_arg(1).shape) == 1 and call.traced_arg(1).shape[0] == size:
+        index = call.constraints.follow(index, 0, x.shape[axis])
+    numbers, entries = picks.at(index.shape[0]), index.labels[0].atoms
+    if len(numbers) != len(entries) or int(numbers.max()) + 1 != x.shape[axis]:
+        raise Mismatch(f"{call.op}: {len(entries)} numbers up to {numbers.max()} pick among {x.shape[axis]} channels")
+    for label in channels:
+        call.constraints.tie(entries, label.atoms[numbers])
+    return [Label((axis,), label.atoms[numbers]) for label in channels]
 
 
 @rule("gather_nd", flops=free)
 def gather_nd(call: Call) -> Sequence[Value]:
     """Slices along the first axes are picked by their numbers: they stay, and labels on the other axes pass."""
     x, index = call.arg(0), call.arg(1)
-    picked = index.shape[-1]
-    call.constraints.stop([*index.labels, *(la for la in x.labels if min(la.axes) < picked)], PICKED)
-    shift = len(index.shape) - 1 - picked
-    labels = tuple(la.renamed([a + shift for a in la.axes]) for la in x.labels if min(la.axes) >= picked)
-    return [Signal((*index.shape[:-1], *x.shape[picked:]), labels)]
+    count, single = index.shape[-1], len(index.shape) == 2 and index.shape[-1] == 1
+    picked = picked_by(call, x, 0, index) if single else []
+    if not single:
+        reason = PICKED if index.value is None else WRITTEN
+        call.constraints.stop([*index.labels, *(la for la in x.labels if min(la.axes) < count)], reason)
+    shift = len(index.shape) - 1 - count
+    labels = [la.renamed([a + shift for a in la.axes]) for la in x.labels if min(la.axes) >= count]
+    return [Signal((*index.shape[:-1], *x.shape[count:]), (*picked, *labels))]
 
 
 @rule("take_along_axis", "index_sample", flops=free)

@@ -1,0 +1,112 @@
+"""Buffers that pick channels by their number: the only tensors whose values name channels.
+
+A buffer ``[3, 1, 0, 2]`` that picks from four channels loses, with channel 1, its own entry for it, and what is left
+is renumbered: ``[2, 0, 1]``. The entry is tied to the channel that it picks, so both go together; and as every channel
+is picked, the order of the numbers that are left says what their new numbers are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+
+from ..plan import Axis, ChannelGroup, Index, PruningPlan
+from .op import Op
+
+MOVING = {"reshape", "flatten", "squeeze", "unsqueeze", "cast", "assign", "share_data"}
+"""Ops that leave the numbers of a buffer, and their order, as they are."""
+
+PICKING = {"gather", "index_select", "gather_nd"}
+"""Ops whose second operand is such numbers."""
+
+
+@dataclass(frozen=True)
+class Picks:
+    """The numbers of a buffer, and what is left of them when it shrinks.
+
+    Attributes:
+        numbers: one for each entry; every number from 0 up to the largest is there.
+        turn: the entries, those first that stay longest.
+        reach: how many channels they picked from when the network was traced.
+    """
+
+    numbers: Index
+    turn: Index
+    reach: int
+
+    def at(self, size: int) -> Index:
+        """The numbers where ``size`` entries are left, renumbered."""
+        left = self.numbers[np.sort(self.turn[:size])]
+        ranks: Index = np.unique(left, return_inverse=True)[1].reshape(-1)
+        return ranks
+
+    def holding(self, numbers: Index) -> Picks:
+        """The same buffer with other numbers in it.
+
+        Raises:
+            ValueError: some number is left out, so it cannot be told which channels these are.
+        """
+        found = Picks(numbers, np.arange(len(numbers)), self.reach)
+        if not np.array_equal(found.at(len(numbers)), numbers):
+            raise ValueError("its numbers leave some out")
+        return found
+
+    def after(self, size: int, turn: Index) -> Picks:
+        """The same buffer once it has ``size`` entries, which will go in another ``turn``."""
+        return Picks(self.at(size), turn, self.reach)
+
+
+def picks_of(
+    tensors: Mapping[str, paddle.Tensor],
+    saved: Iterable[paddle.Tensor],
+    programs: Sequence[tuple[Sequence[Op], dict[int, str]]],
+) -> dict[str, Picks]:
+    """The buffers that do nothing but pick among all slices of an axis, and that a checkpoint holds.
+
+    Args:
+        tensors: the network's tensors, by structured name.
+        saved: those of its ``state_dict``.
+        programs: the operations of each forward pass, and which of its values are tensors of the network.
+    """
+    kept, found = {id(tensor) for tensor in saved}, {}
+    used = {name for _, own in programs for name in own.values()}
+    for name in sorted(used - {other for ops, own in programs for other in used_otherwise(ops, own)}):
+        tensor = tensors[name]
+        if len(tensor.shape) == 1 and tensor.shape[0] > 1 and "int" in str(tensor.dtype) and id(tensor) in kept:
+            numbers = tensor.numpy().astype(np.int64)
+            reach = int(numbers.max()) + 1
+            if np.array_equal(np.unique(numbers), np.arange(reach)):
+                found[name] = Picks(numbers, np.arange(len(numbers)), reach)
+    return found
+
+
+def used_otherwise(ops: Sequence[Op], tensors: Mapping[int, str]) -> set[str]:
+    """The tensors that do more than pick."""
+    holds, found = dict(tensors), set()
+    for op in ops:
+        for place, operand in enumerate(op.operands):
+            name = holds.get(operand) if operand is not None else None
+            if name is None:
+                continue
+            if op.name in MOVING and place == 0:
+                holds.update(dict.fromkeys(op.results[:1], name))
+            elif op.name not in PICKING or place != 1:
+                found.add(name)
+    return found
+
+
+def turn(groups: Iterable[ChannelGroup], axis: Axis, size: int, plan: PruningPlan | None) -> Index:
+    """The positions along an axis, those first that stay longest: what a plan keeps, or of each group its first units.
+
+    Without a plan, what is left of any size is about the same share of each group, as behind group convolutions.
+    """
+    late = np.zeros(size)
+    for group in groups:
+        if axis in group.index and not group.frozen:
+            units = np.arange(group.size)
+            stays = None if plan is None else np.isin(units, plan.kept.get(group.key, units))
+            late[group.index[axis]] = ((units + 0.5) / group.size if stays is None else ~stays)[:, None]
+    return np.argsort(late, kind="stable")
