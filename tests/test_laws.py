@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -15,10 +16,12 @@ import pytest
 import reference
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_networks import Recipe, Step, recipes, unmixed
+from random_networks import Converted, RandomNetwork, Recipe, Step, recipes, unmixed
 
 from hapi_prune import PruningPlan, cost
 from hapi_prune.analysis import groups
+from hapi_prune.analysis.example_input import example
+from hapi_prune.analysis.graph import trace
 from hapi_prune.cutting import optimizers, verify_outputs
 from hapi_prune.cutting.cut import cut as make_cut
 from hapi_prune.errors import NothingToPruneError, PruneError
@@ -49,8 +52,9 @@ class Cuts(Pruner):
         inner = self.channel_map.plan_cut
 
         def plan_cut(plan):
-            self.last = inner(plan).cut
-            return inner(plan)
+            planned = inner(plan)
+            self.last = planned.cut
+            return planned
 
         self.channel_map.plan_cut = plan_cut
 
@@ -79,6 +83,25 @@ class Cuts(Pruner):
     @property
     def exact(self):
         return not any(groups[key].approximate for groups, record, _ in self.made for key in record.plan.kept)
+
+
+def anonymous(op):
+    """An operation without the class of the network that it is in, and without its line."""
+    return replace(op, where=op.where.partition(":")[0], scope=op.scope.split("/")[2:])
+
+
+@law
+@given(recipes(written_down=True))
+def test_a_network_is_traced_to_the_same_program_with_and_without_converting_its_source(recipe):
+    """So the other laws, which do without, hold for networks whose source Paddle converts, as it does by itself."""
+    graphs = []
+    for kind in (RandomNetwork, Converted):
+        with paddle.utils.unique_name.guard():
+            network = recipe.build(kind)
+        graphs.append(trace(network, example(network, recipe.inputs())))
+    for passes in zip(*((graph.training, graph.evaluation) for graph in graphs)):
+        plain, converted = (replace(each, ops=[anonymous(op) for op in each.ops]) for each in passes)
+        assert plain == converted
 
 
 def trained(network, recipe):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from fnmatch import fnmatch
 from typing import Any
 
@@ -33,7 +32,6 @@ FILES = [
     backbones_segmentation,
 ]
 TOLERANCE = 1e-3
-SECONDS = 5.0  # of the processor, for one cut of a network as small as these
 
 
 def built(wanted: Backbone):
@@ -81,9 +79,7 @@ def cut(pruner: Pruner, ratio: Any, inputs: list[Any]):
     """Cut, compare where removing is zeroing, and train."""
     network, groups = pruner.channel_map.network, pruner.channel_map.groups
     before = copy.deepcopy(network)
-    start = time.process_time()
     record = pruner.cut(ratio)
-    assert time.process_time() - start < SECONDS
     if not any(groups[key].approximate for key in record.plan.kept):
         compare(network, before, groups, record.plan, inputs)
     step(network, inputs)

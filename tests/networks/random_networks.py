@@ -936,9 +936,9 @@ class Recipe:
     training_head: Step | None = None
     seed: int = 0
 
-    def build(self):
+    def build(self, kind=None):
         """The network, in training mode, with random weights and statistics."""
-        network = RandomNetwork(self)
+        network = (kind or RandomNetwork)(self)
         fill(network, self.seed)
         return network
 
@@ -970,7 +970,12 @@ class RandomNetwork(nn.Layer):
         self.ends = [step.takes[0] for step in recipe.heads]
         self.training_end = recipe.training_head.takes[0] if recipe.training_head else 0
 
+    @paddle.jit.not_to_static
     def forward(self, x):
+        """Traced as it is: to convert the source first takes Paddle most of the time, and changes nothing."""
+        return self.result(x)
+
+    def result(self, x):
         values = [x]
         for step, takes in zip(self.steps, self.plan):
             values.append(step(*[values[n] for n in takes]))
@@ -978,6 +983,13 @@ class RandomNetwork(nn.Layer):
         if self.training and self.training_head is not None:
             results.append(self.training_head(values[self.training_end]))
         return results[0] if len(results) == 1 else tuple(results)
+
+
+class Converted(RandomNetwork):
+    """The same, whose source Paddle converts before it traces it, as it does with networks of anybody's."""
+
+    def forward(self, x):
+        return self.result(x)
 
 
 def made(step, shapes):
