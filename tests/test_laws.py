@@ -90,6 +90,7 @@ def anonymous(op):
     return replace(op, where=op.where.partition(":")[0], scope=op.scope.split("/")[2:])
 
 
+@pytest.mark.slow
 @law
 @given(recipes(written_down=True))
 def test_a_network_is_traced_to_the_same_program_with_and_without_converting_its_source(recipe):
@@ -193,6 +194,7 @@ def test_the_cut_network_trains_as_the_masked_one_trains(recipe):
             assert np.abs(tensor.grad.numpy() - expected).max() <= 1e-7 * (1e-3 + largest), name
 
 
+@pytest.mark.slow
 @law
 @given(recipes(written_down=True))
 def test_two_cuts_are_their_composition(recipe):
@@ -230,6 +232,7 @@ def test_two_cuts_are_their_composition(recipe):
     reference.same(reference.arrays(dense), after)
 
 
+@pytest.mark.slow
 @law
 @given(recipes(written_down=True))
 def test_the_cost_of_the_plan_is_the_cost_of_the_cut_network(recipe):
@@ -247,6 +250,7 @@ def test_the_cost_of_the_plan_is_the_cost_of_the_cut_network(recipe):
     assert sum(layer.params for layer in afresh.layers) == afresh.params
 
 
+@pytest.mark.slow
 @law
 @given(recipes(written_down=True))
 def test_to_remove_nothing_changes_nothing(recipe):
@@ -281,6 +285,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.slow
 @law
 @given(recipes(), st.sampled_from(list(FAILURES)))
 def test_a_failure_leaves_no_trace(recipe, where):
@@ -330,6 +335,7 @@ def test_the_surroundings_stay_as_they_were(recipe):
     assert all(np.isfinite(array).all() for array in reference.arrays(network).values())
 
 
+@pytest.mark.slow
 @law
 @given(recipes(written_down=True))
 def test_pruning_is_deterministic(recipe):
