@@ -442,7 +442,9 @@ def test_ctrl_c_by_the_clock_in_a_fit(seconds):
 
 def test_ctrl_c_right_after_a_cut_does_not_make_the_history_forget_it(monkeypatch):
     model, callback = build(), quiet({1: 0.5}, eval_data=False)
-    monkeypatch.setattr(hapi_prune.hapi, "wrap_again", lambda model: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(
+        "hapi_prune.training.paddle_model.wrap_again", lambda model: os.kill(os.getpid(), signal.SIGINT)
+    )
     with pytest.raises(KeyboardInterrupt):
         fit(model, callback)
     assert widths(model) == {"conv1": 4, "conv2": 6}
