@@ -6,6 +6,7 @@ import inspect
 import os
 import warnings
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import paddle
@@ -95,10 +96,10 @@ def resume(model: paddle.Model, callback: Any, path: str | os.PathLike[str]) -> 
 
 def complete_without_epochs(model: paddle.Model, callback: Any, resumed: Resumed) -> None:
     """Let the next ``fit``, if no epoch is left for it, say that the run is complete; hapi itself fails at that."""
-    whole = model.fit
+    whole = partial(type(model).fit, model)
 
     def fit(*args: Any, **options: Any) -> Any:
-        del model.fit
+        vars(model).pop("fit", None)
         if inspect.signature(whole).bind(*args, **options).arguments.get("epochs", 1) > 0:
             return whole(*args, **options)
         callback.complete(resumed)

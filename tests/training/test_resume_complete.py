@@ -20,13 +20,14 @@ def test_a_run_that_had_ended_is_complete(evaluated, capsys):
     with paddle.utils.unique_name.guard():
         model, callback = build(), PruneCallback({1: 0.25, 2: 0.5})
         done = resume(model, callback, "ckpt/2")
-        assert done == 3
+        assert done == resume(model, callback, "ckpt/2") == 3  # asked twice, it is the same
         fit(model, callback, epochs=3 - done, eval_data=Images(8, 1) if evaluated else None, save_dir="ckpt")
     said = capsys.readouterr().out
     assert "The run is complete: its 3 epochs are done." in said
     assert history.table() in said
     assert same(end(model)["weights"], ended["weights"])
     assert callback.history.to_json() == history.to_json()
+    assert "fit" not in vars(model)
 
 
 def test_a_run_of_no_epochs_at_all_is_still_an_error():

@@ -1,0 +1,62 @@
+"""What a call must leave as it found it: the warnings that were shown, and Python's way to tell the stack."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+import warnings
+
+import paddle
+import pytest
+
+from hapi_prune.analysis.channel_map import ChannelMap
+from hapi_prune.errors import PruneError
+from hapi_prune.internals.preserve import quiet
+
+
+def warn():
+    warnings.warn("said once", UserWarning, stacklevel=1)
+
+
+def test_what_was_shown_is_not_shown_again_after_a_quiet_block():
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        warn()
+        with quiet():
+            warn()
+        warn()
+    assert [str(warning.message) for warning in shown] == ["said once"]
+
+
+def test_a_quiet_block_swallows_nothing_that_comes_after_it():
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        with quiet():
+            warnings.warn("said inside", UserWarning, stacklevel=1)
+        warnings.warn("said later", UserWarning, stacklevel=1)
+    assert [str(warning.message) for warning in shown] == ["said later"]
+
+
+class Line(paddle.nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.conv = paddle.nn.Conv2D(3, 4, 3)
+
+    def forward(self, x):
+        return paddle.tanh(self.conv(x))
+
+
+class Failing(Line):
+    def forward(self, x):
+        raise ValueError("the user's own")
+
+
+def test_while_tracing_the_users_line_is_kept_and_then_the_stack_is_whole_again():
+    before, line = traceback.extract_stack, inspect.getsourcelines(Line.forward)[1] + 1
+    channel_map = ChannelMap(Line(), [1, 3, 8, 8])
+    assert traceback.extract_stack is before
+    tanh = next(op for op in channel_map.graph.evaluation.ops if op.name == "tanh")
+    assert tanh.where == f"{__file__}:{line}"
+    with pytest.raises(PruneError, match="the user's own"):
+        ChannelMap(Failing(), [1, 3, 8, 8])
+    assert traceback.extract_stack is before
