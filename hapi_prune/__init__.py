@@ -20,8 +20,10 @@ from .diagnostics.explanation import Explanation, ExplanationRow
 from .errors import PruneError, PruneWarning
 from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan, Reason, ReasonKind
 from .pruning import prune
-from .reporting.history import History, PruneRecord
+from .reporting.history import History
+from .reporting.record import PruneRecord
 from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule
+from .selection.scopes import Global, Scope, Uniform
 from .training.checkpoint import load
 from .training.resume import resume
 
@@ -40,6 +42,7 @@ __all__ = [
     "ExplanationRow",
     "Explicit",
     "Exponential",
+    "Global",
     "History",
     "L1Norm",
     "L2Norm",
@@ -57,7 +60,9 @@ __all__ = [
     "Reason",
     "ReasonKind",
     "Schedule",
+    "Scope",
     "Signal",
+    "Uniform",
     "check",
     "cost",
     "explain",
