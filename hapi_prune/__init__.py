@@ -13,7 +13,9 @@ from .analysis.cost import cost
 from .analysis.labels import Label, Mismatch, Signal
 from .analysis.rules.registry import Call, register_rule
 from .callback import PruneCallback
-from .criteria import FPGM, Criterion, L1Norm, L2Norm
+from .criteria.filters import FPGM, Criterion, L1Norm, L2Norm
+from .criteria.groups import BatchNormScale, GroupCriterion, GroupL2Norm, GroupSlices, Random, Taylor
+from .criteria.reduced import Reduced
 from .diagnostics.check import CheckReport, CheckRow, check
 from .diagnostics.explain import explain
 from .diagnostics.explanation import Explanation, ExplanationRow
@@ -31,6 +33,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FPGM",
+    "BatchNormScale",
     "Call",
     "ChannelGroup",
     "CheckReport",
@@ -43,6 +46,9 @@ __all__ = [
     "Explicit",
     "Exponential",
     "Global",
+    "GroupCriterion",
+    "GroupL2Norm",
+    "GroupSlices",
     "History",
     "L1Norm",
     "L2Norm",
@@ -57,11 +63,14 @@ __all__ = [
     "PruneRecord",
     "PruneWarning",
     "PruningPlan",
+    "Random",
     "Reason",
     "ReasonKind",
+    "Reduced",
     "Schedule",
     "Scope",
     "Signal",
+    "Taylor",
     "Uniform",
     "check",
     "cost",

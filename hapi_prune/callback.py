@@ -9,7 +9,7 @@ from typing import Any
 
 import paddle
 
-from .criteria import Criterion
+from .criteria.named import AnyCriterion
 from .errors import PruneError
 from .internals.hapi_frames import running_callbacks
 from .options import Options
@@ -35,7 +35,9 @@ class PruneCallback(paddle.callbacks.Callback):
         schedule: a Schedule, ``{epoch: ratio}``, ``{epoch: {layer: ratio}}``, or a function of the epoch. Epochs
             count from 0. A ratio is the share removed so far of the original filters, or of what ``target`` says, in
             [0, 1).
-        criterion: ``"l1_norm"``, ``"l2_norm"``, ``"fpgm"``, a Criterion, or a callable weight -> scores.
+        criterion: ``"l1_norm"``, ``"l2_norm"``, ``"fpgm"``; of the whole group: ``"group_l2_norm"``, ``"bn_scale"``,
+            ``"taylor"`` (from the gradients of the epoch before a cut), ``"random"``; a Criterion or GroupCriterion,
+            or a callable weight -> scores.
         target: what a ratio is a share of: ``"filters"`` of each layer, or ``"flops"`` or ``"params"`` of the network,
             where Linears shrink too. Each cut lands within half a point of its goal, or as near as whole filters
             allow. A ratio by layer goes with ``"filters"`` alone.
@@ -83,7 +85,7 @@ class PruneCallback(paddle.callbacks.Callback):
     def __init__(
         self,
         schedule: Schedule | Mapping[int, Ratio] | Callable[[int], Ratio | None],
-        criterion: str | Criterion | Callable[..., Any] = "l1_norm",
+        criterion: str | AnyCriterion | Callable[..., Any] = "l1_norm",
         *,
         target: str = "filters",
         scope: str | Scope | Callable[..., Any] = "uniform",

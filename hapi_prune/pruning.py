@@ -14,19 +14,20 @@ from .analysis.channel_map import ChannelMap
 from .analysis.cost import cost_now
 from .analysis.graph import tensors_of
 from .analysis.layer_names import layer_name, resolve
-from .criteria import Criterion, as_criterion
+from .criteria.named import AnyCriterion, as_criterion
 from .cutting import interrupts, optimizers, ranks
 from .cutting.cut import Follow, cut, until_it_holds
 from .cutting.undo_log import UndoLog
 from .errors import NothingToPruneError, PruneError, PruneWarning
 from .options import Options
-from .plan import Cost, Cut, PruningPlan
+from .plan import Array, Axis, Cost, Cut, PruningPlan
 from .reporting.record import NOUNS, PruneRecord
 from .selection.goals import Goal, goal
 from .selection.ratios import check_ratio
 from .selection.scopes import Scope
+from .selection.scores import gathered_now
 from .selection.select import select
-from .selection.targets import TOLERANCE, Aim, Solver
+from .selection.targets import TOLERANCE, require_reachable
 
 NOTHING = "nothing"
 """What a cut that removes nothing is remembered by, whatever was asked of it."""
@@ -43,6 +44,8 @@ class Pruner:
     Attributes:
         channel_map: the network's graph and groups.
         original: what the network cost when it was looked at first.
+        gathered: what the criterion gathered from gradients since the last cut; without any, those that the parameters
+            hold are taken.
     """
 
     def __init__(self, network: paddle.nn.Layer, inputs: Any, options: Options) -> None:
@@ -50,6 +53,7 @@ class Pruner:
         self.channel_map = ChannelMap(network, inputs)
         self.original = self.cost()
         self._said: set[str] = set()
+        self.gathered: dict[Axis, Array] = {}
         for name in options.skip:
             resolve(self.channel_map, name, "skip")
 
@@ -75,28 +79,16 @@ class Pruner:
             allowed = "a convolution that feeds another layer"
             raise NothingToPruneError("network", f"nothing to prune: {first}", allowed)
         if aim and not self.channel_map.findings.refused:
-            self._require_reachable(wanted, aim)
+            require_reachable(self.channel_map, wanted, aim)
         return wanted
-
-    def _require_reachable(self, wanted: Goal, aim: Aim) -> None:
-        """Raise where the limits do not let the network lose as much; a trial that refuses groups comes later."""
-        solver = Solver(self.channel_map, wanted, aim, {})
-        most = 1 - solver.lowest() / max(solver.original, 1)
-        if wanted.overall > most + TOLERANCE:
-            what, limits = NOUNS[aim.target], aim.limits
-            held = f"max_ratio={limits.max_ratio:g}, min_filters={limits.min_filters}, round_to={limits.round_to}"
-            stay = ", ".join(f"{name!r}" for key in list(wanted.stays)[:3] for name in self._layers(key)[:1])
-            more = f", and {stay} and {len(wanted.stays)} groups in all stay" if len(wanted.stays) > 3 else ""
-            more = more or (f", and {stay} {'stays' if len(wanted.stays) == 1 else 'stay'}" if stay else "")
-            todo = f"ask for {most:.1%} or less, or raise max_ratio" if limits.max_ratio < 1 else "ask for less"
-            raise PruneError("ratio", f"{wanted.overall:.1%} of the {what}", f"up to {most:.1%}: {held}{more}", todo)
 
     def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
         """The units that stay. Where there are master weights they are scored: what they were rounded to has ties."""
         options, tensors = self.options, self.channel_map.tensors
         if optimizer is not None:
             tensors.update(optimizers.masters(optimizer, tensors))
-        return select(self.channel_map, tensors, wanted, self.criterion, options.limits, options.aim)
+        gathered = self.gathered or gathered_now(self.criterion, self.channel_map.tensors, wanted)
+        return select(self.channel_map, tensors, wanted, self.criterion, options.limits, options.aim, gathered)
 
     def cut(
         self,
@@ -121,6 +113,7 @@ class Pruner:
 
         wanted, plan, verified = until_it_holds(self.channel_map, choose, attempt, self.options.skip)
         self._compare_ranks(optimizer)
+        self.gathered = {}
         widths = self.widths()
         counted = {axis for scored in wanted.scored.values() for axis in scored}
         if self.options.aim:
@@ -224,7 +217,7 @@ def prune(
     network: paddle.nn.Layer,
     inputs: Any,
     ratio: float | Mapping[str, float],
-    criterion: str | Criterion | Callable[..., Any] = "l1_norm",
+    criterion: str | AnyCriterion | Callable[..., Any] = "l1_norm",
     *,
     target: str = "filters",
     scope: str | Scope | Callable[..., Any] = "uniform",
@@ -243,7 +236,8 @@ def prune(
             dict of these.
         ratio: the share to remove, in [0, 1): of the filters of each convolution, or of what ``target`` says; or
             ``{layer: share}`` of filters.
-        criterion: ``"l1_norm"``, ``"l2_norm"``, ``"fpgm"``, a Criterion, or any callable weight -> scores.
+        criterion: ``"l1_norm"``, ``"l2_norm"``, ``"fpgm"``, a Criterion, any callable weight -> scores, or one that
+            sees the whole group, as for `PruneCallback`; ``"taylor"`` takes the gradients that the parameters hold.
         target, scope, max_ratio: what the ratio is a share of, and how it is shared out among the layers; see
             `PruneCallback`.
         optimizer: a Paddle optimizer over the network's parameters, carried along if given: its state is gathered by

@@ -17,7 +17,7 @@ from paddle.static import InputSpec
 from ..analysis.channel_map import ChannelMap
 from ..analysis.example_input import Example
 from ..analysis.graph import tensors_of
-from ..criteria import as_criterion
+from ..criteria.named import as_criterion
 from ..cutting import verify_outputs
 from ..cutting.cut import rehearse, until_it_holds
 from ..errors import NothingToPruneError, PruneError, gist

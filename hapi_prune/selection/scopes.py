@@ -13,7 +13,7 @@ from typing import Any, Protocol, Union
 import numpy as np
 import numpy.typing as npt
 
-from ..criteria import Scores
+from ..criteria.filters import Scores
 from ..errors import PruneError
 from ..plan import ChannelGroup
 
@@ -44,7 +44,7 @@ class Scope(Protocol):
         >>> network = paddle.vision.models.LeNet()
         >>> record = prune(network, [1, 1, 28, 28], 0.5, target="flops", scope=spare_the_first)
         >>> record.widths
-        {'features.0': (6, 5), 'features.3': (16, 9), 'fc.0': (120, 71), 'fc.1': (84, 50)}
+        {'features.0': (6, 5), 'features.3': (16, 9), 'fc.0': (120, 74), 'fc.1': (84, 50)}
     """
 
     @property

@@ -16,7 +16,9 @@ import numpy.typing as npt
 from ..analysis.channel_map import ChannelMap
 from ..analysis.cost import cost_at
 from ..analysis.cost_model import CostModel
-from ..criteria import Scores
+from ..analysis.layer_names import layer_name
+from ..criteria.filters import Scores
+from ..errors import PruneError
 from .counts import balanced, family_sizes, stuck_member
 from .goals import Goal
 from .limits import Limits
@@ -247,3 +249,18 @@ def _nudged(
             break
         taken, now = best, off(best)
     return taken
+
+
+def require_reachable(channel_map: ChannelMap, wanted: Goal, aim: Aim) -> None:
+    """Raise a PruneError where the limits do not let the network lose as much; what trials may refuse comes later."""
+    solver = Solver(channel_map, wanted, aim, {})
+    most, limits = 1 - solver.lowest() / max(solver.original, 1), aim.limits
+    if wanted.overall <= most + TOLERANCE:
+        return
+    layers = dict.fromkeys(layer_name(next(iter(channel_map.origin.groups[key].index))[0]) for key in wanted.stays)
+    named = ", ".join(map(repr, list(layers)[:3])) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")
+    stay = f"; {named} {'stays' if len(layers) == 1 else 'stay'}" if layers else ""
+    held = f"max_ratio={limits.max_ratio:g}, min_filters={limits.min_filters}, round_to={limits.round_to}{stay}"
+    todo = f"ask for {most:.1%} or less{', or raise max_ratio' if limits.max_ratio < 1 else ''}"
+    what = "FLOPs" if aim.target == "flops" else aim.target
+    raise PruneError("ratio", f"{wanted.overall:.1%} of the {what}", f"up to {most:.1%}, with {held}", todo)
