@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import paddle
 import pytest
-from callbacks import quiet
+from callbacks import quiet, sgd
 from fits import build, fit
 from paddle import nn
 
@@ -186,12 +186,12 @@ def test_a_cut_before_any_training_is_refused_at_once():
 
 
 def test_a_run_by_gradients_is_resumed_bitwise(tmp_path):
-    whole, done = build(), quiet({2: 0.5}, "taylor")
+    whole, done = build(optimizer=sgd(0.1)), quiet({2: 0.5}, "taylor")
     fit(whole, done, epochs=4, save_dir=str(tmp_path / "whole"))
     (tmp_path / "broken").mkdir()
     for file in (tmp_path / "whole").glob("1.*"):
         shutil.copy(file, tmp_path / "broken")
-    again, callback = build(), quiet({2: 0.5}, "taylor")
+    again, callback = build(optimizer=sgd(0.1)), quiet({2: 0.5}, "taylor")
     first = resume(again, callback, tmp_path / "broken")
     assert first == 2
     fit(again, callback, epochs=4 - first)
