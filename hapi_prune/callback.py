@@ -57,6 +57,8 @@ class PruneCallback(paddle.callbacks.Callback):
         round_to: keep a multiple of this many filters; at least 1.
         optimizer_state: ``"carry"`` gathers the optimizer's state by the same indices as its parameters; ``"reset"``
             starts it anew.
+        recalibrate: after each cut, estimate the statistics of BatchNorm anew on so many batches of the training data:
+            they are those of the larger network, and most of what a cut costs at once. 0 for none.
         on_cut: called with the `Cut` once network and optimizer are cut, for what mirrors the parameters: the weights
             of an EMA, say, become ``cut.apply_to(weights)``. If it raises, network and optimizer are as before.
 
@@ -98,11 +100,14 @@ class PruneCallback(paddle.callbacks.Callback):
         min_filters: int = 1,
         round_to: int = 1,
         optimizer_state: str = "carry",
+        recalibrate: int = 0,
         on_cut: Callable[[Cut], object] | None = None,
     ) -> None:
         super().__init__()
         options = Options(criterion, skip, min_filters, round_to, optimizer_state, target, scope, max_ratio)
-        self.settings = Settings(as_schedule(schedule), options, log_dir, verbose, inputs, eval_data, on_cut)
+        self.settings = Settings(
+            as_schedule(schedule), options, log_dir, verbose, inputs, eval_data, on_cut, recalibrate
+        )
         self.history = History()
         self._session: Session | None = None
         self._resumed: Resumed | None = None

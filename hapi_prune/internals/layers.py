@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import paddle
@@ -45,6 +47,30 @@ def width_arriving(layer: paddle.nn.Layer, value: paddle.Tensor) -> dict[str, An
     """What the attributes of such a layer have to say when ``value`` arrives."""
     width = [value.shape[-1]]
     return {} if list(layer._normalized_shape) == width else {"_normalized_shape": width}
+
+
+def batch_norms(network: paddle.nn.Layer) -> list[paddle.nn.Layer]:
+    """The layers that keep statistics of what passes."""
+    kinds = (nn.BatchNorm, nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
+    return [layer for layer in network.sublayers(include_self=True) if isinstance(layer, kinds)]
+
+
+def statistics_of(norm: paddle.nn.Layer) -> tuple[paddle.Tensor, paddle.Tensor]:
+    """The running mean and variance of such a layer."""
+    return norm._mean, norm._variance
+
+
+@contextmanager
+def momentum(norms: Iterable[paddle.nn.Layer], value: float) -> Iterator[None]:
+    """How much of the old statistics stays at each batch, for a while."""
+    before = [(norm, norm._momentum) for norm in norms]
+    try:
+        for norm, _ in before:
+            norm._momentum = value
+        yield
+    finally:
+        for norm, own in before:
+            norm._momentum = own
 
 
 def is_depthwise(layer: paddle.nn.Layer) -> bool:

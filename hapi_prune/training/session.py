@@ -21,11 +21,12 @@ from ..reporting.history import History
 from ..reporting.record import NOUNS, PruneRecord, event_table
 from ..reporting.tables import scalar_metrics
 from ..schedules import Schedule
-from ..selection.ratios import Ratio, check_ratio, rising
+from ..selection.ratios import Ratio, check_ratio, rising, whole
 from ..selection.scopes import as_scope
 from . import fit_state, paddle_model
 from .atomic_save import AtomicSaver
 from .gathering import Gathering, wants_gradients
+from .healing import recalibrate
 from .note import note_of
 from .resume import Resumed
 
@@ -41,6 +42,7 @@ class Settings:
     inputs: Any = None
     eval_data: Any = None
     on_cut: Callable[[Cut], object] | None = None
+    recalibrate: int = 0
 
     def __post_init__(self) -> None:
         log_dir = self.log_dir
@@ -50,6 +52,7 @@ class Settings:
             raise PruneError("PruneCallback(log_dir=...)", f"{log_dir!r:.80}", "the path of a directory, or None")
         if self.on_cut is not None and not callable(self.on_cut):
             raise PruneError("PruneCallback(on_cut=...)", f"{self.on_cut!r:.80}", "a function of the Cut, or None")
+        whole(self.recalibrate, "PruneCallback(recalibrate=...)")
         paddle_model.require_data(self.eval_data)
 
 
@@ -216,7 +219,10 @@ class Session:
             warn(f"PruneCallback, epoch {self.epoch}: {'; '.join(record.notes)}")
         if not record.plan:
             return
-        self.history.records[-1] = record = replace(self.history[-1], metrics_after=self._evaluate())
+        record = replace(self.history[-1], metrics_after=self._evaluate())
+        if self.settings.recalibrate and recalibrate(self.model, self.settings.recalibrate):
+            record = replace(record, metrics_healed=self._evaluate())
+        self.history.records[-1] = record
         self._say(event_table(record))
         if self._report is not None:
             self._report.event(record, self.history)
