@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 from callbacks import quiet
-from fits import BATCH, HARMLESS, At, Images, build, fit, generators
+from fits import BATCH, HARMLESS, At, Images, Net, build, fit, generators
 from paddle import nn
 
 from hapi_prune import PruneError
