@@ -19,6 +19,8 @@ from .criteria.reduced import Reduced
 from .diagnostics.check import CheckReport, CheckRow, check
 from .diagnostics.explain import explain
 from .diagnostics.explanation import Explanation, ExplanationRow
+from .diagnostics.preview import Preview, PreviewRow
+from .diagnostics.sensitivity import sensitivity
 from .errors import PruneError, PruneWarning
 from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan, Reason, ReasonKind
 from .pruning import prune
@@ -26,6 +28,7 @@ from .reporting.history import History
 from .reporting.record import PruneRecord
 from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule
 from .selection.scopes import Global, Scope, Uniform
+from .selection.sensitivity_table import BySensitivity, Sensitivity, SensitivityRow
 from .training.checkpoint import load
 from .training.resume import resume
 
@@ -34,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "FPGM",
     "BatchNormScale",
+    "BySensitivity",
     "Call",
     "ChannelGroup",
     "CheckReport",
@@ -58,6 +62,8 @@ __all__ = [
     "Mismatch",
     "OneShot",
     "Polynomial",
+    "Preview",
+    "PreviewRow",
     "PruneCallback",
     "PruneError",
     "PruneRecord",
@@ -69,6 +75,8 @@ __all__ = [
     "Reduced",
     "Schedule",
     "Scope",
+    "Sensitivity",
+    "SensitivityRow",
     "Signal",
     "Taylor",
     "Uniform",
@@ -79,4 +87,5 @@ __all__ = [
     "prune",
     "register_rule",
     "resume",
+    "sensitivity",
 ]

@@ -10,8 +10,10 @@ from typing import Any
 import paddle
 
 from .criteria.named import AnyCriterion
+from .diagnostics.preview import Preview, preview
 from .errors import PruneError
 from .internals.hapi_frames import running_callbacks
+from .internals.hapi_model import given_inputs
 from .options import Options
 from .plan import Cut
 from .reporting.history import History
@@ -112,6 +114,32 @@ class PruneCallback(paddle.callbacks.Callback):
         self._session: Session | None = None
         self._resumed: Resumed | None = None
         self._evaluated = False
+
+    def preview(
+        self, network: paddle.nn.Layer | paddle.Model, inputs: Any = None, epochs: int | None = None
+    ) -> Preview:
+        """What the cuts will leave, before anything is trained. Tried once on the network, which is left as it was.
+
+        Args:
+            network: the network that will be trained, or the ``paddle.Model`` around it.
+            inputs: an example input, as for `prune`; None for ``inputs`` of the callback, or the InputSpecs of a Model.
+            epochs: how long the run will be; None for as long as it takes to get to the last cut.
+
+        Returns:
+            For each cut the cost and the narrowest layer, and the layers that stay, with the reason.
+
+        Raises:
+            PruneError: a goal that is out of reach, with the nearest that is not; a network that cannot be pruned.
+        """
+        inputs = self.settings.inputs if inputs is None else inputs
+        if isinstance(network, paddle.Model):
+            inputs, network = given_inputs(network) if inputs is None else inputs, network.network
+        last = self.settings.schedule.last_epoch
+        if inputs is None or (epochs is None and last is None):
+            missing = "inputs" if inputs is None else "epochs"
+            raise PruneError(f"preview({missing}=...)", "None", "an example input, and how long the run will be")
+        epochs = last + 1 if epochs is None and last is not None else epochs
+        return preview(network, inputs, self.settings.schedule, self.settings.options, epochs or 0)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Start clean, check what can be checked, and say what will happen. Nothing is changed yet."""

@@ -74,7 +74,7 @@ class Pruner:
         wanted = goal(self.channel_map, ratio, self.options.skip, self.options.linears)
         if not wanted.ratios:
             first = next(
-                (f"{self._layers(key)[0]!r} {why}" for key, why in wanted.stays.items()), "it has no convolution"
+                (f"{self.layers_of(key)[0]!r} {why}" for key, why in wanted.stays.items()), "it has no convolution"
             )
             allowed = "a convolution that feeds another layer"
             raise NothingToPruneError("network", f"nothing to prune: {first}", allowed)
@@ -173,7 +173,7 @@ class Pruner:
         """What has to be said about this cut; each thing once in a run."""
         layers: dict[str, set[str]] = {}
         for key, why in wanted.stays.items():
-            layers.setdefault(str(why), set()).update(self._layers(key))
+            layers.setdefault(str(why), set()).update(self.layers_of(key))
         order = {name: place for place, name in enumerate([*self.channel_map.graph.kinds, *self.channel_map.tensors])}
         told: dict[str, str] = {}
         if self.options.aim and abs(reached - wanted.overall) > TOLERANCE:
@@ -190,7 +190,7 @@ class Pruner:
         self._said.update(told)
         return fresh
 
-    def _layers(self, key: str) -> list[str]:
+    def layers_of(self, key: str) -> list[str]:
         """The layers that a group is known by: its convolutions, or else the first layer that it touches."""
         axes, convolutions = self.channel_map.origin.groups[key].index, self.channel_map.traced.constraints.convolutions
         names = [layer_name(axis[0]) for axis in axes if axis in convolutions]

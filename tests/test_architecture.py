@@ -16,8 +16,8 @@ PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 LAYERS = (
     "__init__",
-    "callback diagnostics",
-    "training",
+    "callback",
+    "training diagnostics",
     "pruning",
     "cutting reporting schedules",
     "options",

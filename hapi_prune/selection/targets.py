@@ -229,25 +229,28 @@ class _Costs:
 def _nudged(
     taken: dict[int, Step], queue: Sequence[Step], off: Callable[[dict[int, Step]], float], near: float
 ) -> dict[int, Step]:
-    """``taken`` with single steps of its blocks made or taken back, as long as it gets nearer and is not near enough.
+    """``taken`` with a step more or less of some blocks, as long as that gets nearer and it is not near enough.
 
-    In a small network one filter is a large step: the beginning of the queue may end far from the goal.
+    In a small network one filter is a large step: the beginning of the queue may end far from the goal. No block is
+    moved by more than one step, as the prices, and not the goal, are to say who loses how much.
     """
     steps: dict[int, list[Step]] = {}
     for step in queue:
         steps.setdefault(step.block, []).append(step)
+    places = {block: own.index(taken[block]) if block in taken else -1 for block, own in steps.items()}
+    moves = [(block, places[block] + by) for block, own in steps.items() for by in (1, -1)]
+    moves = [(block, place) for block, place in moves if -1 <= place < len(steps[block])]
     now = off(taken)
-    while now > near:
-        others = []
-        for block, own in steps.items():
-            place = own.index(taken[block]) if block in taken else -1
+    while now > near and moves:
+        options = []
+        for block, place in moves:
             rest = {number: step for number, step in taken.items() if number != block}
-            others += [{**rest, block: own[place + 1]}] if place + 1 < len(own) else []
-            others += [{**rest, block: own[place - 1]}] if place > 0 else [rest] if place == 0 else []
-        best = min(others, key=off, default=taken)
-        if off(best) >= now:
+            options.append({**rest, block: steps[block][place]} if place >= 0 else rest)
+        best = min(range(len(options)), key=lambda number: off(options[number]))
+        if off(options[best]) >= now:
             break
-        taken, now = best, off(best)
+        taken, now = options[best], off(options[best])
+        moves = [move for move in moves if move[0] != moves[best][0]]
     return taken
 
 
