@@ -17,7 +17,7 @@ from .analysis.graph import tensors_of
 from .analysis.layer_names import layer_name, resolve
 from .criteria import Criterion, as_criterion
 from .cutting import interrupts, optimizers, ranks
-from .cutting.cut import Follow, cut, until_it_holds
+from .cutting.cut import Follow, Proven, cut, until_it_holds
 from .cutting.undo_log import UndoLog
 from .errors import NothingToPruneError, PruneError, PruneWarning
 from .plan import Cost, Cut, PruningPlan
@@ -119,10 +119,10 @@ class Pruner:
                 plan = self.plan(wanted, optimizer)
             return wanted, ranks.agree(plan)
 
-        def attempt(plan: PruningPlan) -> str:
+        def attempt(plan: PruningPlan) -> Proven:
             return cut(self.channel_map, plan, follow, on_cut)
 
-        wanted, plan, verified = until_it_holds(self.channel_map, choose, attempt, self.options.skip)
+        wanted, plan, proven = until_it_holds(self.channel_map, choose, attempt, self.options.skip)
         self._compare_ranks(optimizer)
         widths = self.widths()
         asked = {layer_name(name) for scored in wanted.scored.values() for name, _ in scored}
@@ -137,8 +137,8 @@ class Pruner:
             cost_after=self.cost(),
             widths=widths,
             seconds=time.perf_counter() - start,
-            notes=self._notes(wanted, plan, ratio),
-            verified=verified or "values",
+            notes=(*map(str, proven.planned.counts if proven else ()), *self._notes(wanted, plan, ratio)),
+            verified=proven.verified if proven else "values",
         )
 
     def _follow(self, optimizer: Any) -> Follow | None:

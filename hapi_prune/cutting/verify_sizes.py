@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from ..analysis.channel_map import ChannelMap
 from ..analysis.graph import traced_program
+from ..analysis.held_counts import Count
 from ..analysis.labels import Signal, Value
 from ..analysis.op import Op
 from ..analysis.propagation import Propagation
@@ -11,20 +14,33 @@ from ..errors import PruneError
 from ..plan import Reason, ReasonKind
 from .verify_outputs import Refused
 
+CONSTANTS = {"full", "full_int_array"}
+"""Ops that are numbers in the code, and nothing else."""
 
-def verify_sizes(channel_map: ChannelMap, planned: Propagation) -> None:
+GATHERING = {"builtin.combine", "stack", "assign", "cast"}
+"""Ops that make sizes of numbers, where a shape is a list of several."""
+
+SIZING = {"reshape", "expand", "split", "slice", "strided_slice", "set_value_", "set_value_with_tensor_"}
+"""Ops to which a number is a size or a place, so that the shape of what they make says whether it is right."""
+
+
+def verify_sizes(channel_map: ChannelMap, planned: Propagation, counts: Sequence[Count] = ()) -> None:
     """Trace the network as it is now, and hold it against the labels that its cut was planned by.
 
     A reshape into rows and columns says how many of each there are, and not which of them shrink: from 8 channels as
     4 x 2, half of them may be 2 x 2 or 4 x 1, and only the user's code knows. Where the sizes are those that were
     planned, the same operations move the channels just as the labels went.
 
+    An attribute that was set with the cut may do more than count channels: with ``self.dim ** -0.5`` it scales. So in
+    and around its layer no number may have changed but those that are sizes.
+
     Args:
         channel_map: the network, cut, and as it was traced.
         planned: the labels at the sizes after the cut.
+        counts: the attributes that were set with the cut.
 
     Raises:
-        Refused: it lays its channels out in another way.
+        Refused: it lays its channels out in another way, or computes with other numbers.
     """
     for one, training in ((planned.training, True), (planned.evaluation, False)):
         try:
@@ -32,12 +48,16 @@ def verify_sizes(channel_map: ChannelMap, planned: Propagation) -> None:
             ops = traced_program(network, given, aliases, training).ops
         except PruneError as error:
             raise Refused(Reason(ReasonKind.OTHER_SIZES, f"would not be traced any more ({error.got})")) from error
+        changed: set[int] = set()
         for op, (before, _, results) in zip(ops, one.steps()):
+            near = is_near(op, {count.layer for count in counts})
             # A group convolution whose groups are left with one channel each is a depthwise one to Paddle.
             if op.name.removeprefix("depthwise_") != before.name.removeprefix("depthwise_"):
                 raise refused("takes another way through the code", op)
-            if not all(fits(shape, value) for shape, value in zip(op.shapes, results)):
+            if not all(fits(shape, value, near) for shape, value in zip(op.shapes, results)):
                 raise refused("would be laid out in another way", op)
+            if near and not only_sizes_differ(op, before, changed):
+                raise refused("would compute with another number", op)
         if len(ops) != len(one.program.ops):
             raise refused("takes another way through the code", ops[-1])
 
@@ -47,9 +67,40 @@ def refused(text: str, op: Op) -> Refused:
     return Refused(Reason(ReasonKind.OTHER_SIZES, text, op.name, op.where))
 
 
-def fits(shape: tuple[int, ...] | None, value: Value) -> bool:
-    """Whether a result has the sizes that the labels say it has, along the axes where there are labels."""
-    if shape is None or not isinstance(value, Signal):
+def fits(shape: tuple[int, ...] | None, value: Value, everywhere: bool = False) -> bool:
+    """Whether a result has the sizes that the labels say it has, along the axes where there are labels or along all.
+
+    A result without any is none that the rules speak of, as the statistics that a BatchNorm returns.
+    """
+    if shape is None or not isinstance(value, Signal) or not value.labels:
         return True
     axes = {axis for label in value.labels for axis in label.axes}
-    return len(shape) == len(value.shape) and all(shape[axis] in (-1, value.shape[axis]) for axis in axes)
+    if len(shape) != len(value.shape):
+        return False
+    pairs = [pair for axis, pair in enumerate(zip(shape, value.shape)) if everywhere or axis in axes]
+    return all(ours in (-1, planned) or planned == -1 for ours, planned in pairs)
+
+
+def is_near(op: Op, layers: Collection[str]) -> bool:
+    """Whether an op stands in the code of one of ``layers``, of one inside of it or of one around it."""
+    if op.owner is None:
+        return bool(layers)
+    return any(inside(op.owner, layer) or inside(layer, op.owner) for layer in layers)
+
+
+def inside(layer: str, block: str) -> bool:
+    """Whether a layer is a block, or in it; the network itself goes by the empty name."""
+    return not block or f"{layer}.".startswith(f"{block}.")
+
+
+def only_sizes_differ(op: Op, before: Op, changed: set[int]) -> bool:
+    """Whether an op is what it was but for sizes; ``changed``: the values so far that are other numbers than before."""
+    differ = {name for name in {*op.attrs, *before.attrs} - {"held"} if op.attrs.get(name) != before.attrs.get(name)}
+    if op.name in CONSTANTS and differ == {"value"}:
+        changed.update(op.results)
+        return True
+    if op.name in GATHERING and changed.intersection(op.operands):
+        changed.update(op.results)
+    elif op.name not in SIZING and changed.intersection(op.operands):
+        return False
+    return differ <= {"groups"}

@@ -48,7 +48,7 @@ def balanced(channel_map: ChannelMap, wanted: Goal, counts: dict[str, int]) -> d
     first = {axis: size for sizes in options.values() for axis, size in (sizes[0] if sizes else {}).items()}
     joint = fitted(channel_map, frozenset().union(*options), [first]) if all(options.values()) and options else None
     for members, sizes in options.items() if joint is None else ():
-        found = fitted(channel_map, members, sizes)
+        found = fitted(channel_map, members, sizes) or fitted(channel_map, members, sizes, exact=False)
         if found is None:
             leave_alone(channel_map, wanted, members)
         result.update(found or {})
@@ -74,13 +74,16 @@ def stuck_member(channel_map: ChannelMap, wanted: Goal, members: frozenset[str])
 
 
 def fitted(
-    channel_map: ChannelMap, members: frozenset[str], options: Sequence[dict[Axis, int]]
+    channel_map: ChannelMap, members: frozenset[str], options: Sequence[dict[Axis, int]], exact: bool = True
 ) -> dict[str, int] | None:
-    """How many units each of ``members`` has at the first sizes that fit; None if none do."""
+    """How many units each of ``members`` has at the first sizes that fit; None if none do.
+
+    If not ``exact``, numbers that attributes hold may be rounded.
+    """
     now = channel_map.groups
     for option in options:
         try:
-            _, after = channel_map.at({**channel_map.sizes, **option}, strict=False)
+            _, after = channel_map.at({**channel_map.sizes, **option}, strict=False, exact=exact)
         except Mismatch:
             continue
         found = {key: after.groups[key].size if key in after.groups else 0 for key in members if key in now}

@@ -169,8 +169,8 @@ def test_one_rank_agrees_with_itself():
     assert ranks.ranks() == 1
     assert ranks.agree(plan) is plan
     assert ranks.gathered(3) == [3]
-    assert ranks.all_fine(True)
-    assert not ranks.all_fine(False)
+    assert ranks.all_alike(())
+    assert not ranks.all_alike(None)
 
 
 class Ranks:
