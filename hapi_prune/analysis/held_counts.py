@@ -106,13 +106,21 @@ def proposals(network: paddle.nn.Layer, now: Propagation, after: Propagation) ->
 
 
 def doubts(network: paddle.nn.Layer, now: Propagation, after: Propagation, where: str) -> list[str]:
-    """The attributes that cannot be told, by name, of the layer whose code has the line ``where``."""
-    sizes = {name: found for name, found in sizes_by_layer(now, after).items() if where in found.lines}
-    return [
-        f"{Count(name, attribute, value, value).name}: {value} may become {' or '.join(map(str, sorted(several[0])))}"
-        for name, attribute, value in held(network)
-        if name in sizes and (several := [one for one in sizes[name].options(value, True) if len(one) > 1])
-    ]
+    """What may be meant at ``where``, ``file:line``, and is of no use: attributes of the layer whose code that is.
+
+    Either the number would have to become several, or what it should become did not help.
+    """
+    told = []
+    lines = {name: found for name, found in sizes_by_layer(now, after).items() if where in found.lines}
+    for name, attribute, value in held(network):
+        options = lines[name].options(value, True) if name in lines else []
+        several = next((one for one in options if len(one) > 1), None)
+        then = followed(value, options) if options else None
+        if several:
+            told.append(f"{value} in {attribute!r} may become {' or '.join(map(str, sorted(several)))}")
+        elif then is not None:
+            told.append(f"it is no help that {value} in {attribute!r} becomes {then}")
+    return told
 
 
 def held(network: paddle.nn.Layer) -> Iterator[tuple[str, str, Any]]:

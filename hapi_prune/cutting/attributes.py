@@ -8,7 +8,7 @@ from ..analysis.channel_map import ChannelMap, PlannedCut
 from ..analysis.held_counts import Count, doubts, proposals
 from ..analysis.propagation import Propagation
 from ..plan import Reason
-from . import surgery
+from . import surgery, verify_outputs
 from .undo_log import UndoLog
 from .verify_outputs import Refused
 from .verify_sizes import verify_sizes
@@ -32,6 +32,19 @@ def candidates(channel_map: ChannelMap, planned: PlannedCut) -> Iterator[tuple[C
             undo_log.undo()
         if counts:
             yield counts
+
+
+def set_needed(channel_map: ChannelMap, after: Propagation, undo_log: UndoLog) -> None:
+    """Set the counts of a network that has got its new sizes in another way than by a cut, as from a file.
+
+    Args:
+        channel_map: the network as it was before.
+        after: its labels at the sizes that it has now.
+        undo_log: takes every change back, if asked to.
+    """
+    guesses = proposals(channel_map.network, channel_map.state.propagation, after)
+    if guesses and not is_laid_out(channel_map, after, ()):
+        next((counts for guess in guesses if (counts := needed(channel_map, after, guess, undo_log))), None)
 
 
 def needed(
@@ -72,6 +85,7 @@ def kind_of(channel_map: ChannelMap, count: Count) -> tuple[str, str]:
 def is_laid_out(channel_map: ChannelMap, after: Propagation, counts: Sequence[Count]) -> bool:
     """Whether the network runs, every operation has the sizes that the labels say, and ``counts`` are no more."""
     try:
+        verify_outputs.attempt(channel_map.network, channel_map.example, training=False)  # soon says no, if it is no
         verify_sizes(channel_map, after, counts)
     except Refused:
         return False

@@ -72,13 +72,11 @@ def fits(shape: tuple[int, ...] | None, value: Value, everywhere: bool = False) 
 
     A result without any is none that the rules speak of, as the statistics that a BatchNorm returns.
     """
-    if shape is None or not isinstance(value, Signal) or not value.labels:
+    if shape is None or not isinstance(value, Signal):
         return True
     axes = {axis for label in value.labels for axis in label.axes}
-    if len(shape) != len(value.shape):
-        return False
-    pairs = [pair for axis, pair in enumerate(zip(shape, value.shape)) if everywhere or axis in axes]
-    return all(ours in (-1, planned) or planned == -1 for ours, planned in pairs)
+    axes = set(range(len(shape))) if everywhere and axes else axes
+    return len(shape) == len(value.shape) and all(shape[axis] in (-1, value.shape[axis]) for axis in axes)
 
 
 def is_near(op: Op, layers: Collection[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import paddle
-from backbones import WRITTEN, ConvBNLayer, DropPath, Head, SEModule, backbone
+from backbones import ConvBNLayer, DropPath, Head, SEModule, backbone
 from paddle import ParamAttr, nn
 from paddle.nn import functional as F  # noqa: N812
 from paddle.nn.initializer import KaimingNormal
@@ -191,7 +191,7 @@ class GhostNetV2(nn.Layer):
         return self.head(x + self.project(out))
 
 
-@backbone(3, dict.fromkeys(("expand.conv", "mix.mix?", "se.conv2"), "fits its splits"))
+@backbone(8)
 class MixNet(nn.Layer):
     """Depthwise convolutions of several kernel sizes, on parts of unequal width."""
 
@@ -291,7 +291,7 @@ class MobileOne(nn.Layer):
         return self.head(self.pw(self.dw(self.stem(x))))
 
 
-@backbone(2, dict.fromkeys(("patch_embed.conv", "spatial_mixing.partial_conv3", "down"), WRITTEN))
+@backbone(5)
 class FasterNetBlock(nn.Layer):
     """Partial convolution by slicing, in training and in evaluation written in different ways."""
 
@@ -427,7 +427,7 @@ class SimAM(nn.Layer):
         return self.head(self.last(x * F.sigmoid(d / (4 * (v + 1e-4)) + 0.5)))
 
 
-@backbone(5, dict.fromkeys(("stem.conv", "one.out.3.conv", "two.out.3.conv"), WRITTEN))
+@backbone(8)
 class ReXNet(nn.Layer):
     """Shortcuts to the first channels of a wider result, written into it in place."""
 
