@@ -29,6 +29,9 @@ from .selection.select import select
 NOTHING = "nothing"
 """What a cut that removes nothing is remembered by, whatever was asked of it."""
 
+MOST_REASONS = 5
+"""How many reasons an error tells of, where nothing can be pruned for many."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -87,12 +90,22 @@ class Pruner:
         """
         wanted = goal(self.channel_map, ratio, self.options.skip)
         if not wanted.ratios:
-            first = next(
-                (f"{self._layers(key)[0]!r} {why}" for key, why in wanted.stays.items()), "it has no convolution"
-            )
             allowed = "a convolution that feeds another layer"
-            raise NothingToPruneError("network", f"nothing to prune: {first}", allowed)
+            raise NothingToPruneError("network", f"nothing to prune: {self._why_nothing(wanted)}", allowed)
         return wanted
+
+    def _why_nothing(self, wanted: Goal) -> str:
+        """Why all groups stay: how many there are, how many of them were tried, and each reason once."""
+        layers, count = self._staying(wanted), len(wanted.stays)
+        if count < 2:
+            return next((f"{names[0]!r} {why}" for why, names in layers.items()), "it has no convolution")
+        tried = len(wanted.stays.keys() & self.channel_map.findings.refused.keys())
+        told = [
+            f"{', '.join(map(repr, names[:3]))}{f' and {len(names) - 3} more' if names[3:] else ''}: {why}"
+            for why, names in layers.items()
+        ]
+        told[MOST_REASONS:] = [f"{len(told) - MOST_REASONS} reasons more"] if told[MOST_REASONS:] else []
+        return f"{count} groups stay, {tried or 'none'} of them after being tried. {'; '.join(told)}"
 
     def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
         """The units that stay. Where there are master weights they are scored: what they were rounded to has ties."""
@@ -175,14 +188,9 @@ class Pruner:
 
     def _notes(self, wanted: Goal, plan: PruningPlan, ratio: float | Mapping[str, float]) -> tuple[str, ...]:
         """What has to be said about this cut; each thing once in a run."""
-        layers: dict[str, set[str]] = {}
-        for key, why in wanted.stays.items():
-            layers.setdefault(str(why), set()).update(self._layers(key))
-        order = {name: place for place, name in enumerate([*self.channel_map.graph.kinds, *self.channel_map.tensors])}
         told: dict[str, str] = {}
-        for text, names in layers.items():
-            listed = ", ".join(map(repr, sorted(names, key=order.__getitem__)))
-            note = f"{listed} {'stays' if len(names) == 1 else 'stay'}: {text}"
+        for text, names in self._staying(wanted).items():
+            note = f"{', '.join(map(repr, names))} {'stays' if len(names) == 1 else 'stay'}: {text}"
             told[note] = note
         if not plan and highest(ratio):
             # A gradual schedule that begins with too little to round to a filter says so once, not at each ratio.
@@ -190,6 +198,14 @@ class Pruner:
         fresh = tuple(note for what, note in told.items() if what not in self._said)
         self._said.update(told)
         return fresh
+
+    def _staying(self, wanted: Goal) -> dict[str, list[str]]:
+        """Each reason for which groups stay, and the layers that stay for it, in the order of the network."""
+        layers: dict[str, set[str]] = {}
+        for key, why in wanted.stays.items():
+            layers.setdefault(str(why), set()).update(self._layers(key))
+        order = {name: place for place, name in enumerate([*self.channel_map.graph.kinds, *self.channel_map.tensors])}
+        return {text: sorted(names, key=order.__getitem__) for text, names in layers.items()}
 
     def _layers(self, key: str) -> list[str]:
         """The layers that a group is known by: its convolutions, or else the first layer that it touches."""

@@ -18,7 +18,7 @@ from ..plan import Array, Cut, PruningPlan, Reason, ReasonKind
 from ..selection.coupling import after_refusal
 from ..selection.goals import Goal
 from . import attributes, interrupts, ranks, surgery, verify_outputs
-from .blame import blamed_groups, meeting_groups
+from .blame import blamed_groups, holding_together, meeting_groups
 from .second_opinion import second_opinion
 from .undo_log import UndoLog
 from .verify_outputs import Refused
@@ -87,7 +87,9 @@ def learnt(channel_map: ChannelMap, plan: PruningPlan, refused: Refused, skip: S
     own = {} if refused.reason == ELSEWHERE else blamed_groups(channel_map, plan, refused, rehearsed)
     blamed = {key: why for each in ranks.gathered(own) for key, why in each.items()}
     where = next(filter(None, ranks.gathered(refused.stopped_at)), "")
-    return after_refusal(channel_map, plan, blamed, meeting_groups(channel_map, where) if blamed else (), skip)
+    together = holding_together(channel_map, plan, blamed, where, rehearsed)
+    meeting = meeting_groups(channel_map, where) if blamed else ()
+    return after_refusal(channel_map, plan, blamed, together, meeting, skip)
 
 
 def cut(

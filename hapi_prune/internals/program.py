@@ -124,11 +124,16 @@ def short_stacks(numbers: Mapping[int, int]) -> Iterator[None]:
 
 
 def _layer_at_work(frame: FrameType | None, numbers: Mapping[int, int]) -> int | None:
-    """The layer whose code runs in a frame or called it: what goes by ``self`` there, in what it encloses too."""
-    while frame is not None:
-        number = numbers.get(id(frame.f_locals.get("self")))
-        if number is not None and is_user_code(frame.f_code.co_filename):
-            return number
+    """The layer whose code runs in a frame or called it: what goes by ``self`` there, in what it encloses too.
+
+    Only frames of the trace are looked into: a frame holds on to what was seen of it for as long as it runs.
+    """
+    while frame is not None and frame.f_code.co_filename != __file__:
+        code = frame.f_code
+        if "self" in (*code.co_varnames, *code.co_freevars) and is_user_code(code.co_filename):
+            number = numbers.get(id(frame.f_locals.get("self")))
+            if number is not None:
+                return number
         frame = frame.f_back
     return None
 
