@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from ..analysis.channel_map import ChannelMap
 from ..analysis.graph import traced_program
@@ -31,8 +31,8 @@ def verify_sizes(channel_map: ChannelMap, planned: Propagation, counts: Sequence
     4 x 2, half of them may be 2 x 2 or 4 x 1, and only the user's code knows. Where the sizes are those that were
     planned, the same operations move the channels just as the labels went.
 
-    An attribute that was set with the cut may do more than count channels: with ``self.dim ** -0.5`` it scales. So in
-    and around its layer no number may have changed but those that are sizes.
+    An attribute that was set with the cut may do more than count channels: with ``self.dim ** -0.5`` it scales. So no
+    number in the program may have changed but those that are sizes.
 
     Args:
         channel_map: the network, cut, and as it was traced.
@@ -50,13 +50,12 @@ def verify_sizes(channel_map: ChannelMap, planned: Propagation, counts: Sequence
             raise Refused(Reason(ReasonKind.OTHER_SIZES, f"would not be traced any more ({error.got})")) from error
         changed: set[int] = set()
         for op, (before, _, results) in zip(ops, one.steps()):
-            near = is_near(op, {count.layer for count in counts})
             # A group convolution whose groups are left with one channel each is a depthwise one to Paddle.
             if op.name.removeprefix("depthwise_") != before.name.removeprefix("depthwise_"):
                 raise refused("takes another way through the code", op)
-            if not all(fits(shape, value, near) for shape, value in zip(op.shapes, results)):
+            if not all(fits(shape, value, bool(counts)) for shape, value in zip(op.shapes, results)):
                 raise refused("would be laid out in another way", op)
-            if near and not only_sizes_differ(op, before, changed):
+            if counts and not only_sizes_differ(op, before, changed):
                 raise refused("would compute with another number", op)
         if len(ops) != len(one.program.ops):
             raise refused("takes another way through the code", ops[-1])
@@ -77,18 +76,6 @@ def fits(shape: tuple[int, ...] | None, value: Value, everywhere: bool = False) 
     axes = {axis for label in value.labels for axis in label.axes}
     axes = set(range(len(shape))) if everywhere and axes else axes
     return len(shape) == len(value.shape) and all(shape[axis] in (-1, value.shape[axis]) for axis in axes)
-
-
-def is_near(op: Op, layers: Collection[str]) -> bool:
-    """Whether an op stands in the code of one of ``layers``, of one inside of it or of one around it."""
-    if op.owner is None:
-        return bool(layers)
-    return any(inside(op.owner, layer) or inside(layer, op.owner) for layer in layers)
-
-
-def inside(layer: str, block: str) -> bool:
-    """Whether a layer is a block, or in it; the network itself goes by the empty name."""
-    return not block or f"{layer}.".startswith(f"{block}.")
 
 
 def only_sizes_differ(op: Op, before: Op, changed: set[int]) -> bool:

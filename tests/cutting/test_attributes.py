@@ -328,6 +328,30 @@ def test_a_number_that_also_scales_costs_its_group():
     assert network.block.width == 16
 
 
+def test_a_number_that_is_a_dilation_too_costs_its_group_though_no_value_tells():
+    conv = nn.Conv2D(4, 16, 3, padding=4, dilation=4)
+    weight = np.zeros(conv.weight.shape, "float32")
+    weight[:, :, 1, 1] = 1  # of the kernel only the middle counts, and so no dilation does
+    conv.weight.set_value(weight)
+
+    def way(self, x):
+        return F.conv2d(x[:, : self.num], self.conv.weight, padding=self.num, dilation=self.num)
+
+    notes = refused(network := Net(Block(way, num=4, conv=conv)), "stem.conv")
+    assert "it is no help that 4 in 'num' becomes 2" in notes
+    assert network.block.num == 4
+
+
+def test_a_number_that_scales_elsewhere_costs_its_group_though_no_value_tells():
+    class Apart(Net):
+        def forward(self, x):
+            x = self.stem(x)
+            return self.head(self.block(x) + 1e-9 * self.block.width**-0.5)
+
+    network = Apart(Block(lambda self, x: x.reshape([-1, self.width, 8, 8]), width=16))
+    assert "it is no help that 16 in 'width' becomes 8" in refused(network, "stem.conv")
+
+
 def test_a_number_that_would_become_several_costs_its_group_and_is_named():
     def way(self, x):
         return x.reshape([-1, self.width, 8, 8]) + self.other(x).reshape([-1, self.width, 8, 8])[:, :1]
