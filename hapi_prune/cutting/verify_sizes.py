@@ -12,16 +12,8 @@ from ..analysis.op import Op
 from ..analysis.propagation import Propagation
 from ..errors import PruneError
 from ..plan import Reason, ReasonKind
+from .verify_numbers import Changes
 from .verify_outputs import Refused
-
-CONSTANTS = {"full", "full_int_array"}
-"""Ops that are numbers in the code, and nothing else."""
-
-GATHERING = {"builtin.combine", "stack", "assign", "cast"}
-"""Ops that make sizes of numbers, where a shape is a list of several."""
-
-SIZING = {"reshape", "expand", "split", "slice", "strided_slice", "set_value_", "set_value_with_tensor_"}
-"""Ops to which a number is a size or a place, so that the shape of what they make says whether it is right."""
 
 
 def verify_sizes(channel_map: ChannelMap, planned: Propagation, counts: Sequence[Count] = ()) -> None:
@@ -31,13 +23,10 @@ def verify_sizes(channel_map: ChannelMap, planned: Propagation, counts: Sequence
     4 x 2, half of them may be 2 x 2 or 4 x 1, and only the user's code knows. Where the sizes are those that were
     planned, the same operations move the channels just as the labels went.
 
-    An attribute that was set with the cut may do more than count channels: with ``self.dim ** -0.5`` it scales. So no
-    number in the program may have changed but those that are sizes.
-
     Args:
         channel_map: the network, cut, and as it was traced.
         planned: the labels at the sizes after the cut.
-        counts: the attributes that were set with the cut.
+        counts: the attributes that were set with the cut; if there are any, numbers are looked at too.
 
     Raises:
         Refused: it lays its channels out in another way, or computes with other numbers.
@@ -48,14 +37,14 @@ def verify_sizes(channel_map: ChannelMap, planned: Propagation, counts: Sequence
             ops = traced_program(network, given, aliases, training).ops
         except PruneError as error:
             raise Refused(Reason(ReasonKind.OTHER_SIZES, f"would not be traced any more ({error.got})")) from error
-        changed: set[int] = set()
-        for op, (before, _, results) in zip(ops, one.steps()):
+        changes = Changes()
+        for op, (before, args, results) in zip(ops, one.steps()):
             # A group convolution whose groups are left with one channel each is a depthwise one to Paddle.
             if op.name.removeprefix("depthwise_") != before.name.removeprefix("depthwise_"):
                 raise refused("takes another way through the code", op)
             if not all(fits(shape, value, bool(counts)) for shape, value in zip(op.shapes, results)):
                 raise refused("would be laid out in another way", op)
-            if counts and not only_sizes_differ(op, before, changed):
+            if counts and not changes.are_sizes(op, before, args, results):
                 raise refused("would compute with another number", op)
         if len(ops) != len(one.program.ops):
             raise refused("takes another way through the code", ops[-1])
@@ -76,16 +65,3 @@ def fits(shape: tuple[int, ...] | None, value: Value, everywhere: bool = False) 
     axes = {axis for label in value.labels for axis in label.axes}
     axes = set(range(len(shape))) if everywhere and axes else axes
     return len(shape) == len(value.shape) and all(shape[axis] in (-1, value.shape[axis]) for axis in axes)
-
-
-def only_sizes_differ(op: Op, before: Op, changed: set[int]) -> bool:
-    """Whether an op is what it was but for sizes; ``changed``: the values so far that are other numbers than before."""
-    differ = {name for name in {*op.attrs, *before.attrs} - {"held"} if op.attrs.get(name) != before.attrs.get(name)}
-    if op.name in CONSTANTS and differ == {"value"}:
-        changed.update(op.results)
-        return True
-    if op.name in GATHERING and changed.intersection(op.operands):
-        changed.update(op.results)
-    elif op.name not in SIZING and changed.intersection(op.operands):
-        return False
-    return differ <= {"groups"}

@@ -14,6 +14,11 @@ from paddle import nn
 from paddle.nn import functional as F  # noqa: N812
 
 from hapi_prune import PruneCallback, PruneError, explain, load, prune, resume
+from hapi_prune.analysis.held_counts import Count
+from hapi_prune.cutting import surgery
+from hapi_prune.cutting.undo_log import UndoLog
+from hapi_prune.cutting.verify_outputs import Refused
+from hapi_prune.cutting.verify_sizes import verify_sizes
 from hapi_prune.pruning import Options, Pruner
 
 IMAGE = [2, 3, 8, 8]
@@ -350,6 +355,32 @@ def test_a_number_that_scales_elsewhere_costs_its_group_though_no_value_tells():
 
     network = Apart(Block(lambda self, x: x.reshape([-1, self.width, 8, 8]), width=16))
     assert "it is no help that 16 in 'width' becomes 8" in refused(network, "stem.conv")
+
+
+def test_a_number_that_makes_more_of_what_is_no_channel_costs_its_group():
+    def way(self, x):
+        return x.reshape([-1, self.width, 8, 8]) + 1e-9 * paddle.arange(1, dtype="float32").expand([self.width]).sum()
+
+    assert "it is no help that 16 in 'width' becomes 8" in refused(Net(Block(way, width=16)), "stem.conv")
+
+
+def test_a_range_that_begins_elsewhere_is_refused():
+    """Its length is right; only where it begins tells that it is another one."""
+    network = Net(FOLLOW["SlicesBetween"][0]())
+    pruner = Pruner(network, IMAGE, Options())
+    channel_map = pruner.channel_map
+    plan = pruner.plan(pruner.goal(0.5))
+    planned = channel_map.plan_cut(plan)
+    surgery.shrink(network, channel_map.tensors, planned.cut, set(), UndoLog())
+    for begin, right in ((2, True), (1, False), (3, False)):
+        counts = [Count("block", "begin", 4, begin), Count("block", "end", 10, begin + 3)]
+        surgery.set_counts(network, counts, UndoLog())
+        verify_sizes(channel_map, planned.propagation)
+        if right:
+            verify_sizes(channel_map, planned.propagation, counts)
+            continue
+        with pytest.raises(Refused, match="would compute with another number, 'slice'"):
+            verify_sizes(channel_map, planned.propagation, counts)
 
 
 def test_a_number_that_would_become_several_costs_its_group_and_is_named():
