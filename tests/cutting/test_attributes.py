@@ -417,6 +417,21 @@ def test_a_list_that_two_layers_hold_is_not_written_into():
     assert two.splits == [4, 2, 2]
 
 
+def test_what_the_cut_itself_sets_in_a_layer_of_paddle_stays_set():
+    class Own(nn.Conv2D):
+        def __init__(self) -> None:
+            super().__init__(16, 16, 1)
+            self.width = 16
+
+        def forward(self, x):
+            return super().forward(x.reshape([-1, self.width, 8, 8]))
+
+    network = Net(Own())
+    prune(network, IMAGE, 0.5)
+    assert network.block.width == 8
+    assert re.match(r"Own\(8, 8,", repr(network.block))
+
+
 def test_parts_that_cannot_all_be_halved_are_rounded():
     class Uneven(nn.Layer):
         def __init__(self) -> None:
