@@ -417,19 +417,25 @@ def test_a_list_that_two_layers_hold_is_not_written_into():
     assert two.splits == [4, 2, 2]
 
 
-def test_what_the_cut_itself_sets_in_a_layer_of_paddle_stays_set():
+@pytest.mark.parametrize("groups", [1, 16])
+def test_what_the_cut_itself_sets_in_a_layer_of_paddle_is_left_to_it(groups, tmp_path):
     class Own(nn.Conv2D):
         def __init__(self) -> None:
-            super().__init__(16, 16, 1)
+            super().__init__(16, 16, 1, groups=groups)
             self.width = 16
 
         def forward(self, x):
             return super().forward(x.reshape([-1, self.width, 8, 8]))
 
-    network = Net(Own())
-    prune(network, IMAGE, 0.5)
-    assert network.block.width == 8
-    assert re.match(r"Own\(8, 8,", repr(network.block))
+    network, other = Net(Own()), Net(Own())
+    notes = prune(network, IMAGE, 0.5).notes
+    assert notes == ("'width' of 'block' follows the cut: 16 is 8 now",)
+    paddle.save(network.state_dict(), str(tmp_path / "net.pdparams"))
+    load(other, tmp_path / "net", inputs=IMAGE)
+    for block in (network.block, other.block):
+        assert block.width == 8
+        assert re.match(r"Own\(8, 8,", repr(block))
+        assert block._groups == min(groups, 8)
 
 
 def test_parts_that_cannot_all_be_halved_are_rounded():
