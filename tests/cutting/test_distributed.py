@@ -181,6 +181,12 @@ class Ranks:
         monkeypatch.setattr(ranks, "gathered", lambda value: [value, other(value)])
 
 
+def test_a_cut_is_only_kept_where_all_ranks_set_the_same(monkeypatch):
+    for theirs, alike in ((("'num' of 'block'",), True), ((), False), (None, False)):
+        Ranks(monkeypatch, lambda ours, theirs=theirs: theirs)
+        assert ranks.all_alike(("'num' of 'block'",)) is alike
+
+
 def test_a_difference_names_the_tensor(monkeypatch):
     import paddle
 
