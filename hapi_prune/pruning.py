@@ -16,7 +16,7 @@ from .analysis.graph import tensors_of
 from .analysis.layer_names import layer_name, resolve
 from .criteria.named import AnyCriterion, as_criterion
 from .cutting import interrupts, optimizers, ranks
-from .cutting.cut import Follow, cut, until_it_holds
+from .cutting.cut import Follow, Proven, cut, until_it_holds
 from .cutting.undo_log import UndoLog
 from .errors import NothingToPruneError, PruneError, PruneWarning
 from .options import Options
@@ -31,6 +31,9 @@ from .selection.targets import TOLERANCE, require_reachable
 
 NOTHING = "nothing"
 """What a cut that removes nothing is remembered by, whatever was asked of it."""
+
+MOST_REASONS = 5
+"""How many reasons an error tells of, where nothing can be pruned for many."""
 
 
 class Pruner:
@@ -73,14 +76,24 @@ class Pruner:
             raise PruneError("ratio", got, "one number, or target='filters' and scope='uniform'")
         wanted = goal(self.channel_map, ratio, self.options.skip, self.options.linears)
         if not wanted.ratios:
-            first = next(
-                (f"{self.layers_of(key)[0]!r} {why}" for key, why in wanted.stays.items()), "it has no convolution"
-            )
             allowed = "a convolution that feeds another layer"
-            raise NothingToPruneError("network", f"nothing to prune: {first}", allowed)
+            raise NothingToPruneError("network", f"nothing to prune: {self._why_nothing(wanted)}", allowed)
         if aim and not self.channel_map.findings.refused:
             require_reachable(self.channel_map, wanted, aim)
         return wanted
+
+    def _why_nothing(self, wanted: Goal) -> str:
+        """Why all groups stay: how many there are, how many of them were tried, and each reason once."""
+        layers, count = self._staying(wanted), len(wanted.stays)
+        if count < 2:
+            return next((f"{names[0]!r} {why}" for why, names in layers.items()), "it has no convolution")
+        tried = len(wanted.stays.keys() & self.channel_map.findings.refused.keys())
+        told = [
+            f"{', '.join(map(repr, names[:3]))}{f' and {len(names) - 3} more' if names[3:] else ''}: {why}"
+            for why, names in layers.items()
+        ]
+        told[MOST_REASONS:] = [f"{len(told) - MOST_REASONS} reasons more"] if told[MOST_REASONS:] else []
+        return f"{count} groups stay, {tried or 'none'} of them after being tried. {'; '.join(told)}"
 
     def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
         """The units that stay. Where there are master weights they are scored: what they were rounded to has ties."""
@@ -108,10 +121,10 @@ class Pruner:
                 plan = self.plan(wanted, optimizer)
             return wanted, ranks.agree(plan)
 
-        def attempt(plan: PruningPlan) -> str:
+        def attempt(plan: PruningPlan) -> Proven:
             return cut(self.channel_map, plan, follow, on_cut)
 
-        wanted, plan, verified = until_it_holds(self.channel_map, choose, attempt, self.options.skip)
+        wanted, plan, proven = until_it_holds(self.channel_map, choose, attempt, self.options.skip)
         self._compare_ranks(optimizer)
         self.gathered = {}
         widths = self.widths()
@@ -130,10 +143,11 @@ class Pruner:
             cost_after=self.cost(),
             widths=widths,
             seconds=time.perf_counter() - start,
-            verified=verified or "values",
+            verified=proven.verified if proven else "values",
             target=self.options.target,
         )
-        return replace(record, notes=self._notes(wanted, plan, ratio, record.reached))
+        counts = map(str, proven.planned.counts if proven else ())
+        return replace(record, notes=(*counts, *self._notes(wanted, plan, ratio, record.reached)))
 
     def _follow(self, optimizer: Any) -> Follow | None:
         """What goes with a cut, and is undone with it: the optimizer."""
@@ -171,17 +185,12 @@ class Pruner:
         self, wanted: Goal, plan: PruningPlan, ratio: float | Mapping[str, float], reached: float
     ) -> tuple[str, ...]:
         """What has to be said about this cut; each thing once in a run."""
-        layers: dict[str, set[str]] = {}
-        for key, why in wanted.stays.items():
-            layers.setdefault(str(why), set()).update(self.layers_of(key))
-        order = {name: place for place, name in enumerate([*self.channel_map.graph.kinds, *self.channel_map.tensors])}
         told: dict[str, str] = {}
         if self.options.aim and abs(reached - wanted.overall) > TOLERANCE:
             asked = f"{wanted.overall:.1%} of the {NOUNS[self.options.target]} were asked for"
             told[asked] = f"{asked}, and {reached:.1%} is the nearest there is"
-        for text, names in layers.items():
-            listed = ", ".join(map(repr, sorted(names, key=order.__getitem__)))
-            note = f"{listed} {'stays' if len(names) == 1 else 'stay'}: {text}"
+        for text, names in self._staying(wanted).items():
+            note = f"{', '.join(map(repr, names))} {'stays' if len(names) == 1 else 'stay'}: {text}"
             told[note] = note
         if not plan and highest(ratio):
             # A gradual schedule that begins with too little to round to a filter says so once, not at each ratio.
@@ -189,6 +198,14 @@ class Pruner:
         fresh = tuple(note for what, note in told.items() if what not in self._said)
         self._said.update(told)
         return fresh
+
+    def _staying(self, wanted: Goal) -> dict[str, list[str]]:
+        """Each reason for which groups stay, and the layers that stay for it, in the order of the network."""
+        layers: dict[str, set[str]] = {}
+        for key, why in wanted.stays.items():
+            layers.setdefault(str(why), set()).update(self.layers_of(key))
+        order = {name: place for place, name in enumerate([*self.channel_map.graph.kinds, *self.channel_map.tensors])}
+        return {text: sorted(names, key=order.__getitem__) for text, names in layers.items()}
 
     def layers_of(self, key: str) -> list[str]:
         """The layers that a group is known by: its convolutions, or else the first layer that it touches."""

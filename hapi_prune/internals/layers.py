@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import paddle
 from paddle import nn
 
@@ -77,6 +78,18 @@ def is_depthwise(layer: paddle.nn.Layer) -> bool:
     """Whether a dense layer is a convolution with a group for each channel."""
     groups = getattr(layer, "_groups", 1)
     return bool(groups > 1 and groups == getattr(layer, "_in_channels", 0))
+
+
+def whole_numbers(layer: paddle.nn.Layer) -> dict[str, Any]:
+    """The attributes of a layer's own that hold whole numbers, one or a list or tuple of them."""
+
+    def is_whole(value: Any) -> bool:
+        return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+    def are_whole(value: Any) -> bool:
+        return type(value) in (list, tuple) and bool(value) and all(map(is_whole, value))
+
+    return {name: value for name, value in vars(layer).items() if is_whole(value) or are_whole(value)}
 
 
 def _conv_sizes(layer: paddle.nn.Layer, shape: list[int], depthwise: bool) -> dict[str, Any]:

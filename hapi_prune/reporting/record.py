@@ -29,7 +29,7 @@ class PruneRecord:
         metrics_before, metrics_after: evaluations just before and after the cut; empty where none was made.
         recovered: the evaluations from this cut to the next one, ``(epoch from 0, metrics)``.
         seconds: how long the cut took.
-        notes: what had to be said, such as which layers stay and why.
+        notes: what had to be said, such as which layers stay and why, and which attributes of layers were set.
         verified: what the cut network was held against: ``"values"``, the outputs of the masked one; ``"values in
             float64"``, the same where float32 turns rounding into noise; ``"sizes"``, those of the plan, operation by
             operation, where removing is not zeroing or the network does not run in float64.

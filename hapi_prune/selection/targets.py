@@ -203,7 +203,7 @@ class Solver:
         family, steps = family_sizes(self._map, members), []
         tried = self._map.state.fits
         for step in family.steps(blocks, self._aim.limits):
-            if tried.get(frozenset(family.option(self._map, step).items()), {}) is None:
+            if tried.get((frozenset(family.option(self._map, step).items()), True), {}) is None:
                 continue  # it was tried, and does not fit
             share = 1 - step / family.widest
             counts = {key: min(groups[key].size, max(1, round(origin[key].size * (1 - share)))) for key in free}
