@@ -18,6 +18,7 @@ from .diagnostics.check import CheckReport, CheckRow, check
 from .diagnostics.explain import explain
 from .diagnostics.explanation import Explanation, ExplanationRow
 from .errors import PruneError, PruneWarning
+from .exporting.export import ExportReport, export
 from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan, Reason, ReasonKind
 from .pruning import prune
 from .reporting.history import History, PruneRecord
@@ -40,6 +41,7 @@ __all__ = [
     "ExplanationRow",
     "Explicit",
     "Exponential",
+    "ExportReport",
     "History",
     "L1Norm",
     "L2Norm",
@@ -61,6 +63,7 @@ __all__ = [
     "check",
     "cost",
     "explain",
+    "export",
     "load",
     "prune",
     "register_rule",

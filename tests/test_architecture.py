@@ -17,7 +17,7 @@ PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 LAYERS = (
     "__init__",
     "callback diagnostics paddleslim",
-    "training",
+    "training exporting",
     "pruning",
     "cutting reporting schedules",
     "selection",
