@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 LAYERS = (
-    "__init__",
+    "__init__ __main__",
     "callback diagnostics paddleslim",
     "training exporting",
     "pruning",
@@ -24,6 +24,7 @@ LAYERS = (
     "analysis criteria",
     "internals",
     "plan",
+    "costs",
     "json_reader errors",
 )
 """The rooms from top to bottom: each imports from lower layers only."""
