@@ -21,8 +21,10 @@ from .errors import PruneError, PruneWarning
 from .exporting.export import ExportReport, export
 from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan, Reason, ReasonKind
 from .pruning import prune
-from .reporting.history import History, PruneRecord
+from .reporting.history import History
+from .reporting.record import PruneRecord
 from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule
+from .selection.scopes import Global, Scope, Uniform
 from .training.checkpoint import load
 from .training.resume import resume
 
@@ -42,6 +44,7 @@ __all__ = [
     "Explicit",
     "Exponential",
     "ExportReport",
+    "Global",
     "History",
     "L1Norm",
     "L2Norm",
@@ -59,7 +62,9 @@ __all__ = [
     "Reason",
     "ReasonKind",
     "Schedule",
+    "Scope",
     "Signal",
+    "Uniform",
     "check",
     "cost",
     "explain",

@@ -12,11 +12,12 @@ import paddle
 from .criteria import Criterion
 from .errors import PruneError
 from .internals.hapi_frames import running_callbacks
+from .options import Options
 from .plan import Cut
-from .pruning import Options
 from .reporting.history import History
 from .schedules import Schedule, as_schedule
 from .selection.ratios import Ratio
+from .selection.scopes import Scope
 from .training.paddle_model import is_first_rank
 from .training.resume import Resumed
 from .training.session import Session, Settings
@@ -32,8 +33,16 @@ class PruneCallback(paddle.callbacks.Callback):
 
     Args:
         schedule: a Schedule, ``{epoch: ratio}``, ``{epoch: {layer: ratio}}``, or a function of the epoch. Epochs
-            count from 0. A ratio is the share removed so far of the original filters, in [0, 1).
+            count from 0. A ratio is the share removed so far of the original filters, or of what ``target`` says, in
+            [0, 1).
         criterion: ``"l1_norm"``, ``"l2_norm"``, ``"fpgm"``, a Criterion, or a callable weight -> scores.
+        target: what a ratio is a share of: ``"filters"`` of each layer, or ``"flops"`` or ``"params"`` of the network,
+            where Linears shrink too. Each cut lands within half a point of its goal, or as near as whole filters
+            allow. A ratio by layer goes with ``"filters"`` alone.
+        scope: how the goal is shared out: ``"uniform"``, the same share of every layer; ``"global"``, one ranking over
+            all layers, by importance for what a filter costs; a Scope, or a function as in `Scope`.
+        max_ratio: the largest share that a layer may lose, in (0, 1]. None: 0.8, and no limit where each layer loses
+            the ratio itself (``target="filters"``, ``scope="uniform"``).
         skip: names of layers to leave as they are: structured names, globs, or Paddle's parameter names.
         log_dir: where VisualDL's records go; None for none. It may be that of ``paddle.callbacks.VisualDL``.
         verbose: 1 prints a table for each cut and one at the end, 0 nothing.
@@ -76,6 +85,9 @@ class PruneCallback(paddle.callbacks.Callback):
         schedule: Schedule | Mapping[int, Ratio] | Callable[[int], Ratio | None],
         criterion: str | Criterion | Callable[..., Any] = "l1_norm",
         *,
+        target: str = "filters",
+        scope: str | Scope | Callable[..., Any] = "uniform",
+        max_ratio: float | None = None,
         skip: Sequence[str] = (),
         log_dir: str | os.PathLike[str] | None = None,
         verbose: int = 1,
@@ -87,7 +99,7 @@ class PruneCallback(paddle.callbacks.Callback):
         on_cut: Callable[[Cut], object] | None = None,
     ) -> None:
         super().__init__()
-        options = Options(criterion, skip, min_filters, round_to, optimizer_state)
+        options = Options(criterion, skip, min_filters, round_to, optimizer_state, target, scope, max_ratio)
         self.settings = Settings(as_schedule(schedule), options, log_dir, verbose, inputs, eval_data, on_cut)
         self.history = History()
         self._session: Session | None = None

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import paddle
 
 from .analysis.channel_map import ChannelMap
@@ -20,38 +19,17 @@ from .cutting import interrupts, optimizers, ranks
 from .cutting.cut import Follow, cut, until_it_holds
 from .cutting.undo_log import UndoLog
 from .errors import NothingToPruneError, PruneError, PruneWarning
+from .options import Options
 from .plan import Cost, Cut, PruningPlan
-from .reporting.history import PruneRecord
+from .reporting.record import NOUNS, PruneRecord
 from .selection.goals import Goal, goal
 from .selection.ratios import check_ratio
+from .selection.scopes import Scope
 from .selection.select import select
+from .selection.targets import TOLERANCE, Aim, Solver
 
 NOTHING = "nothing"
 """What a cut that removes nothing is remembered by, whatever was asked of it."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to choose, and what to leave alone; see `prune`."""
-
-    criterion: str | Criterion | Callable[..., Any] = "l1_norm"
-    skip: Sequence[str] = ()
-    min_filters: int = 1
-    round_to: int = 1
-    optimizer_state: str = "carry"
-
-    def __post_init__(self) -> None:
-        as_criterion(self.criterion)
-        names = self.skip if isinstance(self.skip, Sequence) and not isinstance(self.skip, str) else [None]
-        if not all(isinstance(name, str) for name in names):
-            todo = f"write skip=[{self.skip!r}]" if isinstance(self.skip, str) else ""
-            raise PruneError("skip", f"{self.skip!r:.80}", "a list of layer names", todo)
-        for name in ("min_filters", "round_to"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-                raise PruneError(name, f"{value!r}", "a whole number of at least 1")
-        if self.optimizer_state not in ("carry", "reset"):
-            raise PruneError("optimizer_state", f"{self.optimizer_state!r}", "'carry' or 'reset'")
 
 
 class Pruner:
@@ -83,23 +61,42 @@ class Pruner:
         """What ``ratio`` asks of each group.
 
         Raises:
-            PruneError: nothing can be pruned at all.
+            PruneError: nothing can be pruned at all, or not as much as that.
         """
-        wanted = goal(self.channel_map, ratio, self.options.skip)
+        aim = self.options.aim
+        if aim and isinstance(ratio, Mapping):
+            got = f"a ratio by layer, with target={aim.target!r} and scope={aim.scope.name!r}"
+            raise PruneError("ratio", got, "one number, or target='filters' and scope='uniform'")
+        wanted = goal(self.channel_map, ratio, self.options.skip, self.options.linears)
         if not wanted.ratios:
             first = next(
                 (f"{self._layers(key)[0]!r} {why}" for key, why in wanted.stays.items()), "it has no convolution"
             )
             allowed = "a convolution that feeds another layer"
             raise NothingToPruneError("network", f"nothing to prune: {first}", allowed)
+        if aim and not self.channel_map.findings.refused:
+            self._require_reachable(wanted, aim)
         return wanted
+
+    def _require_reachable(self, wanted: Goal, aim: Aim) -> None:
+        """Raise where the limits do not let the network lose as much; a trial that refuses groups comes later."""
+        solver = Solver(self.channel_map, wanted, aim, {})
+        most = 1 - solver.lowest() / max(solver.original, 1)
+        if wanted.overall > most + TOLERANCE:
+            what, limits = NOUNS[aim.target], aim.limits
+            held = f"max_ratio={limits.max_ratio:g}, min_filters={limits.min_filters}, round_to={limits.round_to}"
+            stay = ", ".join(f"{name!r}" for key in list(wanted.stays)[:3] for name in self._layers(key)[:1])
+            more = f", and {stay} and {len(wanted.stays)} groups in all stay" if len(wanted.stays) > 3 else ""
+            more = more or (f", and {stay} {'stays' if len(wanted.stays) == 1 else 'stay'}" if stay else "")
+            todo = f"ask for {most:.1%} or less, or raise max_ratio" if limits.max_ratio < 1 else "ask for less"
+            raise PruneError("ratio", f"{wanted.overall:.1%} of the {what}", f"up to {most:.1%}: {held}{more}", todo)
 
     def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
         """The units that stay. Where there are master weights they are scored: what they were rounded to has ties."""
         options, tensors = self.options, self.channel_map.tensors
         if optimizer is not None:
             tensors.update(optimizers.masters(optimizer, tensors))
-        return select(self.channel_map, tensors, wanted, self.criterion, options.min_filters, options.round_to)
+        return select(self.channel_map, tensors, wanted, self.criterion, options.limits, options.aim)
 
     def cut(
         self,
@@ -125,9 +122,12 @@ class Pruner:
         wanted, plan, verified = until_it_holds(self.channel_map, choose, attempt, self.options.skip)
         self._compare_ranks(optimizer)
         widths = self.widths()
-        asked = {layer_name(name) for scored in wanted.scored.values() for name, _ in scored}
+        counted = {axis for scored in wanted.scored.values() for axis in scored}
+        if self.options.aim:
+            counted &= self.channel_map.traced.constraints.convolutions
+        asked = {layer_name(name) for name, _ in counted}
         sizes = [widths[layer] for layer in asked if layer in widths]
-        return PruneRecord(
+        record = PruneRecord(
             epoch=epoch,
             ratio_asked=dict(ratio) if isinstance(ratio, Mapping) else float(ratio),
             ratio=1 - sum(now for _, now in sizes) / max(sum(was for was, _ in sizes), 1),
@@ -137,9 +137,10 @@ class Pruner:
             cost_after=self.cost(),
             widths=widths,
             seconds=time.perf_counter() - start,
-            notes=self._notes(wanted, plan, ratio),
             verified=verified or "values",
+            target=self.options.target,
         )
+        return replace(record, notes=self._notes(wanted, plan, ratio, record.reached))
 
     def _follow(self, optimizer: Any) -> Follow | None:
         """What goes with a cut, and is undone with it: the optimizer."""
@@ -173,13 +174,18 @@ class Pruner:
                 found[layer_name(axis[0])] = pair
         return found
 
-    def _notes(self, wanted: Goal, plan: PruningPlan, ratio: float | Mapping[str, float]) -> tuple[str, ...]:
+    def _notes(
+        self, wanted: Goal, plan: PruningPlan, ratio: float | Mapping[str, float], reached: float
+    ) -> tuple[str, ...]:
         """What has to be said about this cut; each thing once in a run."""
         layers: dict[str, set[str]] = {}
         for key, why in wanted.stays.items():
             layers.setdefault(str(why), set()).update(self._layers(key))
         order = {name: place for place, name in enumerate([*self.channel_map.graph.kinds, *self.channel_map.tensors])}
         told: dict[str, str] = {}
+        if self.options.aim and abs(reached - wanted.overall) > TOLERANCE:
+            asked = f"{wanted.overall:.1%} of the {NOUNS[self.options.target]} were asked for"
+            told[asked] = f"{asked}, and {reached:.1%} is the nearest there is"
         for text, names in layers.items():
             listed = ", ".join(map(repr, sorted(names, key=order.__getitem__)))
             note = f"{listed} {'stays' if len(names) == 1 else 'stay'}: {text}"
@@ -220,6 +226,9 @@ def prune(
     ratio: float | Mapping[str, float],
     criterion: str | Criterion | Callable[..., Any] = "l1_norm",
     *,
+    target: str = "filters",
+    scope: str | Scope | Callable[..., Any] = "uniform",
+    max_ratio: float | None = None,
     optimizer: Any = None,
     optimizer_state: str = "carry",
     skip: Sequence[str] = (),
@@ -232,8 +241,11 @@ def prune(
         network: any ``paddle.nn.Layer``. Parameters keep their identity and name.
         inputs: an example input: a shape such as ``[1, 3, 32, 32]``, an InputSpec, a Tensor, or a list / tuple /
             dict of these.
-        ratio: the share of filters to remove, in [0, 1): one for all convolutions, or ``{layer: share}``.
+        ratio: the share to remove, in [0, 1): of the filters of each convolution, or of what ``target`` says; or
+            ``{layer: share}`` of filters.
         criterion: ``"l1_norm"``, ``"l2_norm"``, ``"fpgm"``, a Criterion, or any callable weight -> scores.
+        target, scope, max_ratio: what the ratio is a share of, and how it is shared out among the layers; see
+            `PruneCallback`.
         optimizer: a Paddle optimizer over the network's parameters, carried along if given: its state is gathered by
             the same indices.
         optimizer_state: ``"carry"``, or ``"reset"`` to start the state anew.
@@ -245,7 +257,7 @@ def prune(
         What was done, with the cost before and after.
 
     Raises:
-        PruneError: bad arguments, or a network with nothing to prune; nothing has been changed.
+        PruneError: bad arguments, a network with nothing to prune, or a goal out of reach; nothing has been changed.
 
     Example:
         >>> import paddle
@@ -256,7 +268,7 @@ def prune(
         {'features.0': (6, 3), 'features.3': (16, 8)}
     """
     ratio = check_ratio(ratio, "prune(ratio=...)")
-    options = Options(criterion, skip, min_filters, round_to, optimizer_state)
+    options = Options(criterion, skip, min_filters, round_to, optimizer_state, target, scope, max_ratio)
     record = Pruner(network, inputs, options).cut(ratio, optimizer)
     if not record.plan and highest(ratio):
         warnings.warn(record.notes[-1], PruneWarning, stacklevel=2)

@@ -20,11 +20,11 @@ LAYERS = (
     "training exporting",
     "pruning",
     "cutting reporting schedules",
+    "options",
     "selection",
     "analysis criteria",
     "internals",
     "plan",
-    "costs",
     "json_reader errors",
 )
 """The rooms from top to bottom: each imports from lower layers only."""

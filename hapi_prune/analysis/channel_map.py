@@ -45,11 +45,13 @@ class CutState:
     Attributes:
         propagation, grouping: the labels and the groups at the sizes of now.
         findings: what trials have shown.
+        fits: how many units each group has at sizes that were tried for a family; None where they do not fit.
     """
 
     propagation: Propagation
     grouping: Grouping
     findings: Findings
+    fits: dict[frozenset[tuple[Axis, int]], dict[str, int] | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -243,3 +245,4 @@ class ChannelMap:
     def advance(self, propagation: Propagation, grouping: Grouping) -> None:
         """Take note that the network has been cut, and has the sizes of ``propagation`` now."""
         self.state.propagation, self.state.grouping = propagation, grouping
+        self.state.fits.clear()

@@ -24,8 +24,9 @@ from ..errors import NothingToPruneError, PruneError, gist
 from ..exporting.program import save_program
 from ..internals.preserve import everything, quiet, training_flags
 from ..internals.tensors import resize
+from ..options import Options
 from ..plan import Array, PruningPlan, Reason, ReasonKind
-from ..pruning import Options, Pruner
+from ..pruning import Pruner
 from ..reporting import tables
 from ..selection.goals import Goal, goal
 from ..selection.ratios import share_of
@@ -193,8 +194,8 @@ def cuttable(channel_map: ChannelMap, ratio: Any, options: Options) -> tuple[Goa
     criterion = as_criterion(options.criterion)
 
     def choose() -> tuple[Goal, PruningPlan]:
-        wanted = goal(channel_map, ratio, options.skip)
-        return wanted, select(channel_map, channel_map.tensors, wanted, criterion, options.min_filters)
+        wanted = goal(channel_map, ratio, options.skip, options.linears)
+        return wanted, select(channel_map, channel_map.tensors, wanted, criterion, options.limits, options.aim)
 
     wanted, plan, _ = until_it_holds(channel_map, choose, lambda plan: rehearse(channel_map, plan), options.skip)
     return wanted, plan

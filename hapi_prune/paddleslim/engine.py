@@ -15,9 +15,10 @@ from ..cutting import interrupts, optimizers, ranks, surgery
 from ..cutting.cut import Follow, rehearse, until_it_holds
 from ..cutting.undo_log import UndoLog
 from ..errors import PruneError
+from ..options import Options
 from ..plan import Axis, Cut, PruningPlan
-from ..pruning import Options, Pruner
-from ..reporting.history import PruneRecord
+from ..pruning import Pruner
+from ..reporting.record import PruneRecord
 from ..selection.goals import Goal, stays
 
 
@@ -88,8 +89,11 @@ class Engine(Pruner):
 
         return kept
 
-    def _notes(self, wanted: Goal, plan: PruningPlan, ratio: float | Mapping[str, float]) -> tuple[str, ...]:
-        return super()._notes(wanted, plan, ratio if wanted.ratios else 0.0)  # why all of it stays is reason enough
+    def _notes(
+        self, wanted: Goal, plan: PruningPlan, ratio: float | Mapping[str, float], reached: float = 0.0
+    ) -> tuple[str, ...]:
+        share = ratio if wanted.ratios else 0.0  # why all of it stays is reason enough
+        return super()._notes(wanted, plan, share, reached)
 
     def decide(self, ratios: Mapping[str, float], optimizer: Any = None) -> tuple[PruningPlan, tuple[str, ...]]:
         """The plan that can be cut, and what has to be said of it. Nothing is changed."""

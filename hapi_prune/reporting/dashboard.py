@@ -12,7 +12,8 @@ from ..errors import PruneWarning
 from ..internals.hapi_frames import calling, running_callbacks
 from ..plan import Cost
 from . import plots, tables
-from .history import History, PruneRecord
+from .history import History
+from .record import PruneRecord
 from .visualdl_writer import SharedWriter, clean, share
 
 if TYPE_CHECKING:

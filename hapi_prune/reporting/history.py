@@ -13,95 +13,11 @@ from ..errors import PruneError
 from ..json_reader import Reader, each, made, named, number, text, whole
 from ..plan import Cost, LayerCost, PruningPlan
 from . import tables
+from .record import NOUNS, PruneRecord, asked_text, epoch_text
+from .tables import Metrics
 
 VERSION = 2
-Metrics = dict[str, float]
 _NOTHING = "Nothing was pruned."
-
-
-@dataclass(frozen=True)
-class PruneRecord:
-    """One cut: what was asked, what was removed, what it cost and what it did to the metrics.
-
-    `prune` returns one; a PruneCallback keeps one for each cut in its ``history``. ``print(record)`` tells it in words.
-
-    Attributes:
-        epoch: the epoch at whose beginning it was made, from 0; None outside of a run.
-        ratio_asked: share of the filters to be removed by now, in [0, 1), or that share by layer.
-        ratio: share of the prunable filters removed by now, of the original count, in [0, 1).
-        plan: the units kept.
-        cost_original: cost of the dense network.
-        cost_before, cost_after: cost before and after this cut.
-        widths: for each layer, ``(original filters, filters now)``.
-        metrics_before, metrics_after: evaluations just before and after the cut; empty where none was made.
-        recovered: the evaluations from this cut to the next one, ``(epoch from 0, metrics)``.
-        seconds: how long the cut took.
-        notes: what had to be said, such as which layers stay and why.
-        verified: what the cut network was held against: ``"values"``, the outputs of the masked one; ``"values in
-            float64"``, the same where float32 turns rounding into noise; ``"sizes"``, those of the plan, operation by
-            operation, where removing is not zeroing or the network does not run in float64.
-
-    Example:
-        >>> import paddle
-        >>> from hapi_prune import prune
-        >>> record = prune(paddle.vision.models.LeNet(), [1, 1, 28, 28], 0.5)
-        >>> print(record.title)
-        50.0% of the filters removed (asked: 50.0%)
-        >>> record.cost_before.flops, record.cost_after.flops
-        (347560, 119240)
-    """
-
-    epoch: int | None
-    ratio_asked: float | dict[str, float]
-    ratio: float
-    plan: PruningPlan
-    cost_original: Cost
-    cost_before: Cost
-    cost_after: Cost
-    widths: dict[str, tuple[int, int]] = field(default_factory=dict)
-    metrics_before: Metrics = field(default_factory=dict)
-    metrics_after: Metrics = field(default_factory=dict)
-    recovered: tuple[tuple[int, Metrics], ...] = ()
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
-    verified: str = "values"
-
-    def __str__(self) -> str:
-        """The cut in words: how much was removed, the costs, the metrics, and what had to be said."""
-        before, after = self.metrics_before, self.metrics_after
-        flops, params = (tables.count(self.cost_before.flops), tables.count(self.cost_before.params))
-        parts = [
-            f"FLOPs {flops} -> {tables.count(self.cost_after.flops)} ({tables.percent(self.flops_kept)} kept)",
-            f"params {params} -> {tables.count(self.cost_after.params)} ({tables.percent(self.params_kept)} kept)",
-            *(f"{m} {tables.number(before.get(m))} -> {tables.number(after.get(m))}" for m in {**before, **after}),
-        ]
-        return " ".join([f"{self.title}: {', '.join(parts)}.", *(f"{note.rstrip('.')}." for note in self.notes)])
-
-    @property
-    def title(self) -> str:
-        """How much was removed, how much was asked and, in a run, at which epoch, counted from 1 as hapi prints it."""
-        done = f"{tables.percent(self.ratio)} of the filters removed (asked: {_asked(self)})"
-        return done if self.epoch is None else f"epoch {_epoch(self)}: {done}"
-
-    @property
-    def flops_kept(self) -> float:
-        """Share of the dense network's FLOPs that is left, 0 to 1."""
-        return tables.share(self.cost_after.flops, self.cost_original.flops)
-
-    @property
-    def params_kept(self) -> float:
-        """Share of the dense network's parameters that is left, 0 to 1."""
-        return tables.share(self.cost_after.params, self.cost_original.params)
-
-    @property
-    def best_at_this_size(self) -> Metrics:
-        """The best of each metric from this cut to the next: the highest, of losses the lowest; empty without any."""
-        return tables.best(self.recovered)
-
-    @property
-    def metrics_recovered(self) -> Metrics:
-        """The last evaluation before the next cut; empty where there was none."""
-        return self.recovered[-1][1] if self.recovered else {}
 
 
 @dataclass
@@ -212,28 +128,21 @@ class History:
         return done
 
 
-def event_table(record: PruneRecord) -> str:
-    """One cut for the terminal: the costs, the metrics, the layers that lost most, and what had to be said."""
-    costs = (record.cost_original, record.cost_before, record.cost_after)
-    counts = {"FLOPs": [cost.flops for cost in costs], "params": [cost.params for cost in costs]}
-    rows = tables.event_rows(counts, record.metrics_before, record.metrics_after, record.widths)
-    return tables.table([("", *cells) for cells in zip(*rows)], [record.title], record.notes, names=24)
-
-
 def _columns(history: History) -> list[tables.Column]:
     """The columns of the table; the first cell of each is the dense network's."""
     records, metric = history.records, history.metric
     dense = records[0].cost_original
     costs = [dense, *(record.cost_after for record in records)]
+    asked: tables.Column = (NOUNS[records[-1].target], "asked", "-", *map(asked_text, records))
     columns: list[tables.Column] = [
-        ("", "epoch", "dense", *map(_epoch, records)),
-        ("filters", "asked", "-", *map(_asked, records)),
+        ("", "epoch", "dense", *map(epoch_text, records)),
         ("filters", "removed", "-", *(tables.percent(record.ratio) for record in records)),
         ("FLOPs", "", *(tables.count(cost.flops) for cost in costs)),
         ("FLOPs", "kept", *(tables.percent(tables.share(cost.flops, dense.flops)) for cost in costs)),
         ("params", "", *(tables.count(cost.params) for cost in costs)),
         ("params", "kept", *(tables.percent(tables.share(cost.params, dense.params)) for cost in costs)),
     ]
+    columns.insert([group for group, *_ in columns].index(asked[0]), asked)
     logs: dict[str, list[Metrics]] = {
         "before": [{}, *(record.metrics_before for record in records)],
         "after": [{}, *(record.metrics_after for record in records)],
@@ -242,14 +151,6 @@ def _columns(history: History) -> list[tables.Column]:
     if metric:
         columns += [(metric, head, *(tables.number(log.get(metric)) for log in part)) for head, part in logs.items()]
     return [*columns, ("", "seconds", "-", *(tables.seconds(record.seconds) for record in records))]
-
-
-def _epoch(record: PruneRecord) -> str:
-    return "-" if record.epoch is None else tables.count(record.epoch + 1)
-
-
-def _asked(record: PruneRecord) -> str:
-    return "by layer" if isinstance(record.ratio_asked, dict) else tables.percent(record.ratio_asked)
 
 
 def _encode(data: Any) -> Any:

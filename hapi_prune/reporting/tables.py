@@ -97,7 +97,7 @@ def clip(text: str, size: int) -> str:
     text = "".join(char if char.isprintable() and not unicodedata.combining(char) else "?" for char in text)
     if wide(text) <= size:
         return text
-    while wide(text) > size - 2:
+    while text and wide(text) > size - 2:
         text = text[: len(text) // 2] + text[len(text) // 2 + 1 :]
     return f"{text[: len(text) // 2]}..{text[len(text) // 2 :]}"
 

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..analysis.channel_map import ChannelMap
 from ..analysis.labels import Mismatch
 from ..plan import Axis, Reason, ReasonKind
 from .goals import Goal
+from .limits import Limits
 
 MOST_TRIES = 64
 """Sizes of a family that are tried at most."""
 
 
-def counts_for(channel_map: ChannelMap, wanted: Goal, min_filters: int, round_to: int) -> dict[str, int]:
+def counts_for(channel_map: ChannelMap, wanted: Goal, limits: Limits) -> dict[str, int]:
     """How many units stay of each group that shrinks; groups that cannot are moved to ``wanted.stays``."""
     origin, now = channel_map.origin.groups, channel_map.groups
-    counts = {key: rounded(origin[key].size, share, min_filters, round_to) for key, share in wanted.ratios.items()}
+    counts = {key: limits.kept(origin[key].size, share) for key, share in wanted.ratios.items()}
     counts = {key: count for key, count in counts.items() if count < now[key].size}
-    return {key: count for key, count in balanced(channel_map, wanted, counts).items() if count < now[key].size}
+    found = balanced(channel_map, wanted, counts, limits)
+    return {key: count for key, count in found.items() if count < now[key].size}
 
 
-def rounded(size: int, share: float, min_filters: int, round_to: int) -> int:
-    """How many of ``size`` units stay when ``share`` of them is removed."""
-    count = max(size - round(size * share), min_filters, 1)
-    return min(size, -(-count // round_to) * round_to)
-
-
-def balanced(channel_map: ChannelMap, wanted: Goal, counts: dict[str, int]) -> dict[str, int]:
+def balanced(channel_map: ChannelMap, wanted: Goal, counts: dict[str, int], limits: Limits) -> dict[str, int]:
     """Counts that fit together, for groups whose sizes depend on each other (splits, shuffles, group convolutions).
 
     The labels are run at smaller sizes, the nearest to what was asked first, until the network is wired as
@@ -41,7 +38,7 @@ def balanced(channel_map: ChannelMap, wanted: Goal, counts: dict[str, int]) -> d
         share = max((wanted.ratios[key] for key in asked & counts.keys()), default=0.0)
         if asked & counts.keys():
             stuck = stuck_member(channel_map, wanted, members)
-            options[members] = [] if stuck else candidates(channel_map, members, blocks, share)
+            options[members] = [] if stuck else candidates(channel_map, members, blocks, share, limits)
         elif any(wanted.ratios[key] and channel_map.groups[key].size == 1 for key in asked):
             leave_alone(channel_map, wanted, members)  # each of its channels is wired in a way of its own
     # The first choice of all families at once is nearly always right, and saves running the labels for each.
@@ -77,41 +74,83 @@ def fitted(
     channel_map: ChannelMap, members: frozenset[str], options: Sequence[dict[Axis, int]]
 ) -> dict[str, int] | None:
     """How many units each of ``members`` has at the first sizes that fit; None if none do."""
-    now = channel_map.groups
+    tried = channel_map.state.fits
     for option in options:
-        try:
-            _, after = channel_map.at({**channel_map.sizes, **option}, strict=False)
-        except Mismatch:
-            continue
-        found = {key: after.groups[key].size if key in after.groups else 0 for key in members if key in now}
-        others = [key for key in now if key not in members]
-        same = all(key in after.groups and after.groups[key].size == now[key].size for key in others)
-        if same and all(found.values()):
-            return {key: count for key, count in found.items() if not now[key].frozen}
+        asked = frozenset(option.items())
+        if asked not in tried:
+            tried[asked] = units_at(channel_map, members, option)
+        if tried[asked] is not None:
+            return tried[asked]
     return None
 
 
-def candidates(channel_map: ChannelMap, members: frozenset[str], blocks: int, share: float) -> list[dict[Axis, int]]:
-    """Sizes of the axes of a family, the nearest to removing ``share`` first.
+def units_at(channel_map: ChannelMap, members: frozenset[str], option: dict[Axis, int]) -> dict[str, int] | None:
+    """How many units each of ``members`` has at these sizes, all else being as now; None if they do not fit."""
+    now = channel_map.groups
+    try:
+        _, after = channel_map.at({**channel_map.sizes, **option}, strict=False)
+    except Mismatch:
+        return None
+    found = {key: after.groups[key].size if key in after.groups else 0 for key in members if key in now}
+    others = [key for key in now if key not in members]
+    same = all(key in after.groups and after.groups[key].size == now[key].size for key in others)
+    fits = same and all(found.values())
+    return {key: count for key, count in found.items() if not now[key].frozen} if fits else None
 
-    Each axis keeps the same share of what it was traced with.
+
+@dataclass(frozen=True)
+class FamilySizes:
+    """The sizes that a family can have: each axis keeps the same share of what it was traced with.
+
+    Attributes:
+        was, has: for each axis that the family touches, its slices when the network was traced, and now.
+        widest: the most filters that a layer has of the family; sizes go in steps of one of these.
+        filters: the axes that hold filters.
     """
+
+    was: dict[Axis, int]
+    has: dict[Axis, int]
+    widest: int
+    filters: frozenset[Axis]
+
+    def at(self, step: int) -> dict[Axis, int]:
+        """The slices on each axis where the widest layer keeps ``step`` filters."""
+        return {axis: max(1, round(size * step / self.widest)) for axis, size in self.was.items()}
+
+    def option(self, channel_map: ChannelMap, step: int) -> dict[Axis, int]:
+        """The whole sizes of these axes, with what they hold of other groups."""
+        return {axis: channel_map.sizes[axis] - self.has[axis] + size for axis, size in self.at(step).items()}
+
+    def steps(self, blocks: int, limits: Limits) -> list[int]:
+        """Where the widest layer can go, widest first; whole blocks, if there are any."""
+        found = []
+        for step in range(self.widest - 1, 0, -1):
+            sizes = self.at(step)
+            fits = all(sizes[axis] <= self.has[axis] for axis in sizes)
+            if fits and all(limits.allow(self.was[axis], sizes[axis]) for axis in self.filters):
+                found.append(step)
+        return [step for step in found if step % blocks == 0] or found
+
+
+def family_sizes(channel_map: ChannelMap, members: frozenset[str]) -> FamilySizes:
+    """The sizes that a family had and has."""
     now, origin = channel_map.groups, channel_map.origin.groups
-    free = [key for key in members if key in now and not now[key].frozen]
     was: dict[Axis, int] = {}
     has: dict[Axis, int] = {}
-    for key in free:
-        for axis, index in origin[key].index.items():
-            was[axis] = was.get(axis, 0) + index.size
-        for axis, index in now[key].index.items():
-            has[axis] = has.get(axis, 0) + index.size
-    filters = channel_map.traced.constraints.filters
-    widest = max((was[axis] for axis in was if axis in filters), default=max(was.values()))
-    wish = widest * (1 - share)
-    steps = sorted(range(1, widest), key=lambda step: (step % blocks != 0, abs(step - wish), -step))
-    sizes_now, found = channel_map.sizes, []
-    for step in steps[:MOST_TRIES]:
-        sizes = {axis: sizes_now[axis] - has[axis] + max(1, round(was[axis] * step / widest)) for axis in was}
-        if all(sizes[axis] <= sizes_now[axis] for axis in sizes):
-            found.append(sizes)
-    return found
+    for key in [key for key in members if key in now and not now[key].frozen]:
+        for groups, sizes in ((origin, was), (now, has)):
+            for axis, index in groups[key].index.items():
+                sizes[axis] = sizes.get(axis, 0) + index.size
+    filters = frozenset(was.keys() & channel_map.traced.constraints.filters)
+    widest = max((was[axis] for axis in filters), default=max(was.values(), default=0))
+    return FamilySizes(was, has, widest, filters)
+
+
+def candidates(
+    channel_map: ChannelMap, members: frozenset[str], blocks: int, share: float, limits: Limits
+) -> list[dict[Axis, int]]:
+    """Sizes of the axes of a family, the nearest to removing ``share`` first."""
+    family = family_sizes(channel_map, members)
+    wish = family.widest * (1 - share)
+    steps = sorted(family.steps(1, limits), key=lambda step: (step % blocks != 0, abs(step - wish), -step))
+    return [family.option(channel_map, step) for step in steps[:MOST_TRIES]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,26 +21,31 @@ class Goal:
         ratios: for each group that may shrink, the share removed of the units that it was traced with.
         scored: for each group, the filter axes that are scored.
         stays: for each group with filters of a convolution that may not shrink, why.
+        overall: the ratio asked for as a whole; nan where each layer has its own.
     """
 
     ratios: dict[str, float] = field(default_factory=dict)
     scored: dict[str, list[Axis]] = field(default_factory=dict)
     stays: dict[str, Reason] = field(default_factory=dict)
+    overall: float = math.nan
 
 
-def goal(channel_map: ChannelMap, ratio: float | Mapping[str, float], skip: Sequence[str] = ()) -> Goal:
+def goal(
+    channel_map: ChannelMap, ratio: float | Mapping[str, float], skip: Sequence[str] = (), linears: bool = False
+) -> Goal:
     """Turn what the user asked for into a ratio for each group.
 
     Args:
         channel_map: the network.
         ratio: one share for all groups that hold filters of a convolution, or ``{layer: share}``.
         skip: names of layers that stay as they are, and with them all that depends on them.
+        linears: whether a plain number asks for the columns of Linears too, and not for convolutions' filters alone.
 
     Raises:
         PruneError: an unknown name, or layers of one group with different ratios.
     """
-    wanted = Goal()
-    asked = asked_of_axes(channel_map, ratio)
+    wanted = Goal(overall=math.nan if isinstance(ratio, Mapping) else float(ratio))
+    asked = asked_of_axes(channel_map, ratio, linears)
     protected = protected_axes(channel_map, skip)
     for key, group in channel_map.groups.items():
         scored = [axis for axis in group.index if axis in asked]
@@ -59,14 +65,17 @@ def goal(channel_map: ChannelMap, ratio: float | Mapping[str, float], skip: Sequ
     return wanted
 
 
-def asked_of_axes(channel_map: ChannelMap, ratio: float | Mapping[str, float]) -> dict[Axis, float]:
+def asked_of_axes(
+    channel_map: ChannelMap, ratio: float | Mapping[str, float], linears: bool = False
+) -> dict[Axis, float]:
     """The ratio of each filter axis that is asked to shrink.
 
-    A plain number is for convolutions alone, and so is ``"*"``, which a schedule makes of a number that came before.
+    A plain number is for convolutions, unless ``linears`` count too, and so is ``"*"``, which a schedule makes of a
+    number that came before.
     """
     constraints = channel_map.traced.constraints
     if not isinstance(ratio, Mapping):
-        return dict.fromkeys(constraints.convolutions, float(ratio))
+        return dict.fromkeys(constraints.filters if linears else constraints.convolutions, float(ratio))
     by_name = {name: float(share) for name, share in ratio.items()}
     for name in by_name.keys() - {"*"}:
         resolve(channel_map, name, "ratio")

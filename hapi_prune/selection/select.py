@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+import numpy as np
+import numpy.typing as npt
 import paddle
 
 from ..analysis.channel_map import ChannelMap
@@ -11,7 +13,40 @@ from ..criteria import Criterion
 from ..plan import PruningPlan
 from .counts import counts_for
 from .goals import Goal
+from .limits import Limits
 from .scores import Scores, best
+from .targets import Aim, Solver
+
+
+class GroupScores(Mapping[str, npt.NDArray[np.float64]]):
+    """The score of each unit of each group, worked out when it is asked for.
+
+    Args:
+        channel_map: the network.
+        tensors: its tensors, by structured name; the weights are scored as they are now.
+        wanted: which filters each group is scored by.
+        criterion: weight -> scores.
+    """
+
+    def __init__(
+        self, channel_map: ChannelMap, tensors: Mapping[str, paddle.Tensor], wanted: Goal, criterion: Criterion
+    ) -> None:
+        self._map, self._scored = channel_map, dict(wanted.scored)
+        self._scores, self._filters = Scores(tensors, criterion), channel_map.traced.constraints.filters
+        self._known: dict[str, npt.NDArray[np.float64]] = {}
+
+    def __getitem__(self, key: str) -> npt.NDArray[np.float64]:
+        if key not in self._known:
+            group = self._map.groups[key]
+            scored = self._scored.get(key) or [axis for axis in group.index if axis in self._filters]
+            self._known[key] = self._scores.of(group, scored)
+        return self._known[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._map.groups)
+
+    def __len__(self) -> int:
+        return len(self._map.groups)
 
 
 def select(
@@ -19,8 +54,8 @@ def select(
     tensors: Mapping[str, paddle.Tensor],
     wanted: Goal,
     criterion: Criterion,
-    min_filters: int = 1,
-    round_to: int = 1,
+    limits: Limits,
+    aim: Aim | None = None,
 ) -> PruningPlan:
     """Choose the units that stay: in each group those with the highest scores.
 
@@ -29,17 +64,15 @@ def select(
         tensors: its tensors, by structured name; the weights are scored as they are now.
         wanted: what is asked of each group; a group that turns out to have no smaller size that fits moves to `stays`.
         criterion: weight -> scores.
-        min_filters: no group gets smaller than this.
-        round_to: the units kept are rounded up to a multiple of this, where there are as many.
+        limits: how far a group may shrink.
+        aim: what `wanted.overall` is a share of, and how it is shared out; None: each group loses its own ratio.
 
     Raises:
-        PruneError: weights that are not finite, or a criterion that does not do what it should.
+        PruneError: weights that are not finite, or a criterion or scope that does not do what it should.
     """
-    counts = counts_for(channel_map, wanted, min_filters, round_to)
-    scores, filters = Scores(tensors, criterion), channel_map.traced.constraints.filters
-    kept = {}
-    for key, group in channel_map.groups.items():
-        if key in counts:
-            scored = wanted.scored.get(key) or [axis for axis in group.index if axis in filters]
-            kept[key] = best(scores.of(group, scored), counts[key])
-    return PruningPlan(kept)
+    scores = GroupScores(channel_map, tensors, wanted, criterion)
+    if aim is None:
+        counts = counts_for(channel_map, wanted, limits)
+    else:
+        counts = Solver(channel_map, wanted, aim, scores).solve(wanted.overall)
+    return PruningPlan({key: best(scores[key], counts[key]) for key in channel_map.groups if key in counts})

@@ -13,13 +13,16 @@ import paddle
 from ..criteria import as_criterion
 from ..cutting import interrupts
 from ..errors import PruneError, PruneWarning, gist
+from ..options import Options
 from ..plan import Cut
-from ..pruning import Options, Pruner, check_optimizer
+from ..pruning import Pruner, check_optimizer
 from ..reporting.dashboard import Dashboard
-from ..reporting.history import History, PruneRecord, event_table
+from ..reporting.history import History
+from ..reporting.record import NOUNS, PruneRecord, event_table
 from ..reporting.tables import scalar_metrics
 from ..schedules import Schedule
 from ..selection.ratios import Ratio, check_ratio, rising
+from ..selection.scopes import as_scope
 from . import fit_state, paddle_model
 from .atomic_save import AtomicSaver
 from .note import note_of
@@ -231,7 +234,9 @@ class Session:
             text = "the eval_data of fit can be read once only, so there is no evaluation before and after the cuts"
             warn(f"PruneCallback: {text}. Give a list of batches or a DataLoader.")
         parts = [f"{epoch + 1}: {'by layer' if isinstance(r, dict) else f'{r:.1%}'}" for epoch, r in self._events]
-        self._say(f"Filters removed by the beginning of epoch {', '.join(parts)}" if parts else "No cut is due.")
+        what = NOUNS[self.settings.options.target]
+        what = what[0].upper() + what[1:]
+        self._say(f"{what} removed by the beginning of epoch {', '.join(parts)}" if parts else "No cut is due.")
 
     def _say(self, text: str) -> None:
         if self.settings.verbose and paddle_model.is_first_rank():
@@ -242,6 +247,8 @@ class Session:
         return {
             "criterion": as_criterion(options.criterion).name,
             "schedule": repr(self.settings.schedule),
+            "target": options.target,
+            "scope": as_scope(options.scope).name,
             "epochs": self.epochs,
             "optimizer": type(paddle_model.optimizer(self.model)).__name__,
             "optimizer_state": options.optimizer_state,

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hapi_prune.errors import PruneError
 from hapi_prune.plan import Cost, LayerCost, PruningPlan
 from hapi_prune.reporting import history as module
-from hapi_prune.reporting.history import History, PruneRecord, event_table
+from hapi_prune.reporting.history import History
+from hapi_prune.reporting.record import PruneRecord, event_table
 
 DENSE = Cost(12_817_920, 11_000_000, 4_253_864, 4_231_976, (LayerCost("conv", "Conv2D", 9, 8, 7),), ("pd_op.sort",))
 UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}

@@ -23,7 +23,8 @@ from hapi_prune.internals.hapi_frames import running_callbacks
 from hapi_prune.plan import Cost, PruningPlan
 from hapi_prune.reporting import plots
 from hapi_prune.reporting.dashboard import Dashboard, picture
-from hapi_prune.reporting.history import History, PruneRecord
+from hapi_prune.reporting.history import History
+from hapi_prune.reporting.record import PruneRecord
 from hapi_prune.reporting.visualdl_writer import SharedWriter
 
 # hapi copies the labels in this way, at the first batch of a process.

@@ -7,7 +7,7 @@ from callbacks import quiet
 from fits import HARMLESS, Images, build, fit
 
 from hapi_prune import PruneCallback
-from hapi_prune.reporting.history import event_table
+from hapi_prune.reporting.record import event_table
 
 pytestmark = HARMLESS
 

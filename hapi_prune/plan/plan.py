@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .costs import Cost as Cost
-from .costs import LayerCost as LayerCost
-from .errors import PruneError
-from .json_reader import checked, each, named, whole
+from ..errors import PruneError
+from ..json_reader import checked, each, named, whole
 
 Index = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]

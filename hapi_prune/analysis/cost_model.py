@@ -1,0 +1,182 @@
+"""What the network would cost with fewer units: arithmetic on the shapes of now, without sending labels again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..plan import Axis, Index
+from .channel_map import ChannelMap
+from .groups import Numbering
+from .labels import Label, Signal, Value, signals_of
+from .op import Op
+from .rules import TABLE
+from .rules.registry import FlopsRule
+
+Sizes = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Term:
+    """A part of the cost: what it is at given sizes, and which of the sizes it depends on."""
+
+    value: Callable[[Sizes], int]
+    sizes: frozenset[int]
+
+
+class CostModel:
+    """The FLOPs, the parameters or the filters of a network, as a function of how many units its groups keep.
+
+    Each axis of each value has so many slices of each group, and the rest stays: its size is a sum. The cost is what
+    the rules say of those sizes. Exact wherever a label lies along one axis; where channels are spread over several, as
+    behind a reshape, their product is exact and the last of these axes takes what goes.
+
+    Args:
+        channel_map: the network, as it is now.
+        what: ``"flops"``, ``"params"`` or ``"filters"``.
+        filters: the axes that are counted as filters.
+    """
+
+    def __init__(self, channel_map: ChannelMap, what: str, filters: Iterable[Axis] = ()) -> None:
+        self._groups = channel_map.groups
+        self._place = {key: number for number, key in enumerate(self._groups)}
+        self._now = np.array([group.size for group in self._groups.values()], dtype=np.float64)
+        self._lines: dict[tuple[float, ...], int] = {}
+        self._shares = _Shares(channel_map)
+        self._fixed = 0
+        self._terms: list[Term] = []
+        if what == "flops":
+            self._count_flops(channel_map)
+        else:
+            self._count_tensors(channel_map, set(filters) if what == "filters" else None)
+        self._matrix = np.array(list(self._lines), dtype=np.float64).reshape(len(self._lines), len(self._now) + 1)
+        self._touching: dict[int, list[Term]] = {}
+        for term in self._terms:
+            for number in {int(n) for size in term.sizes for n in np.flatnonzero(self._matrix[size, 1:])}:
+                self._touching.setdefault(number, []).append(term)
+
+    def at(self, counts: Mapping[str, int]) -> int:
+        """The cost where each group keeps so many units; all of those of now where none are given."""
+        sizes = self._sizes(counts)
+        return self._fixed + sum(term.value(sizes) for term in self._terms)
+
+    def of_one_unit(self, key: str) -> float:
+        """How much the cost falls for each unit of a group that goes, the others being as they are now."""
+        terms, now = self._touching.get(self._place[key], []), int(self._now[self._place[key]])
+        less = max(now // 2, 1)
+        sizes = [self._sizes({key: count}) for count in (now, now - less)]
+        before, after = (sum(term.value(of) for term in terms) for of in sizes)
+        return (before - after) / less
+
+    def _sizes(self, counts: Mapping[str, int]) -> list[int]:
+        units = self._now.copy()
+        for key, count in counts.items():
+            units[self._place[key]] = count
+        found: list[int] = np.rint(self._matrix[:, 0] + self._matrix[:, 1:] @ units).astype(np.int64).tolist()
+        return found
+
+    def _line(self, size: int, share: npt.NDArray[np.float64]) -> int:
+        """The number of a size that is ``size`` now, of which each unit of each group has a share."""
+        fixed = size - float(share @ self._now)
+        return self._lines.setdefault((fixed, *share.tolist()), len(self._lines))
+
+    def _count_flops(self, channel_map: ChannelMap) -> None:
+        for op, args, outs in channel_map.state.propagation.evaluation.steps():
+            count = TABLE.flops.get(op.name)
+            if count is None or not (now := count(op, args, outs)[0]):
+                continue
+            variable = {id(s): found for s in signals_of([*args, *outs]) if (found := self._variable_axes(s))}
+            if variable:
+                numbers = frozenset(n for axes in variable.values() for n in axes.values())
+                self._terms.append(Term(_flops_of(count, op, args, outs, variable), numbers))
+            else:
+                self._fixed += now
+
+    def _variable_axes(self, signal: Signal) -> dict[int, int]:
+        """For each axis whose size depends on the groups, the number of its size."""
+        found: dict[int, int] = {}
+        for label in signal.labels:
+            axis, share = label.axes[-1], self._shares.of(label)
+            if share is not None and not found.keys() & set(label.axes):
+                found[axis] = self._line(signal.shape[axis], share)
+        return found
+
+    def _count_tensors(self, channel_map: ChannelMap, filters: set[Axis] | None) -> None:
+        """The elements of the parameters; or, of the axes that hold ``filters``, the sizes."""
+        lines: dict[Axis, int] = {}
+        for axis, size in channel_map.sizes.items():
+            share = np.zeros(len(self._now))
+            for key, group in self._groups.items():
+                if axis in group.index and not group.frozen:
+                    share[self._place[key]] = group.index[axis].shape[1]
+            if share.any():
+                lines[axis] = self._line(size, share)
+        graph = channel_map.graph
+        names = {axis[0] for axis in filters} if filters is not None else graph.parameters
+        for name in (name for name in graph.shapes if name in names):
+            shape = graph.shape(name, channel_map.sizes)
+            axes = [axis for axis in range(len(shape)) if filters is None or (name, axis) in filters]
+            own = {axis: lines[name, axis] for axis in axes if (name, axis) in lines}
+            fixed = math.prod(shape[axis] for axis in axes if axis not in own)
+            if own:
+                self._terms.append(Term(_product(fixed, list(own.values())), frozenset(own.values())))
+            else:
+                self._fixed += fixed
+
+
+class _Shares:
+    """How many slices of a label each unit of each group has; worked out once for each label."""
+
+    def __init__(self, channel_map: ChannelMap) -> None:
+        groups = list(channel_map.groups.values())
+        self._number = Numbering(channel_map.state.propagation.constraints)
+        self._sizes = np.array([group.size for group in groups], dtype=np.float64)
+        self._group_of = np.full(self._number.count + 1, len(groups))
+        starts = dict(zip(self._number.axes, self._number.starts))
+        for place, group in enumerate(groups):
+            for axis, index in group.index.items() if not group.frozen else ():
+                self._group_of[starts[axis] + index.ravel()] = place
+        self._known: dict[int, tuple[Index, npt.NDArray[np.float64] | None]] = {}
+
+    def of(self, label: Label) -> npt.NDArray[np.float64] | None:
+        """Slices along the last axis of the label for each unit, shape ``[groups]``; None where none can go."""
+        key = id(label.atoms)
+        if key not in self._known:  # the array is kept, so that no other can have its id
+            self._known[key] = (label.atoms, self._count(label.atoms))
+        return self._known[key][1]
+
+    def _count(self, atoms: Index) -> npt.NDArray[np.float64] | None:
+        groups = self._group_of[self._number(atoms.ravel())]
+        slices = np.bincount(groups, minlength=len(self._sizes) + 1)[:-1]
+        if not slices.any():
+            return None
+        share: npt.NDArray[np.float64] = slices / self._sizes / math.prod(atoms.shape[:-1])
+        return share
+
+
+def _product(fixed: int, numbers: Sequence[int]) -> Callable[[Sizes], int]:
+    return lambda sizes: fixed * math.prod(sizes[number] for number in numbers)
+
+
+def _flops_of(
+    count: FlopsRule, op: Op, args: Sequence[Value], outs: Sequence[Value], variable: Mapping[int, Mapping[int, int]]
+) -> Callable[[Sizes], int]:
+    """What an op costs when the axes of its signals have other sizes."""
+
+    def sized(value: Value, sizes: Sizes) -> Value:
+        if isinstance(value, tuple):
+            return tuple(one for one in (sized(part, sizes) for part in value) if isinstance(one, Signal))
+        axes = variable.get(id(value))
+        if axes is None or not isinstance(value, Signal):
+            return value
+        shape = tuple(sizes[axes[n]] if n in axes else size for n, size in enumerate(value.shape))
+        return replace(value, shape=shape)
+
+    def value(sizes: Sizes) -> int:
+        return count(op, [sized(one, sizes) for one in args], [sized(one, sizes) for one in outs])[0]
+
+    return value

@@ -1,0 +1,123 @@
+"""One cut of a run: what was asked, what was done, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..plan import Cost, PruningPlan
+from . import tables
+from .tables import Metrics
+
+NOUNS = {"filters": "filters", "flops": "FLOPs", "params": "params"}
+"""What each target counts, in words."""
+
+
+@dataclass(frozen=True)
+class PruneRecord:
+    """One cut: what was asked, what was removed, what it cost and what it did to the metrics.
+
+    `prune` returns one; a PruneCallback keeps one for each cut in its ``history``. ``print(record)`` tells it in words.
+
+    Attributes:
+        epoch: the epoch at whose beginning it was made, from 0; None outside of a run.
+        ratio_asked: share to be removed by now, of what `target` says, in [0, 1); or that share of filters by layer.
+        ratio: share of the prunable filters removed by now, of the original count, in [0, 1).
+        plan: the units kept.
+        cost_original: cost of the dense network.
+        cost_before, cost_after: cost before and after this cut.
+        widths: for each layer, ``(original filters, filters now)``.
+        metrics_before, metrics_after: evaluations just before and after the cut; empty where none was made.
+        recovered: the evaluations from this cut to the next one, ``(epoch from 0, metrics)``.
+        seconds: how long the cut took.
+        notes: what had to be said, such as which layers stay and why.
+        verified: what the cut network was held against: ``"values"``, the outputs of the masked one; ``"values in
+            float64"``, the same where float32 turns rounding into noise; ``"sizes"``, those of the plan, operation by
+            operation, where removing is not zeroing or the network does not run in float64.
+        target: what `ratio_asked` is a share of: ``"filters"``, ``"flops"`` or ``"params"``.
+
+    Example:
+        >>> import paddle
+        >>> from hapi_prune import prune
+        >>> record = prune(paddle.vision.models.LeNet(), [1, 1, 28, 28], 0.5)
+        >>> print(record.title)
+        50.0% of the filters removed (asked: 50.0%)
+        >>> record.cost_before.flops, record.cost_after.flops
+        (347560, 119240)
+    """
+
+    epoch: int | None
+    ratio_asked: float | dict[str, float]
+    ratio: float
+    plan: PruningPlan
+    cost_original: Cost
+    cost_before: Cost
+    cost_after: Cost
+    widths: dict[str, tuple[int, int]] = field(default_factory=dict)
+    metrics_before: Metrics = field(default_factory=dict)
+    metrics_after: Metrics = field(default_factory=dict)
+    recovered: tuple[tuple[int, Metrics], ...] = ()
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    verified: str = "values"
+    target: str = "filters"
+
+    def __str__(self) -> str:
+        """The cut in words: how much was removed, the costs, the metrics, and what had to be said."""
+        before, after = self.metrics_before, self.metrics_after
+        flops, params = (tables.count(self.cost_before.flops), tables.count(self.cost_before.params))
+        parts = [
+            f"FLOPs {flops} -> {tables.count(self.cost_after.flops)} ({tables.percent(self.flops_kept)} kept)",
+            f"params {params} -> {tables.count(self.cost_after.params)} ({tables.percent(self.params_kept)} kept)",
+            *(f"{m} {tables.number(before.get(m))} -> {tables.number(after.get(m))}" for m in {**before, **after}),
+        ]
+        return " ".join([f"{self.title}: {', '.join(parts)}.", *(f"{note.rstrip('.')}." for note in self.notes)])
+
+    @property
+    def title(self) -> str:
+        """How much was removed, how much was asked and, in a run, at which epoch, counted from 1 as hapi prints it."""
+        done = f"{tables.percent(self.reached)} of the {NOUNS[self.target]} removed (asked: {asked_text(self)})"
+        return done if self.epoch is None else f"epoch {epoch_text(self)}: {done}"
+
+    @property
+    def reached(self) -> float:
+        """Share of what was asked for (filters, FLOPs or parameters) that is removed by now, 0 to 1."""
+        kept = {"flops": self.flops_kept, "params": self.params_kept}
+        return 1 - kept[self.target] if self.target in kept else self.ratio
+
+    @property
+    def flops_kept(self) -> float:
+        """Share of the dense network's FLOPs that is left, 0 to 1."""
+        return tables.share(self.cost_after.flops, self.cost_original.flops)
+
+    @property
+    def params_kept(self) -> float:
+        """Share of the dense network's parameters that is left, 0 to 1."""
+        return tables.share(self.cost_after.params, self.cost_original.params)
+
+    @property
+    def best_at_this_size(self) -> Metrics:
+        """The best of each metric from this cut to the next: the highest, of losses the lowest; empty without any."""
+        return tables.best(self.recovered)
+
+    @property
+    def metrics_recovered(self) -> Metrics:
+        """The last evaluation before the next cut; empty where there was none."""
+        return self.recovered[-1][1] if self.recovered else {}
+
+
+def event_table(record: PruneRecord) -> str:
+    """One cut for the terminal: the costs, the metrics, the layers that lost most, and what had to be said."""
+    costs = (record.cost_original, record.cost_before, record.cost_after)
+    counts = {"FLOPs": [cost.flops for cost in costs], "params": [cost.params for cost in costs]}
+    rows = tables.event_rows(counts, record.metrics_before, record.metrics_after, record.widths)
+    return tables.table([("", *cells) for cells in zip(*rows)], [record.title], record.notes, names=24)
+
+
+def epoch_text(record: PruneRecord) -> str:
+    """The epoch, counted from 1 as hapi prints it."""
+    return "-" if record.epoch is None else tables.count(record.epoch + 1)
+
+
+def asked_text(record: PruneRecord) -> str:
+    """What was asked for, in a word."""
+    return "by layer" if isinstance(record.ratio_asked, dict) else tables.percent(record.ratio_asked)

@@ -1,0 +1,249 @@
+"""A goal in FLOPs, parameters or filters: solved by arithmetic on shapes, nothing is cut to see.
+
+What each block (a group, or a family of groups whose sizes depend on each other) can lose stands in one queue, ordered
+by the prices of the scope. The goal is met by the beginning of the queue that lands nearest to it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..analysis.channel_map import ChannelMap
+from ..analysis.cost import cost_at
+from ..analysis.cost_model import CostModel
+from ..criteria import Scores
+from .counts import balanced, family_sizes, stuck_member
+from .goals import Goal
+from .limits import Limits
+from .scopes import Scope, prices_of
+
+PriceOf = Callable[[str], npt.NDArray[np.float64]]
+"""For a group the price of the next unit that it loses, and of each one after it."""
+
+TARGETS = ("filters", "flops", "params")
+MOST_ROUNDS = 4
+"""How often families are fitted at most, whose sizes are known only once they are."""
+
+NEAR = 0.001
+"""A goal that is missed by less than this share of the original cost is met; no better one is looked for."""
+
+TOLERANCE = 0.005
+"""A goal that is missed by more than this share of the original cost is said to be missed."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a ratio is a share of, and how it is shared out.
+
+    Attributes:
+        target: ``"filters"``, ``"flops"`` or ``"params"``.
+        scope: how it is shared out among the groups.
+        limits: how far a group may shrink.
+    """
+
+    target: str
+    scope: Scope
+    limits: Limits
+
+    def original(self, channel_map: ChannelMap, wanted: Goal) -> int:
+        """What the network cost when it was traced. Of filters, those count that may shrink."""
+        if self.target == "filters":
+            axes = {axis for scored in wanted.scored.values() for axis in scored}
+            return sum(channel_map.traced.constraints.sizes[axis] for axis in axes)
+        return int(getattr(cost_at(channel_map.graph, channel_map.traced), self.target))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the queue: what its block then keeps, and the share of it that is gone then."""
+
+    price: float
+    block: int
+    counts: Mapping[str, int]
+    share: float
+
+
+class Solver:
+    """Finds how much each group loses for a goal.
+
+    Args:
+        channel_map: the network.
+        wanted: the groups that may shrink; `solve` sets their ratios.
+        aim: what a ratio is a share of, and how it is shared out.
+        scores: the scores of the units of each group.
+    """
+
+    def __init__(self, channel_map: ChannelMap, wanted: Goal, aim: Aim, scores: Mapping[str, Scores]) -> None:
+        self._map, self._wanted, self._aim, self._scores = channel_map, wanted, aim, scores
+        filters = [axis for scored in wanted.scored.values() for axis in scored]
+        self._model = CostModel(channel_map, aim.target, filters)
+        self.original = aim.original(channel_map, wanted)
+
+    def lowest(self) -> int:
+        """The cost where all groups are as small as the limits allow."""
+        smallest: dict[str, int] = {}
+        for block in self._blocks({}, lambda key: np.zeros(self._map.groups[key].size)):
+            smallest.update(block[-1].counts if block else {})
+        return self._model.at(smallest)
+
+    def solve(self, ratio: float) -> dict[str, int]:
+        """How many units stay of each group that shrinks, for a ratio of the original cost to be removed.
+
+        Sizes of families are known only once they have been fitted; then the other groups make up for the difference,
+        or, where there are none, the families aim again.
+        """
+        goal = aim = self.original * (1 - ratio)
+        best: tuple[float, dict[str, int]] | None = None
+        fixed: dict[str, int] = {}
+        for _ in range(MOST_ROUNDS):
+            single = self._share_out(aim, fixed)
+            families = fixed or self._fitted()
+            counts = {**single, **families}
+            cost = self._model.at(counts)
+            if best is None or abs(cost - goal) < abs(best[0] - goal):
+                best = (cost, counts)
+            if fixed or not families or abs(cost - goal) <= NEAR * self.original:
+                break
+            if single.keys() - families.keys() or self._singles():
+                fixed = families
+            else:
+                aim += goal - cost
+        assert best is not None
+        return {key: count for key, count in best[1].items() if count < self._map.groups[key].size}
+
+    def _singles(self) -> list[str]:
+        return [key for key in self._wanted.ratios if not self._map.findings.family_of(key)]
+
+    def _fitted(self) -> dict[str, int]:
+        """Counts for the families that fit together, as near to the shares asked of them as can be."""
+        origin, wanted = self._map.origin.groups, self._wanted
+        counts = {key: self._aim.limits.kept(origin[key].size, share) for key, share in wanted.ratios.items()}
+        asked = {key: n for key, n in counts.items() if self._map.findings.family_of(key)}
+        asked = {key: n for key, n in asked.items() if n < self._map.groups[key].size}
+        return balanced(self._map, wanted, asked, self._aim.limits)
+
+    def _share_out(self, goal: float, fixed: Mapping[str, int]) -> dict[str, int]:
+        """Set the ratios that meet ``goal``, and return the counts of what is no family; ``fixed`` groups stay so."""
+        prices = self._prices()
+        queue = sorted(
+            (step for block in self._blocks(fixed, prices.__getitem__) for step in block if np.isfinite(step.price)),
+            key=lambda step: step.price,
+        )
+        taken = self._beginning(queue, goal, fixed)
+        wanted, groups, origin = self._wanted, self._map.groups, self._map.origin.groups
+        for key in wanted.ratios.keys() - fixed.keys():
+            wanted.ratios[key] = 1 - groups[key].size / origin[key].size  # what is gone already
+        counts: dict[str, int] = {}
+        for step in taken.values():
+            for key, count in step.counts.items():
+                if key in wanted.ratios:
+                    wanted.ratios[key] = step.share
+                if not self._map.findings.family_of(key):
+                    counts[key] = count
+        return counts
+
+    def _beginning(self, queue: list[Step], goal: float, fixed: Mapping[str, int]) -> dict[int, Step]:
+        """The last step of each block in the beginning of ``queue`` that lands nearest to ``goal``."""
+
+        def cost(taken: Mapping[int, Step]) -> int:
+            counts = dict(fixed)
+            for step in taken.values():
+                counts.update(step.counts)
+            return self._model.at(counts)
+
+        def beginning(length: int) -> dict[int, Step]:
+            return {step.block: step for step in queue[:length]}
+
+        length = bisect_left(_Costs(len(queue), lambda count: cost(beginning(count))), -goal)
+        options = [beginning(length), beginning(max(length - 1, 0))]
+        nearest = min(options, key=lambda taken: abs(cost(taken) - goal))
+        return _nudged(nearest, queue, lambda taken: abs(cost(taken) - goal), NEAR * self.original)
+
+    def _prices(self) -> dict[str, npt.NDArray[np.float64]]:
+        groups, origin = self._map.groups, self._map.origin.groups
+        asked = {key: groups[key] for key in self._wanted.ratios}
+        now = max(self._model.at({}), 1)
+        costs = {key: self._model.of_one_unit(key) / now for key in asked}
+        found = self._aim.scope(asked, self._scores, costs)
+        return {key: prices_of(found.get(key, 0.0), key, origin[key].size, groups[key].size) for key in asked}
+
+    def _blocks(self, fixed: Mapping[str, int], prices: PriceOf) -> Iterator[list[Step]]:
+        """What each block can lose, step by step."""
+        seen: set[frozenset[str]] = set()
+        number = 0
+        for key in self._wanted.ratios:
+            family = self._map.findings.family_of(key)
+            if key in fixed or family in seen:
+                continue
+            seen |= {family} if family else set()
+            yield self._family_steps(family, number, prices) if family else self._steps(key, number, prices)
+            number += 1
+
+    def _steps(self, key: str, block: int, prices: PriceOf) -> list[Step]:
+        size, now, limits = self._map.origin.groups[key].size, self._map.groups[key].size, self._aim.limits
+        counts = [n for n in range(now - 1, limits.lowest(size) - 1, -1) if limits.allow(size, n)]
+        price = prices(key)
+        return [Step(float(price[now - n - 1]), block, {key: n}, 1 - n / size) for n in counts]
+
+    def _family_steps(self, members: frozenset[str], block: int, prices: PriceOf) -> list[Step]:
+        """What a family may keep, near enough: the mean of its groups' prices stands for it."""
+        if stuck_member(self._map, self._wanted, members):
+            return []
+        blocks = next(blocks for family, blocks in self._map.findings.families if family == members)
+        groups, origin = self._map.groups, self._map.origin.groups
+        free = [key for key in sorted(members) if key in groups and not groups[key].frozen]
+        asked = [key for key in free if key in self._wanted.ratios]
+        family, steps = family_sizes(self._map, members), []
+        tried = self._map.state.fits
+        for step in family.steps(blocks, self._aim.limits):
+            if tried.get(frozenset(family.option(self._map, step).items()), {}) is None:
+                continue  # it was tried, and does not fit
+            share = 1 - step / family.widest
+            counts = {key: min(groups[key].size, max(1, round(origin[key].size * (1 - share)))) for key in free}
+            gone = [(prices(key), groups[key].size - counts[key]) for key in asked]
+            price = float(np.mean([of[max(count - 1, 0)] for of, count in gone]))
+            steps.append(Step(price, block, counts, share))
+        return steps
+
+
+class _Costs:
+    """The costs of all beginnings of a queue, negated as they fall, each worked out when it is looked at."""
+
+    def __init__(self, length: int, cost: Callable[[int], int]) -> None:
+        self._length, self._cost = length, cost
+
+    def __len__(self) -> int:
+        return self._length + 1
+
+    def __getitem__(self, count: int) -> float:
+        return -self._cost(count)
+
+
+def _nudged(
+    taken: dict[int, Step], queue: Sequence[Step], off: Callable[[dict[int, Step]], float], near: float
+) -> dict[int, Step]:
+    """``taken`` with single steps of its blocks made or taken back, as long as it gets nearer and is not near enough.
+
+    In a small network one filter is a large step: the beginning of the queue may end far from the goal.
+    """
+    steps: dict[int, list[Step]] = {}
+    for step in queue:
+        steps.setdefault(step.block, []).append(step)
+    now = off(taken)
+    while now > near:
+        others = []
+        for block, own in steps.items():
+            place = own.index(taken[block]) if block in taken else -1
+            rest = {number: step for number, step in taken.items() if number != block}
+            others += [{**rest, block: own[place + 1]}] if place + 1 < len(own) else []
+            others += [{**rest, block: own[place - 1]}] if place > 0 else [rest] if place == 0 else []
+        best = min(others, key=off, default=taken)
+        if off(best) >= now:
+            break
+        taken, now = best, off(best)
+    return taken
