@@ -139,6 +139,7 @@ class Pruner:
             seconds=time.perf_counter() - start,
             verified=verified or "values",
             target=self.options.target,
+            stays={layer: str(why) for key, why in wanted.stays.items() for layer in self._layers(key)},
         )
         return replace(record, notes=self._notes(wanted, plan, ratio, record.reached))
 

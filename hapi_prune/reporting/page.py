@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 STYLE = """body{font:15px/1.5 -apple-system,"Segoe UI",Roboto,"Noto Sans","Noto Sans CJK SC",sans-serif;color:#212529;
 background:#f1f3f5;margin:0}
 main{max-width:1180px;margin:0 auto;padding:24px 20px 60px}h1{font-size:25px;margin:8px 0 4px}
-h2{font-size:18px;margin:0 0 12px}
+h2{font-size:18px;margin:0 0 12px}h3{font-size:15px;margin:14px 0 2px}
 section{background:#fff;border:1px solid #dee2e6;border-radius:8px;padding:18px 20px;margin:16px 0;overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px}
 th,td{padding:4px 12px;text-align:right;white-space:nowrap;border-bottom:1px solid #e9ecef}
@@ -64,6 +64,11 @@ def preformatted(text: str) -> str:
 def paragraphs(texts: Iterable[str]) -> str:
     """A paragraph for each text."""
     return "\n".join(f"<p>{escape(text)}</p>" for text in texts)
+
+
+def part(head: str, body: str) -> str:
+    """A part of a section, under a heading of its own."""
+    return f"<h3>{escape(head)}</h3>\n{body}"
 
 
 def picture(image: Image, meaning: str) -> str:

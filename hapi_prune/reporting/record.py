@@ -34,6 +34,7 @@ class PruneRecord:
             float64"``, the same where float32 turns rounding into noise; ``"sizes"``, those of the plan, operation by
             operation, where removing is not zeroing or the network does not run in float64.
         target: what `ratio_asked` is a share of: ``"filters"``, ``"flops"`` or ``"params"``.
+        stays: for each layer that was asked to shrink and cannot, why.
 
     Example:
         >>> import paddle
@@ -60,6 +61,7 @@ class PruneRecord:
     notes: tuple[str, ...] = ()
     verified: str = "values"
     target: str = "filters"
+    stays: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """The cut in words: how much was removed, the costs, the metrics, and what had to be said."""
