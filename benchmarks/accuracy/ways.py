@@ -1,0 +1,55 @@
+"""The ways of pruning that are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hapi_prune import Global, OneShot, Polynomial, Schedule
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way.
+
+    Attributes:
+        name: what it is called.
+        schedule: goal and epochs left -> schedule; None to train the dense network to the end.
+        options: makes the other arguments of PruneCallback.
+        two_programs: whether the dense network is trained to the end by a program of its own, and the pruned one by a
+            second one with a new optimizer.
+        rate: learning rate of the second program; None for that of the first.
+    """
+
+    name: str
+    schedule: Callable[[float, int], Schedule] | None = None
+    options: Callable[[], dict[str, Any]] = field(default=dict)
+    two_programs: bool = False
+    rate: float | None = None
+
+
+def at_once(goal: float, epochs: int) -> Schedule:
+    """In one cut, at the beginning."""
+    return OneShot(0, goal)
+
+
+def gradual(goal: float, epochs: int) -> Schedule:
+    """In four cuts, at the beginning of the first four epochs, large steps first."""
+    return Polynomial(goal, start=0, end=min(3, epochs - 2), initial=goal * 0.4)
+
+
+ALL = [
+    Way("dense"),
+    Way("two programs", at_once, two_programs=True),
+    Way("two programs, low rate", at_once, two_programs=True, rate=0.02),
+    Way("one-shot", at_once),
+    Way("gradual", gradual),
+    Way("gradual, global", gradual, lambda: {"scope": "global"}),
+    Way("gradual, global, mean, no cost", gradual, lambda: {"scope": Global("mean", 0.0)}),
+    Way("gradual, global, l2", gradual, lambda: {"scope": Global("l2", 1.0)}),
+    Way("gradual, global, max", gradual, lambda: {"scope": Global("max", 1.0)}),
+    Way("gradual, l2_norm", gradual, lambda: {"criterion": "l2_norm"}),
+    Way("gradual, fpgm", gradual, lambda: {"criterion": "fpgm"}),
+]
+WAYS = {way.name: way for way in ALL}
