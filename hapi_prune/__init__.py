@@ -22,6 +22,7 @@ from .diagnostics.explanation import Explanation, ExplanationRow
 from .diagnostics.preview import Preview, PreviewRow
 from .diagnostics.sensitivity import sensitivity
 from .errors import PruneError, PruneWarning
+from .exporting.export import ExportReport, export
 from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan, Reason, ReasonKind
 from .pruning import prune
 from .reporting.history import History
@@ -49,6 +50,7 @@ __all__ = [
     "ExplanationRow",
     "Explicit",
     "Exponential",
+    "ExportReport",
     "Global",
     "GroupCriterion",
     "GroupL2Norm",
@@ -83,6 +85,7 @@ __all__ = [
     "check",
     "cost",
     "explain",
+    "export",
     "load",
     "prune",
     "register_rule",

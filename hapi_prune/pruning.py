@@ -145,6 +145,7 @@ class Pruner:
             seconds=time.perf_counter() - start,
             verified=proven.verified if proven else "values",
             target=self.options.target,
+            stays={layer: str(why) for key, why in wanted.stays.items() for layer in self.layers_of(key)},
         )
         counts = map(str, proven.planned.counts if proven else ())
         return replace(record, notes=(*counts, *self._notes(wanted, plan, ratio, record.reached)))

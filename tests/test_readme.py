@@ -1,5 +1,6 @@
-"""Every code block of the README runs, in order, in one session; what it says is printed is printed."""
+"""Every code block of the README runs, in order, in one session; what it says is printed is printed. In Chinese too."""
 
+import ast
 import contextlib
 import io
 import re
@@ -11,7 +12,8 @@ import pytest
 
 import hapi_prune
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "README_CN.md")
 
 # hapi copies the labels that its own DataLoader made.
 pytestmark = pytest.mark.filterwarnings("ignore:To copy construct from a tensor:UserWarning")
@@ -29,29 +31,54 @@ class Digits(paddle.io.Dataset):
         return 128
 
 
-def blocks():
-    return re.findall(r"```(python|text)\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+def text_of(page):
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
-def test_every_code_block_runs_and_prints_what_it_says(tmp_path, monkeypatch):
+def blocks(page):
+    return re.findall(r"```(python|text)\n(.*?)```", text_of(page), re.S)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_code_block_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     session = {"train": Digits(), "val": Digits(), "PruneCallback": hapi_prune.PruneCallback}
     printed = ""
-    for kind, text in blocks():
+    for kind, text in blocks(page):
         if kind == "text":
             assert printed.strip() == text.strip()
             continue
         with contextlib.redirect_stdout(io.StringIO()) as out:
-            exec(compile(text, str(README), "exec"), session)
+            exec(compile(text, page, "exec"), session)
         printed = out.getvalue()
     assert [len(record.plan.kept) for record in session["callback"].history] == [2, 2, 2]
 
 
 def test_the_readme_has_code():
-    assert [kind for kind, _ in blocks()].count("python") >= 3
+    assert [kind for kind, _ in blocks("README.md")].count("python") >= 3
 
 
-def test_what_it_links_to_is_there():
-    links = re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("page", PAGES)
+def test_what_it_links_to_is_there(page):
+    links = re.findall(r"\]\(([^)#]+)\)", text_of(page))
     assert links
-    assert [link for link in links if "://" not in link and not (README.parent / link).exists()] == []
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+def test_both_languages_say_the_same():
+    """The same code but for its comments, the same headings, tables, numbers, links and printed runs."""
+
+    def shape(page):
+        text = text_of(page)
+        code = [ast.dump(ast.parse(code)) if kind == "python" else code for kind, code in blocks(page)]
+        plain = re.sub(r"```.*?```", "", text, flags=re.S)
+        headings = [len(marks) for marks in re.findall(r"^(#+) ", plain, re.M)]
+        rows = [row.count("|") for row in plain.splitlines() if row.startswith("|")]
+        printed = [line for line in plain.splitlines() if re.match(r"    [-\s\d]", line)]
+        links = sorted(re.findall(r"\]\(([^)#]+)\)", plain.replace("README_CN.md", "README.md")))
+        return {"code": code, "headings": headings, "rows": rows, "printed": printed, "links": links}
+
+    english, chinese = map(shape, PAGES)
+    assert english == chinese
+    assert "](README_CN.md)" in text_of("README.md").split("\n")[0]
+    assert "](README.md)" in text_of("README_CN.md").split("\n")[0]

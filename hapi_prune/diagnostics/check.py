@@ -21,6 +21,7 @@ from ..criteria.named import as_criterion
 from ..cutting import verify_outputs
 from ..cutting.cut import Proven, rehearse, until_it_holds
 from ..errors import NothingToPruneError, PruneError, gist
+from ..exporting.program import save_program
 from ..internals.preserve import everything, quiet, training_flags
 from ..internals.tensors import resize
 from ..options import Options
@@ -274,24 +275,11 @@ def step(network: paddle.nn.Layer, given: Example, optimizer: Any) -> None:
     optimizer.clear_grad()
 
 
-class Flat(paddle.nn.Layer):
-    """A network with its tensors as one list, so that every form of input can be exported."""
-
-    network: paddle.nn.Layer
-    given: Example
-
-    def forward(self, leaves: Sequence[paddle.Tensor]) -> Any:
-        args, kwargs = self.given.rebuilt(leaves)
-        return self.network(*args, **kwargs)
-
-
 def exported(network: paddle.nn.Layer, given: Example) -> list[Array]:
     """What the network returns after it was saved as a program and loaded again."""
     specs = [InputSpec(list(leaf.shape), leaf.dtype) for leaf in given.leaves]
     with tempfile.TemporaryDirectory() as folder, training_flags(network, False), quiet():
-        flat = Flat()
-        flat.network, flat.given = network, given
-        paddle.jit.save(flat, f"{folder}/network", input_spec=[specs])
+        save_program(network, given, f"{folder}/network", specs)
         loaded = paddle.jit.load(f"{folder}/network")
         loaded.eval()
         return [leaf.astype("float32").numpy() for leaf in paddle.utils.flatten(loaded(*given.leaves))]

@@ -6,7 +6,6 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from ..errors import PruneWarning
 from ..internals.hapi_frames import calling, running_callbacks
@@ -15,9 +14,6 @@ from . import plots, tables
 from .history import History
 from .record import PruneRecord
 from .visualdl_writer import SharedWriter, clean, share
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 _AROUND = ("_before", "_after")
 
@@ -149,7 +145,7 @@ class Dashboard:
 
         if self._history:
             last = max(epoch for epoch, _ in self._seen.values())
-            writer.add_image("prune/run", np.asarray(picture(self._history)), writer.step("prune/", last))
+            writer.add_image("prune/run", np.asarray(self._history.plot()), writer.step("prune/", last))
         return len(self._history)
 
     def _late_hparams(self, writer: SharedWriter) -> int:
@@ -161,25 +157,6 @@ class Dashboard:
         writer.add_hparams(values, [clean(f"prune/{name}") for name in shown])
         self._hparams = {}
         return 1
-
-
-def picture(history: History, path: str | os.PathLike[str] | None = None) -> Image:
-    """A run at a glance: the metric and the cost over the epochs, and the filters of each layer.
-
-    Args:
-        history: any, also one without records.
-        path: where to save it, if anywhere; the suffix says as what (``.png``).
-    """
-    metric = history.metric or next((name for _, log in history.evaluations for name in log), "")
-    points = [(epoch + 1, 0, log) for epoch, log in history.evaluations]
-    for record in history:
-        points += [(record.epoch or 0, 1, record.metrics_before), (record.epoch or 0, 2, record.metrics_after)]
-    curve = [(x, log[metric]) for x, _, log in sorted(points, key=lambda point: point[:2]) if metric in log]
-    cuts = [(record.epoch or 0, record.flops_kept, record.params_kept) for record in history]
-    image = plots.run_picture(metric, curve, cuts, history[-1].widths if history else {})
-    if path is not None:
-        image.save(path)
-    return image
 
 
 def _costs(now: Cost, dense: Cost, ratio: float) -> dict[str, float]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PruneError
 from ..json_reader import Reader, each, made, named, number, text, whole
@@ -15,6 +17,9 @@ from ..plan import Cost, LayerCost, PruningPlan
 from . import tables
 from .record import NOUNS, PruneRecord, asked_text, epoch_text
 from .tables import Metrics
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 VERSION = 2
 _NOTHING = "Nothing was pruned."
@@ -93,11 +98,37 @@ class History:
 
     def table(self) -> str:
         """The run as text: the dense network and each cut, a line each, at most 100 columns wide."""
-        return tables.table(_columns(self)) if self else _NOTHING
+        return tables.table(columns(self)) if self else _NOTHING
 
     def markdown(self) -> str:
         """What `table` gives, in Markdown."""
-        return tables.markdown(_columns(self)) if self else _NOTHING
+        return tables.markdown(columns(self)) if self else _NOTHING
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Image:
+        """The run as a picture: the metric over the epochs, before and after each cut and against FLOPs; cost; filters.
+
+        Args:
+            path: where to save it, if anywhere; the suffix says as what (``.png``).
+
+        Returns:
+            The picture, as PIL has it; notebooks show it.
+        """
+        from .story import picture
+
+        image = picture(self)
+        if path is not None:
+            image.save(path)
+        return image
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the run as one page that needs nothing else: tables, pictures, and what became of each layer and why.
+
+        Args:
+            path: its name, as in ``"run.html"``; a file that is there is overwritten.
+        """
+        from .story import story
+
+        Path(path).write_text(story(self), encoding="utf-8")
 
     def to_json(self) -> str:
         """The history as JSON; `from_json` gives an equal one back."""
@@ -128,13 +159,13 @@ class History:
         return done
 
 
-def _columns(history: History) -> list[tables.Column]:
+def columns(history: History) -> list[tables.Column]:
     """The columns of the table; the first cell of each is the dense network's."""
     records, metric = history.records, history.metric
     dense = records[0].cost_original
     costs = [dense, *(record.cost_after for record in records)]
     asked: tables.Column = (NOUNS[records[-1].target], "asked", "-", *map(asked_text, records))
-    columns: list[tables.Column] = [
+    made: list[tables.Column] = [
         ("", "epoch", "dense", *map(epoch_text, records)),
         ("filters", "removed", "-", *(tables.percent(record.ratio) for record in records)),
         ("FLOPs", "", *(tables.count(cost.flops) for cost in costs)),
@@ -142,15 +173,15 @@ def _columns(history: History) -> list[tables.Column]:
         ("params", "", *(tables.count(cost.params) for cost in costs)),
         ("params", "kept", *(tables.percent(tables.share(cost.params, dense.params)) for cost in costs)),
     ]
-    columns.insert([group for group, *_ in columns].index(asked[0]), asked)
+    made.insert([group for group, *_ in made].index(asked[0]), asked)
     logs: dict[str, list[Metrics]] = {
         "before": [{}, *(record.metrics_before for record in records)],
         "after": [{}, *(record.metrics_after for record in records)],
         "recovered": [history.metrics_dense, *(record.metrics_recovered for record in records)],
     }
     if metric:
-        columns += [(metric, head, *(tables.number(log.get(metric)) for log in part)) for head, part in logs.items()]
-    return [*columns, ("", "seconds", "-", *(tables.seconds(record.seconds) for record in records))]
+        made += [(metric, head, *(tables.number(log.get(metric)) for log in part)) for head, part in logs.items()]
+    return [*made, ("", "seconds", "-", *(tables.seconds(record.seconds) for record in records))]
 
 
 def _encode(data: Any) -> Any:
@@ -183,6 +214,7 @@ _READ |= {
     "float | dict[str, float]": lambda data: (named(number) if isinstance(data, dict) else number)(data),
     "str": text,
     "tuple[str, ...]": each(text),
+    "dict[str, str]": named(text),
     "dict[str, tuple[int, int]]": named(each(whole, whole)),
     "Metrics": named(number),
     "PruningPlan": lambda data: PruningPlan.from_json(json.dumps(data)),

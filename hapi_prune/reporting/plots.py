@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..internals.preserve import quiet
 from . import tables
@@ -14,7 +15,29 @@ if TYPE_CHECKING:
 
 Point = tuple[float, float]
 Step = tuple[float, float, float]
+
+
+class Around(NamedTuple):
+    """A metric before an event, right after it and later; None where it is not known."""
+
+    name: str
+    before: float | None
+    after: float | None
+    later: float | None
+
+
+class Reached(NamedTuple):
+    """A metric that was reached at a share of the cost."""
+
+    name: str
+    share: float
+    value: float
+
+
 DARK, LIGHT, ACCENT = "#1c5d99", "#cfe2f3", "#e8590c"
+NAMED = 16
+"""So many points can have their names beside them."""
+
 STYLE = """axes.edgecolor=#868e96 xtick.color=#868e96 ytick.color=#868e96 grid.color=#e9ecef font.size=9
 axes.grid=True axes.grid.axis=y axes.axisbelow=True axes.spines.top=False axes.spines.right=False text.parse_math=False
 axes.titlelocation=left axes.titleweight=bold figure.constrained_layout.h_pad=0.1 figure.constrained_layout.w_pad=0.1"""
@@ -34,24 +57,39 @@ def widths_picture(widths: Widths, title: str = "") -> Image:
     return _drawn(draw, 5.6 * columns, 0.9 + 0.2 * rows)
 
 
-def run_picture(metric: str, curve: Sequence[Point], cuts: Sequence[Step], widths: Widths) -> Image:
-    """A run at a glance: the metric, the cost left, and the layers' filters.
+def run_picture(
+    metric: str,
+    curve: Sequence[Point],
+    cuts: Sequence[Step],
+    widths: Widths,
+    around: Sequence[Around] = (),
+    front: Sequence[Reached] = (),
+) -> Image:
+    """A run at a glance: the metric, the cost left, what each cut did to the metric, and the layers' filters.
 
     Args:
         metric: name of the metric.
         curve: the metric as ``(epochs trained, value)``; without points its panel is left out.
         cuts: ``(epochs trained, share of FLOPs kept, share of params kept)``.
         widths: for each layer, ``(original filters, filters now)``; without layers their panel is left out.
+        around: the metric around each cut; without any its panel is left out.
+        front: the metric at each cost; without two its panel is left out.
     """
     end = max([1.0, *(x for x, *_ in (*curve, *cuts))])
+    front = [point for point in front if isfinite(point.value)]
+    beside: list[Callable[[Any], None]] = [lambda axes: _around(axes, metric, around)] if around else []
+    beside += [lambda axes: _front(axes, metric, front)] if len(front) > 1 else []
+    heights = [3.4, 3.2 if beside else 0.05, 3.1 if widths else 0.05]
 
     def draw(figure: Any) -> None:
-        top, bottom = figure.subfigures(2, 1, height_ratios=(1, 0.9 if widths else 0.01))
+        top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
         panels = top.subplots(1, 2 if curve else 1, squeeze=False)[0]
         _steps(panels[-1], [(0.0, 1.0, 1.0), *cuts, (end, *cuts[-1][1:]) if cuts else (end, 1.0, 1.0)])
         if curve:
             panels[0].plot(*zip(*curve), color=ACCENT, marker="o", markersize=3.5, linewidth=1.8)
             panels[0].set_title(metric)
+        for axes, panel in zip(middle.subplots(1, len(beside), squeeze=False)[0] if beside else (), beside):
+            panel(axes)
         if widths:
             _skyline(bottom.subplots(), widths)
         for panel in panels:
@@ -61,7 +99,7 @@ def run_picture(metric: str, curve: Sequence[Point], cuts: Sequence[Step], width
             panel.set(xlim=(0, end * 1.02), xlabel="epochs trained (dotted: filters are cut)")
             panel.xaxis.get_major_locator().set_params(integer=True)
 
-    return _drawn(draw, 12.0, 6.6)
+    return _drawn(draw, 12.0, sum(heights))
 
 
 def _drawn(draw: Callable[[Any], None], width: float, height: float) -> Image:
@@ -125,3 +163,55 @@ def _skyline(axes: Any, widths: Widths) -> None:
         )
     else:
         axes.set_xlabel(f"{len(widths)} layers, from input to output")
+
+
+def _around(axes: Any, metric: str, events: Sequence[Around]) -> None:
+    """Three bars for each event."""
+    marked = len(events) <= 6
+    for number, (what, color) in enumerate((("before", LIGHT), ("right after", ACCENT), ("recovered", DARK))):
+        known = [(place, (event.before, event.after, event.later)[number]) for place, event in enumerate(events)]
+        bars = [(place + (number - 1) * 0.27, value) for place, value in known if value is not None and isfinite(value)]
+        axes.bar([x for x, _ in bars], [value for _, value in bars], width=0.25, color=color, label=what)
+        for x, value in bars if marked else ():
+            axes.annotate(f"{value:.3g}", (x, value), (0, 2), textcoords="offset points", ha="center", fontsize=7)
+    axes.set(title=f"{metric} around each cut", xlabel="cut in epoch")
+    axes.set_xticks(range(len(events)), [event.name for event in events])
+    axes.margins(y=0.25)
+    axes.legend(frameon=False, ncols=3, loc="upper left", fontsize=8)
+
+
+def _front(axes: Any, metric: str, reached: Sequence[Reached]) -> None:
+    """The metric against the cost, a pale line in the order of the run, a dark one through those that none beats."""
+    best = unbeaten(metric, reached)
+    axes.plot(*zip(*((one.share, one.value) for one in reached)), color=LIGHT, linewidth=1.6, zorder=1)
+    axes.plot(*zip(*sorted((one.share, one.value) for one in best)), color=DARK, linewidth=1.6, zorder=1)
+    for one in reached:
+        color = DARK if one in best else "white"
+        axes.plot([one.share], [one.value], "o", color=color, markeredgecolor=DARK, markersize=6, zorder=2)
+        if len(reached) <= NAMED or one in (reached[0], *best):
+            place = (one.share, one.value)
+            axes.annotate(one.name, place, (0, 8), textcoords="offset points", ha="center", fontsize=8)
+    told = "FLOPs kept; with the epoch of the cut (filled: none is better at this cost)"
+    axes.set(title=f"{metric} against FLOPs", xlabel=told, xlim=(0, 1.08))
+    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.margins(y=0.2)
+
+
+def unbeaten(metric: str, reached: Sequence[Reached]) -> list[Reached]:
+    """Those that no other beats, or equals, at this cost or less; of equal ones all.
+
+    Example:
+        >>> dense, cut, deep = Reached("dense", 1.0, 0.9), Reached("2", 0.5, 0.8), Reached("4", 0.4, 0.85)
+        >>> [one.name for one in unbeaten("acc", [dense, cut, deep])]
+        ['dense', '4']
+    """
+    sign = -1 if tables.is_loss(metric) else 1
+    return [
+        one
+        for one in reached
+        if all(
+            sign * (one.value - other.value) > 0 or other[1:] == one[1:]
+            for other in reached
+            if other is not one and other.share <= one.share
+        )
+    ]

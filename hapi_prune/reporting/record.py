@@ -35,6 +35,7 @@ class PruneRecord:
             operation, where removing is not zeroing or the network does not run in float64.
         metrics_healed: the evaluation once the statistics of BatchNorm were estimated anew; empty where they were not.
         target: what `ratio_asked` is a share of: ``"filters"``, ``"flops"`` or ``"params"``.
+        stays: for each layer that was asked to shrink and cannot, why.
 
     Example:
         >>> import paddle
@@ -62,6 +63,7 @@ class PruneRecord:
     verified: str = "values"
     target: str = "filters"
     metrics_healed: Metrics = field(default_factory=dict)
+    stays: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """The cut in words: how much was removed, the costs, the metrics, and what had to be said."""

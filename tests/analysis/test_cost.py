@@ -13,7 +13,7 @@ import pytest
 import reference
 from paddle import nn
 
-from hapi_prune import Cost, cost, prune
+from hapi_prune import Cost, LayerCost, cost, prune
 
 N, C, H, W = 2, 6, 9, 7
 
@@ -257,3 +257,17 @@ def test_it_is_what_paddle_flops_counts(capsys):
         pytest.skip(f"paddle.flops does not run with NumPy {np.__version__}: {error}")
     assert counted.flops == theirs
     assert f"{counted.params}" in capsys.readouterr().out
+
+
+def test_the_table_has_a_line_for_each_layer_and_the_totals():
+    counted = cost(paddle.vision.models.LeNet(), [1, 1, 28, 28])
+    rows = [line.split() for line in counted.table().splitlines()]
+    numbers = [tuple(int(cell.replace(",", "")) for cell in (row[2], row[4], row[5])) for row in rows[3:8]]
+    assert numbers == [(layer.flops, layer.macs, layer.params) for layer in counted.layers]
+    assert sum(flops for flops, _, _ in numbers) == counted.flops
+    assert sum(float(row[3][:-1]) for row in rows[3:8]) == pytest.approx(100, abs=0.3)
+    assert counted.table().splitlines()[-1] == f"Total FLOPs: {counted.flops:,}     Total params: {counted.params:,}"
+    assert len({len(line) for line in counted.table().splitlines()[:-1]}) == 1
+    nothing = Cost(0, 0, 0, 0, (LayerCost("", "Net", 0, 0, 3),), ("odd (net.py:3)",))
+    assert "(the network itself)" in nothing.table()
+    assert nothing.table().endswith("Not counted: odd (net.py:3)")

@@ -9,7 +9,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import paddle
 import pytest
@@ -22,7 +21,7 @@ from hapi_prune.errors import PruneWarning
 from hapi_prune.internals.hapi_frames import running_callbacks
 from hapi_prune.plan import Cost, PruningPlan
 from hapi_prune.reporting import plots
-from hapi_prune.reporting.dashboard import Dashboard, picture
+from hapi_prune.reporting.dashboard import Dashboard
 from hapi_prune.reporting.history import History
 from hapi_prune.reporting.record import PruneRecord
 from hapi_prune.reporting.visualdl_writer import SharedWriter
@@ -128,7 +127,7 @@ def test_everything_is_read_back():
     drawn = np.asarray(Image.open(io.BytesIO(image.image.encoded_image_string)))
     assert (drawn == np.asarray(plots.widths_picture(history[0].widths, history[0].title))).all()
     (run,) = read.get_data("image", "prune/run")
-    assert (np.asarray(Image.open(io.BytesIO(run.image.encoded_image_string))) == np.asarray(picture(history))).all()
+    assert (np.asarray(Image.open(io.BytesIO(run.image.encoded_image_string))) == np.asarray(history.plot())).all()
     assert text.id == image.id == run.id == 1
 
 
@@ -370,40 +369,6 @@ def test_more_kept_is_more_dark():
 
     assert 0 == dark(0) < dark(16) < dark(32) < dark(64)
     assert dark(32) == pytest.approx(2 * dark(16), rel=0.03)
-
-
-HISTORIES = {
-    "a run": History([record(), record(3)], [(0, {"acc": 0.5}), (1, {"acc": 0.6}), (3, {"acc": float("nan")})]),
-    "no cut": History([], [(0, {"acc": 0.5})]),
-    "nothing": History(),
-    "loss only": History([], [(0, {"loss": 0.5})]),
-    "no epoch": History([record(None)]),
-}
-
-
-@pytest.mark.parametrize("name", HISTORIES)
-def test_a_picture_of_any_history_can_be_saved(name):
-    image = picture(HISTORIES[name], "run.png")
-    assert (np.asarray(Image.open("run.png")) == np.asarray(image)).all()
-    assert (image == picture(History())) == (name == "nothing")
-
-
-def test_a_picture_shows_the_metric_fall_at_the_cut_and_heal_after_it(monkeypatch):
-    shown = []
-    monkeypatch.setattr(plots, "run_picture", lambda *parts: shown.extend(parts))
-    picture(History([record(1)], [(0, {"acc": 0.7}), (1, {"acc": 0.6, "loss": 1.0})]))
-    metric, curve, cuts, widths = shown
-    assert metric == "acc"
-    assert curve == [(1, 0.7), (1, 0.75), (1, 0.5), (2, 0.6)]  # epoch 1 begins when one epoch has been trained
-    assert cuts == [(1, 0.64, 0.6)]
-    assert widths == record().widths
-
-
-def test_pictures_leave_matplotlib_as_it_was():
-    matplotlib.rcParams["font.size"] = 11.0
-    before = dict(matplotlib.rcParams)
-    picture(HISTORIES["a run"])
-    assert dict(matplotlib.rcParams) == before
 
 
 def test_visualdl_and_matplotlib_are_loaded_when_they_are_needed():

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import PruneError
-from .json_reader import checked, each, named, whole
+from ..errors import PruneError
+from ..json_reader import checked, each, named, whole
 
 Index = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
@@ -241,58 +241,6 @@ class Cut:
                 array = paddle.to_tensor(array, place=value.place, stop_gradient=value.stop_gradient)
             result[name] = array
         return result
-
-
-@dataclass(frozen=True)
-class LayerCost:
-    """What one layer costs, per batch of the example input.
-
-    Attributes:
-        name: structured name of the layer; empty for what the network's own forward computes.
-        kind: class name of the layer.
-        flops, macs: counted as in `Cost`.
-        params: elements of the layer's own parameters.
-
-    Example:
-        >>> import paddle
-        >>> from hapi_prune import cost
-        >>> cost(paddle.nn.Sequential(paddle.nn.Linear(8, 4)), [1, 8]).layers
-        (LayerCost(name='0', kind='Linear', flops=32, macs=32, params=36),)
-    """
-
-    name: str
-    kind: str
-    flops: int
-    macs: int
-    params: int
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a network costs at its example input.
-
-    Attributes:
-        flops: a multiply-add is one, a convolution's bias one per output, BatchNorm two per element: the
-            convention of ``paddle.flops``.
-        macs: multiply-adds of convolutions and matrix products only.
-        params: every element of ``network.parameters()``, as ``paddle.summary`` totals it.
-        trainable_params: the elements that an optimizer may change.
-        layers: the same, by layer, in the order of ``network.named_sublayers()``.
-        unknown: ops that no rule could count, so that a sum is never short in silence.
-
-    Example:
-        >>> import paddle
-        >>> from hapi_prune import cost
-        >>> cost(paddle.vision.models.LeNet(), [1, 1, 28, 28]).params
-        61610
-    """
-
-    flops: int
-    macs: int
-    params: int
-    trainable_params: int
-    layers: tuple[LayerCost, ...] = ()
-    unknown: tuple[str, ...] = ()
 
 
 def ascending(units: Sequence[int] | Index) -> tuple[int, ...]:

@@ -1,0 +1,1 @@
+"""A network as a program that runs without its Python code."""

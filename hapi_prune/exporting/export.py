@@ -1,0 +1,180 @@
+"""A network as a program that runs without its Python code, proven against the network itself."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle.static import InputSpec
+
+from ..analysis.cost import cost
+from ..analysis.example_input import Example, example
+from ..cutting import verify_outputs
+from ..errors import PruneError, gist
+from ..internals.preserve import quiet, random_generators, training_flags
+from ..plan import Cost
+from ..reporting import tables
+from .program import save_program, specs_of
+from .runtimes import Run, convert, runtimes
+
+TOLERANCE = 1e-5
+"""Largest difference to the network's own outputs, relative to the largest of them."""
+
+BATCH = 3
+"""The batch that is tried as well where the batch is left open."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What `export` wrote, and how it was proven.
+
+    Attributes:
+        path: as given: the files are named after it.
+        files: the size of each file in bytes, by its name.
+        cost: FLOPs and parameters of the network, at the example input.
+        differences: for each runtime that ran the files (``"paddle.inference"``, ``"onnxruntime"``), the largest
+            difference to the network's own outputs, relative to the largest of them.
+
+    Example:
+        >>> from hapi_prune import Cost, ExportReport
+        >>> files = {"net.json": 900, "net.pdiparams": 100}
+        >>> made = ExportReport("net", files, Cost(80, 75, 12, 12), {"onnxruntime": 0.0})
+        >>> made.bytes
+        1000
+        >>> print(made)
+        net: 1.00K bytes in 2 files, 80 FLOPs, 12 params; onnxruntime returns the network's outputs (difference 0e+00)
+    """
+
+    path: str
+    files: Mapping[str, int]
+    cost: Cost
+    differences: Mapping[str, float]
+
+    @property
+    def bytes(self) -> int:
+        """How large the files are together."""
+        return sum(self.files.values())
+
+    @property
+    def difference(self) -> float:
+        """The largest of the differences."""
+        return max(self.differences.values())
+
+    def __str__(self) -> str:
+        """The report in one line."""
+        size = f"{tables.count(self.bytes)} bytes in {len(self.files)} files"
+        costs = f"{tables.count(self.cost.flops)} FLOPs, {tables.count(self.cost.params)} params"
+        proofs = [f"{by} returns the network's outputs (difference {off:.0e})" for by, off in self.differences.items()]
+        return f"{self.path}: {size}, {costs}; {', '.join(proofs)}"
+
+
+def export(
+    network: paddle.nn.Layer,
+    path: str | os.PathLike[str],
+    inputs: Any,
+    *,
+    onnx: bool = False,
+    tolerance: float = TOLERANCE,
+) -> ExportReport:
+    """Save ``network`` for Paddle Inference, and prove that what was saved computes what the network computes.
+
+    The files are written whole or not at all: they take their names after they were run and compared, in evaluation
+    mode, with the network itself. The network is left as it was.
+
+    Args:
+        network: any ``paddle.nn.Layer``, pruned or not.
+        path: what the files are named after: ``<path>.json`` and ``<path>.pdiparams``, as ``paddle.jit.save`` does.
+        inputs: an example input, as for `prune`. With None for the batch, as in ``[None, 3, 224, 224]``, the program
+            takes any batch, and is run at two.
+        onnx: also write ``<path>.onnx``, and prove it with onnxruntime; needs ``pip install "hapi-prune[onnx]"``.
+        tolerance: the largest difference that is accepted, relative to the network's largest output. It is for
+            float32; a network in a lower precision needs more.
+
+    Returns:
+        The files, their sizes, the cost of the network and the largest difference.
+
+    Raises:
+        PruneError: the network cannot be traced, or a runtime does not return its outputs; nothing has been written.
+
+    Example:
+        >>> import os, paddle, tempfile
+        >>> from hapi_prune import export, prune
+        >>> network = paddle.vision.models.LeNet()
+        >>> record = prune(network, [1, 1, 28, 28], 0.5)
+        >>> report = export(network, os.path.join(tempfile.mkdtemp(), "lenet"), [None, 1, 28, 28])
+        >>> sorted(report.files), report.cost == record.cost_after, report.difference < 1e-5
+        (['lenet.json', 'lenet.pdiparams'], True, True)
+    """
+    base = Path(os.fspath(path))
+    given = example(network, inputs)
+    counted = cost(network, inputs)
+    specs, is_open = specs_of(inputs, given)
+    tries = [given.leaves, *([[repeated(leaf) for leaf in given.leaves]] if is_open else [])]
+    base.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{base.name}.", dir=base.parent) as folder, preserved(network):
+        draft = os.path.join(folder, base.name)
+        save_program(network, given, draft, specs)
+        if onnx:
+            convert(draft)
+        differences = {}
+        for runtime, run in runtimes(draft, specs, onnx):
+            offs = [difference(network, given, leaves, run, runtime, specs) for leaves in tries]
+            differences[runtime] = max(offs)
+            if not differences[runtime] <= tolerance:
+                got = f"{runtime} returns other values than the network, by {differences[runtime]:.1e} of the largest"
+                raise PruneError(f"export to {str(base)!r}", got, f"{tolerance:.0e}", "give export(tolerance=...)")
+        files = {name: os.path.getsize(os.path.join(folder, name)) for name in sorted(os.listdir(folder))}
+        for name in files:
+            os.replace(os.path.join(folder, name), base.parent / name)
+    return ExportReport(os.fspath(path), files, counted, differences)
+
+
+@contextmanager
+def preserved(network: paddle.nn.Layer) -> Iterator[None]:
+    """In evaluation mode, without a word, and nothing left behind."""
+    with training_flags(network, False), random_generators(), quiet():
+        yield
+
+
+def repeated(leaf: paddle.Tensor) -> paddle.Tensor:
+    """An example of a batch of some."""
+    return paddle.concat([leaf[:1]] * BATCH) if leaf.ndim else leaf
+
+
+def difference(
+    network: paddle.nn.Layer,
+    given: Example,
+    leaves: Sequence[paddle.Tensor],
+    run: Run,
+    runtime: str,
+    specs: Sequence[InputSpec],
+) -> float:
+    """How far the outputs of a runtime are from the network's own.
+
+    Raises:
+        PruneError: it does not run, or its outputs have other shapes.
+    """
+    try:
+        own = verify_outputs.outputs(network, replace(given, leaves=list(leaves)), training=False)
+    except Exception as error:  # the user's forward may raise anything
+        sizes = ", ".join(str(list(leaf.shape)) for leaf in leaves)
+        todo = "give the batch that it is written for, as in [1, 3, 224, 224]"
+        raise PruneError(
+            "export(inputs=...)", f"the network does not run on {sizes} ({gist(error)})", "", todo
+        ) from error
+    try:
+        theirs = run({spec.name: np.ascontiguousarray(leaf.numpy()) for spec, leaf in zip(specs, leaves)})
+    except Exception as error:  # a runtime may raise anything
+        raise PruneError("export", f"{runtime} does not run what was saved ({gist(error)})") from error
+    shapes = [[list(array.shape) for array in arrays] for arrays in (own, theirs)]
+    if shapes[0] != shapes[1]:
+        raise PruneError("export", f"{runtime} returns shapes {shapes[1]}", f"the network's, {shapes[0]}")
+    pairs = [(np.asarray(one, dtype=np.float32), other) for one, other in zip(theirs, own)]
+    return max((verify_outputs.distance(one, other) for one, other in pairs if other.size), default=0.0)

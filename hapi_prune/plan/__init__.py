@@ -1,0 +1,18 @@
+"""Groups, plans, cuts and costs as frozen data, and no decisions."""
+
+from .costs import Cost, LayerCost
+from .plan import Array, Axis, ChannelGroup, Cut, Index, PruningPlan, Reason, ReasonKind, ascending
+
+__all__ = [
+    "Array",
+    "Axis",
+    "ChannelGroup",
+    "Cost",
+    "Cut",
+    "Index",
+    "LayerCost",
+    "PruningPlan",
+    "Reason",
+    "ReasonKind",
+    "ascending",
+]
