@@ -13,14 +13,13 @@ from .criteria.named import AnyCriterion
 from .diagnostics.preview import Preview, preview
 from .errors import PruneError
 from .internals.hapi_frames import running_callbacks
-from .internals.hapi_model import given_inputs
 from .options import Options
 from .plan import Cut
 from .reporting.history import History
 from .schedules import Schedule, as_schedule
 from .selection.ratios import Ratio
 from .selection.scopes import Scope
-from .training.paddle_model import is_first_rank
+from .training.paddle_model import input_shapes, is_first_rank
 from .training.resume import Resumed
 from .training.session import Session, Settings
 
@@ -133,7 +132,7 @@ class PruneCallback(paddle.callbacks.Callback):
         """
         inputs = self.settings.inputs if inputs is None else inputs
         if isinstance(network, paddle.Model):
-            inputs, network = given_inputs(network) if inputs is None else inputs, network.network
+            inputs, network = input_shapes(network) if inputs is None else inputs, network.network
         last = self.settings.schedule.last_epoch
         if inputs is None or (epochs is None and last is None):
             missing = "inputs" if inputs is None else "epochs"

@@ -19,13 +19,13 @@ from ..criteria.named import AnyCriterion, as_criterion
 from ..cutting import surgery
 from ..cutting.undo_log import UndoLog
 from ..errors import PruneError
-from ..internals.hapi_model import given_inputs, metric_names
 from ..internals.preserve import everything
 from ..plan import Axis, Cut
 from ..selection.goals import Goal, goal
 from ..selection.ratios import real
 from ..selection.select import GroupScores
 from ..selection.sensitivity_table import Sensitivity, SensitivityRow
+from ..training.paddle_model import input_shapes, metric_names
 
 RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -80,7 +80,7 @@ def sensitivity(
     ratios = _checked(ratios)
     layer, measure, metric = _measure(network, evaluate, monitor)
     if inputs is None and isinstance(network, paddle.Model):
-        inputs = given_inputs(network)
+        inputs = input_shapes(network)
     if inputs is None:
         raise PruneError("sensitivity(inputs=...)", "no input shape to be had", "a shape such as [1, 3, 32, 32]")
     with everything(layer):
