@@ -18,9 +18,13 @@ from .analysis.cost import cost
 from .criteria.named import BUILT_IN
 from .diagnostics.check import check
 from .diagnostics.explain import explain
+from .diagnostics.preview import preview
 from .errors import PruneError, gist, nearest
+from .options import Options
 from .pruning import prune
 from .reporting import page
+from .schedules import OneShot
+from .selection.targets import TARGETS
 from .training.checkpoint import load
 
 FINE, WRONG, USAGE = 0, 1, 2
@@ -69,10 +73,19 @@ def counted(network: paddle.nn.Layer, inputs: Any, arguments: argparse.Namespace
     if arguments.ratio is None:
         found = cost(network, inputs)
         return Told(f"Cost of {name}", found.table(), asdict(found))
-    record = prune(network, inputs, arguments.ratio, arguments.criterion, skip=arguments.skip)
+    given = {"skip": arguments.skip, "target": arguments.target, "scope": arguments.scope}
+    record = prune(network, inputs, arguments.ratio, arguments.criterion, **given)
     lines = [str(record), "", record.cost_after.table()]
     data = {"before": asdict(record.cost_before), "after": asdict(record.cost_after), "widths": record.widths}
     return Told(f"Cost of {name} at ratio {arguments.ratio:g}", "\n".join(lines), data)
+
+
+def previewed(network: paddle.nn.Layer, inputs: Any, arguments: argparse.Namespace) -> Told:
+    """What a cut to a ratio would leave, and what stays; the network is left as it was."""
+    options = Options(arguments.criterion, arguments.skip, target=arguments.target, scope=arguments.scope)
+    found = preview(network, inputs, OneShot(0, arguments.ratio), options, epochs=1)
+    title = f"{type(network).__name__} at {arguments.ratio:g} of its {arguments.target}"
+    return Told(title, str(found), asdict(found))
 
 
 def checked(network: paddle.nn.Layer, inputs: Any, arguments: argparse.Namespace) -> Told:
@@ -91,8 +104,22 @@ def skip_option(parser: argparse.ArgumentParser) -> None:
 def cost_options(parser: argparse.ArgumentParser) -> None:
     """Of the cost after a cut."""
     skip_option(parser)
-    parser.add_argument("--ratio", type=float, help="prune this share of the filters first, and count what is left")
+    parser.add_argument("--ratio", type=float, help="prune this share first, and count what is left")
+    choice_options(parser)
+
+
+def preview_options(parser: argparse.ArgumentParser) -> None:
+    """Of a cut that is looked at."""
+    skip_option(parser)
+    parser.add_argument("--ratio", type=float, required=True, help="the share to remove")
+    choice_options(parser)
+
+
+def choice_options(parser: argparse.ArgumentParser) -> None:
+    """What a ratio is a share of, and what goes."""
     parser.add_argument("--criterion", default="l1_norm", help=f"{', '.join(BUILT_IN)} (default: %(default)s)")
+    parser.add_argument("--target", default="filters", help=f"{', '.join(TARGETS)} (default: %(default)s)")
+    parser.add_argument("--scope", default="uniform", help="uniform or global (default: %(default)s)")
 
 
 def check_options(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +131,7 @@ def check_options(parser: argparse.ArgumentParser) -> None:
 COMMANDS = {
     "explain": Command(explained, "say of each layer whether it can be pruned, and if not why", skip_option),
     "cost": Command(counted, "count FLOPs and parameters, layer by layer", cost_options),
+    "preview": Command(previewed, "say what a cut would leave, and what stays", preview_options),
     "check": Command(checked, "prune at several ratios, and exit with 1 if not all is right", check_options),
 }
 """Every command; a new one needs no more than a line here."""

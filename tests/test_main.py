@@ -78,7 +78,7 @@ def test_it_prints_what_the_function_returns(capsys, command):
 
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS))
 def test_every_command_prints_json_and_writes_a_page(capsys, command):
-    more = ["--ratio", "0.5", "--criterion", "fpgm"] if command == "check" else []
+    more = ["--ratio", "0.5", "--criterion", "fpgm"] if command in ("check", "preview") else []
     code, out, _ = said(capsys, command, *LENET, *more, "--json", "--html", "page.html")
     assert code == 0
     assert json.loads(out)
@@ -88,6 +88,18 @@ def test_every_command_prints_json_and_writes_a_page(capsys, command):
     assert not re.findall(r'(?:src|href)="(?!data:)', text)
     for picture in re.findall(r"<svg.*?</svg>", text, re.S):
         ET.fromstring(picture)
+
+
+def test_a_preview_by_flops(capsys):
+    code, out, _ = said(capsys, "preview", *LENET, "--ratio", "0.5", "--target", "flops", "--json")
+    row = json.loads(out)["rows"][0]
+    assert code == 0
+    assert row["reached"] == pytest.approx(0.5, abs=0.02)
+    _, out, _ = said(capsys, "cost", *LENET, "--ratio", "0.5", "--target", "flops", "--json")
+    assert json.loads(out)["after"]["flops"] == row["cost"]["flops"]
+    code, _, err = said(capsys, "preview", *LENET, "--ratio", "0.99", "--target", "flops")
+    assert code == 2
+    assert "ask for" in err
 
 
 def test_json_is_that_of_the_function(capsys):

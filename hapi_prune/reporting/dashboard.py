@@ -15,7 +15,7 @@ from .history import History
 from .record import PruneRecord
 from .visualdl_writer import SharedWriter, clean, share
 
-_AROUND = ("_before", "_after")
+_AROUND = ("_before", "_after", "_healed")
 
 
 class Dashboard:
@@ -132,7 +132,7 @@ class Dashboard:
 
         epoch = record.epoch or 0
         points = _costs(record.cost_after, record.cost_original, record.ratio)
-        for when, metrics in zip(_AROUND, (record.metrics_before, record.metrics_after)):
+        for when, metrics in zip(_AROUND, (record.metrics_before, record.metrics_after, record.metrics_healed)):
             points.update({f"{name}{when}": value for name, value in metrics.items()})
         written = self._points(writer, epoch, points)
         step = writer.step("prune/", epoch)

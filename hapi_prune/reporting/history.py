@@ -177,8 +177,11 @@ def columns(history: History) -> list[tables.Column]:
     logs: dict[str, list[Metrics]] = {
         "before": [{}, *(record.metrics_before for record in records)],
         "after": [{}, *(record.metrics_after for record in records)],
+        "healed": [{}, *(record.metrics_healed for record in records)],
         "recovered": [history.metrics_dense, *(record.metrics_recovered for record in records)],
     }
+    if not any(record.metrics_healed for record in records):
+        del logs["healed"]
     if metric:
         made += [(metric, head, *(tables.number(log.get(metric)) for log in part)) for head, part in logs.items()]
     return [*made, ("", "seconds", "-", *(tables.seconds(record.seconds) for record in records))]

@@ -100,6 +100,11 @@ class PruneRecord:
         return tables.share(self.cost_after.params, self.cost_original.params)
 
     @property
+    def metrics_begun(self) -> Metrics:
+        """The evaluation of what training goes on with: once BatchNorm was estimated anew, or right after the cut."""
+        return self.metrics_healed or self.metrics_after
+
+    @property
     def best_at_this_size(self) -> Metrics:
         """The best of each metric from this cut to the next: the highest, of losses the lowest; empty without any."""
         return tables.best(self.recovered)

@@ -26,7 +26,7 @@ def picture(history: History) -> Image:
     metric = history.metric or next((name for _, log in history.evaluations for name in log), "")
     points = [(epoch + 1, 0, log) for epoch, log in history.evaluations]
     for record in history:
-        points += [(record.epoch or 0, 1, record.metrics_before), (record.epoch or 0, 2, record.metrics_after)]
+        points += [(record.epoch or 0, 1, record.metrics_before), (record.epoch or 0, 2, record.metrics_begun)]
     curve = [(x, log[metric]) for x, _, log in sorted(points, key=lambda point: point[:2]) if metric in log]
     cuts = [(record.epoch or 0, record.flops_kept, record.params_kept) for record in history]
     widths = history[-1].widths if history else {}
@@ -37,7 +37,7 @@ def around(history: History, metric: str) -> list[plots.Around]:
     """The metric before, right after and recovered from each cut that it is known of."""
     found = []
     for record in history:
-        logs = (record.metrics_before, record.metrics_after, record.metrics_recovered)
+        logs = (record.metrics_before, record.metrics_begun, record.metrics_recovered)
         if any(metric in log for log in logs):
             before, after, recovered = (log.get(metric) for log in logs)
             found.append(plots.Around(epoch_text(record), before, after, recovered))
@@ -49,7 +49,7 @@ def front(history: History, metric: str) -> list[plots.Reached]:
     dense = history.metrics_dense.get(metric)
     found = [] if dense is None or not history else [plots.Reached("dense", 1.0, dense)]
     for record in history:
-        value = record.metrics_recovered.get(metric, record.metrics_after.get(metric))
+        value = record.metrics_recovered.get(metric, record.metrics_begun.get(metric))
         if value is not None:
             found.append(plots.Reached(epoch_text(record), record.flops_kept, value))
     return found

@@ -7,12 +7,6 @@ from contextlib import suppress
 from fnmatch import fnmatch
 from typing import Any
 
-import backbones_attention
-import backbones_classic
-import backbones_hybrid
-import backbones_mobile
-import backbones_residual
-import backbones_segmentation
 import numpy as np
 import paddle
 import pytest
@@ -25,14 +19,6 @@ from hapi_prune.errors import NothingToPruneError
 from hapi_prune.pruning import Options, Pruner
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
-FILES = [
-    backbones_attention,
-    backbones_classic,
-    backbones_hybrid,
-    backbones_mobile,
-    backbones_residual,
-    backbones_segmentation,
-]
 TOLERANCE = 1e-3
 
 
