@@ -181,7 +181,7 @@ def proven(
         if off <= tolerance:
             return runtime, off, failed
         failed.append(f"{runtime} returns other values than the network, by {off:.1e} of the largest")
-    raise PruneError("export", "; ".join(failed), f"the network's outputs, to {tolerance:.0e}", "give tolerance=...")
+    raise PruneError("export", "; ".join(failed), f"the network's own outputs, to tolerance={tolerance:.0e}")
 
 
 def difference(theirs: Sequence[list[Array]], own: Sequence[list[Array]]) -> float:
