@@ -13,10 +13,14 @@ from .analysis.cost import cost
 from .analysis.labels import Label, Mismatch, Signal
 from .analysis.rules.registry import Call, register_rule
 from .callback import PruneCallback
-from .criteria import FPGM, Criterion, L1Norm, L2Norm
+from .criteria.filters import FPGM, Criterion, L1Norm, L2Norm
+from .criteria.groups import BatchNormScale, GroupCriterion, GroupL2Norm, GroupSlices, Random, Taylor
+from .criteria.reduced import Reduced
 from .diagnostics.check import CheckReport, CheckRow, check
 from .diagnostics.explain import explain
 from .diagnostics.explanation import Explanation, ExplanationRow
+from .diagnostics.preview import Preview, PreviewRow
+from .diagnostics.sensitivity import sensitivity
 from .errors import PruneError, PruneWarning
 from .exporting.export import ExportReport, export
 from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan, Reason, ReasonKind
@@ -25,6 +29,7 @@ from .reporting.history import History
 from .reporting.record import PruneRecord
 from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule
 from .selection.scopes import Global, Scope, Uniform
+from .selection.sensitivity_table import BySensitivity, Sensitivity, SensitivityRow
 from .training.checkpoint import load
 from .training.resume import resume
 
@@ -32,6 +37,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FPGM",
+    "BatchNormScale",
+    "BySensitivity",
     "Call",
     "ChannelGroup",
     "CheckReport",
@@ -45,6 +52,9 @@ __all__ = [
     "Exponential",
     "ExportReport",
     "Global",
+    "GroupCriterion",
+    "GroupL2Norm",
+    "GroupSlices",
     "History",
     "L1Norm",
     "L2Norm",
@@ -54,16 +64,23 @@ __all__ = [
     "Mismatch",
     "OneShot",
     "Polynomial",
+    "Preview",
+    "PreviewRow",
     "PruneCallback",
     "PruneError",
     "PruneRecord",
     "PruneWarning",
     "PruningPlan",
+    "Random",
     "Reason",
     "ReasonKind",
+    "Reduced",
     "Schedule",
     "Scope",
+    "Sensitivity",
+    "SensitivityRow",
     "Signal",
+    "Taylor",
     "Uniform",
     "check",
     "cost",
@@ -73,4 +90,5 @@ __all__ = [
     "prune",
     "register_rule",
     "resume",
+    "sensitivity",
 ]

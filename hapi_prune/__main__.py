@@ -15,7 +15,7 @@ import paddle
 from paddle.static import InputSpec
 
 from .analysis.cost import cost
-from .criteria import BUILT_IN
+from .criteria.named import BUILT_IN
 from .diagnostics.check import check
 from .diagnostics.explain import explain
 from .errors import PruneError, gist, nearest

@@ -9,7 +9,8 @@ from typing import Any
 
 import paddle
 
-from .criteria import Criterion
+from .criteria.named import AnyCriterion
+from .diagnostics.preview import Preview, preview
 from .errors import PruneError
 from .internals.hapi_frames import running_callbacks
 from .options import Options
@@ -18,7 +19,7 @@ from .reporting.history import History
 from .schedules import Schedule, as_schedule
 from .selection.ratios import Ratio
 from .selection.scopes import Scope
-from .training.paddle_model import is_first_rank
+from .training.paddle_model import input_shapes, is_first_rank
 from .training.resume import Resumed
 from .training.session import Session, Settings
 
@@ -35,7 +36,9 @@ class PruneCallback(paddle.callbacks.Callback):
         schedule: a Schedule, ``{epoch: ratio}``, ``{epoch: {layer: ratio}}``, or a function of the epoch. Epochs
             count from 0. A ratio is the share removed so far of the original filters, or of what ``target`` says, in
             [0, 1).
-        criterion: ``"l1_norm"``, ``"l2_norm"``, ``"fpgm"``, a Criterion, or a callable weight -> scores.
+        criterion: ``"l1_norm"``, ``"l2_norm"``, ``"fpgm"``; of the whole group: ``"group_l2_norm"``, ``"bn_scale"``,
+            ``"taylor"`` (from the gradients of the epoch before a cut), ``"random"``; a Criterion or GroupCriterion,
+            or a callable weight -> scores.
         target: what a ratio is a share of: ``"filters"`` of each layer, or ``"flops"`` or ``"params"`` of the network,
             where Linears shrink too. Each cut lands within half a point of its goal, or as near as whole filters
             allow. A ratio by layer goes with ``"filters"`` alone.
@@ -55,6 +58,8 @@ class PruneCallback(paddle.callbacks.Callback):
         round_to: keep a multiple of this many filters; at least 1.
         optimizer_state: ``"carry"`` gathers the optimizer's state by the same indices as its parameters; ``"reset"``
             starts it anew.
+        recalibrate: after each cut, estimate the statistics of BatchNorm anew on so many batches of the training data:
+            they are those of the larger network, and most of what a cut costs at once. 0 for none.
         on_cut: called with the `Cut` once network and optimizer are cut, for what mirrors the parameters: the weights
             of an EMA, say, become ``cut.apply_to(weights)``. If it raises, network and optimizer are as before.
 
@@ -83,7 +88,7 @@ class PruneCallback(paddle.callbacks.Callback):
     def __init__(
         self,
         schedule: Schedule | Mapping[int, Ratio] | Callable[[int], Ratio | None],
-        criterion: str | Criterion | Callable[..., Any] = "l1_norm",
+        criterion: str | AnyCriterion | Callable[..., Any] = "l1_norm",
         *,
         target: str = "filters",
         scope: str | Scope | Callable[..., Any] = "uniform",
@@ -96,15 +101,44 @@ class PruneCallback(paddle.callbacks.Callback):
         min_filters: int = 1,
         round_to: int = 1,
         optimizer_state: str = "carry",
+        recalibrate: int = 0,
         on_cut: Callable[[Cut], object] | None = None,
     ) -> None:
         super().__init__()
         options = Options(criterion, skip, min_filters, round_to, optimizer_state, target, scope, max_ratio)
-        self.settings = Settings(as_schedule(schedule), options, log_dir, verbose, inputs, eval_data, on_cut)
+        self.settings = Settings(
+            as_schedule(schedule), options, log_dir, verbose, inputs, eval_data, on_cut, recalibrate
+        )
         self.history = History()
         self._session: Session | None = None
         self._resumed: Resumed | None = None
         self._evaluated = False
+
+    def preview(
+        self, network: paddle.nn.Layer | paddle.Model, inputs: Any = None, epochs: int | None = None
+    ) -> Preview:
+        """What the cuts will leave, before anything is trained. Tried once on the network, which is left as it was.
+
+        Args:
+            network: the network that will be trained, or the ``paddle.Model`` around it.
+            inputs: an example input, as for `prune`; None for ``inputs`` of the callback, or the InputSpecs of a Model.
+            epochs: how long the run will be; None for as long as it takes to get to the last cut.
+
+        Returns:
+            For each cut the cost and the narrowest layer, and the layers that stay, with the reason.
+
+        Raises:
+            PruneError: a goal that is out of reach, with the nearest that is not; a network that cannot be pruned.
+        """
+        inputs = self.settings.inputs if inputs is None else inputs
+        if isinstance(network, paddle.Model):
+            inputs, network = input_shapes(network) if inputs is None else inputs, network.network
+        last = self.settings.schedule.last_epoch
+        if inputs is None or (epochs is None and last is None):
+            missing = "inputs" if inputs is None else "epochs"
+            raise PruneError(f"preview({missing}=...)", "None", "an example input, and how long the run will be")
+        epochs = last + 1 if epochs is None and last is not None else epochs
+        return preview(network, inputs, self.settings.schedule, self.settings.options, epochs or 0)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Start clean, check what can be checked, and say what will happen. Nothing is changed yet."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .criteria import Criterion, as_criterion
+from .criteria.named import AnyCriterion, as_criterion
 from .errors import PruneError, nearest
 from .selection.limits import Limits
 from .selection.ratios import real
@@ -23,7 +23,7 @@ MOST = 0.8
 class Options:
     """How to choose, and what to leave alone; see `prune`."""
 
-    criterion: str | Criterion | Callable[..., Any] = "l1_norm"
+    criterion: str | AnyCriterion | Callable[..., Any] = "l1_norm"
     skip: Sequence[str] = ()
     min_filters: int = 1
     round_to: int = 1

@@ -14,22 +14,26 @@ from .analysis.channel_map import ChannelMap
 from .analysis.cost import cost_now
 from .analysis.graph import tensors_of
 from .analysis.layer_names import layer_name, resolve
-from .criteria import Criterion, as_criterion
+from .criteria.named import AnyCriterion, as_criterion
 from .cutting import interrupts, optimizers, ranks
-from .cutting.cut import Follow, cut, until_it_holds
+from .cutting.cut import Follow, Proven, cut, until_it_holds
 from .cutting.undo_log import UndoLog
 from .errors import NothingToPruneError, PruneError, PruneWarning
 from .options import Options
-from .plan import Cost, Cut, PruningPlan
+from .plan import Array, Axis, Cost, Cut, PruningPlan
 from .reporting.record import NOUNS, PruneRecord
 from .selection.goals import Goal, goal
 from .selection.ratios import check_ratio
 from .selection.scopes import Scope
+from .selection.scores import gathered_now
 from .selection.select import select
-from .selection.targets import TOLERANCE, Aim, Solver
+from .selection.targets import TOLERANCE, require_reachable
 
 NOTHING = "nothing"
 """What a cut that removes nothing is remembered by, whatever was asked of it."""
+
+MOST_REASONS = 5
+"""How many reasons an error tells of, where nothing can be pruned for many."""
 
 
 class Pruner:
@@ -43,6 +47,8 @@ class Pruner:
     Attributes:
         channel_map: the network's graph and groups.
         original: what the network cost when it was looked at first.
+        gathered: what the criterion gathered from gradients since the last cut; without any, those that the parameters
+            hold are taken.
     """
 
     def __init__(self, network: paddle.nn.Layer, inputs: Any, options: Options) -> None:
@@ -50,6 +56,7 @@ class Pruner:
         self.channel_map = ChannelMap(network, inputs)
         self.original = self.cost()
         self._said: set[str] = set()
+        self.gathered: dict[Axis, Array] = {}
         for name in options.skip:
             resolve(self.channel_map, name, "skip")
 
@@ -69,34 +76,32 @@ class Pruner:
             raise PruneError("ratio", got, "one number, or target='filters' and scope='uniform'")
         wanted = goal(self.channel_map, ratio, self.options.skip, self.options.linears)
         if not wanted.ratios:
-            first = next(
-                (f"{self._layers(key)[0]!r} {why}" for key, why in wanted.stays.items()), "it has no convolution"
-            )
             allowed = "a convolution that feeds another layer"
-            raise NothingToPruneError("network", f"nothing to prune: {first}", allowed)
+            raise NothingToPruneError("network", f"nothing to prune: {self._why_nothing(wanted)}", allowed)
         if aim and not self.channel_map.findings.refused:
-            self._require_reachable(wanted, aim)
+            require_reachable(self.channel_map, wanted, aim)
         return wanted
 
-    def _require_reachable(self, wanted: Goal, aim: Aim) -> None:
-        """Raise where the limits do not let the network lose as much; a trial that refuses groups comes later."""
-        solver = Solver(self.channel_map, wanted, aim, {})
-        most = 1 - solver.lowest() / max(solver.original, 1)
-        if wanted.overall > most + TOLERANCE:
-            what, limits = NOUNS[aim.target], aim.limits
-            held = f"max_ratio={limits.max_ratio:g}, min_filters={limits.min_filters}, round_to={limits.round_to}"
-            stay = ", ".join(f"{name!r}" for key in list(wanted.stays)[:3] for name in self._layers(key)[:1])
-            more = f", and {stay} and {len(wanted.stays)} groups in all stay" if len(wanted.stays) > 3 else ""
-            more = more or (f", and {stay} {'stays' if len(wanted.stays) == 1 else 'stay'}" if stay else "")
-            todo = f"ask for {most:.1%} or less, or raise max_ratio" if limits.max_ratio < 1 else "ask for less"
-            raise PruneError("ratio", f"{wanted.overall:.1%} of the {what}", f"up to {most:.1%}: {held}{more}", todo)
+    def _why_nothing(self, wanted: Goal) -> str:
+        """Why all groups stay: how many there are, how many of them were tried, and each reason once."""
+        layers, count = self._staying(wanted), len(wanted.stays)
+        if count < 2:
+            return next((f"{names[0]!r} {why}" for why, names in layers.items()), "it has no convolution")
+        tried = len(wanted.stays.keys() & self.channel_map.findings.refused.keys())
+        told = [
+            f"{', '.join(map(repr, names[:3]))}{f' and {len(names) - 3} more' if names[3:] else ''}: {why}"
+            for why, names in layers.items()
+        ]
+        told[MOST_REASONS:] = [f"{len(told) - MOST_REASONS} reasons more"] if told[MOST_REASONS:] else []
+        return f"{count} groups stay, {tried or 'none'} of them after being tried. {'; '.join(told)}"
 
     def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
         """The units that stay. Where there are master weights they are scored: what they were rounded to has ties."""
         options, tensors = self.options, self.channel_map.tensors
         if optimizer is not None:
             tensors.update(optimizers.masters(optimizer, tensors))
-        return select(self.channel_map, tensors, wanted, self.criterion, options.limits, options.aim)
+        gathered = self.gathered or gathered_now(self.criterion, self.channel_map.tensors, wanted)
+        return select(self.channel_map, tensors, wanted, self.criterion, options.limits, options.aim, gathered)
 
     def cut(
         self,
@@ -116,11 +121,12 @@ class Pruner:
                 plan = self.plan(wanted, optimizer)
             return wanted, ranks.agree(plan)
 
-        def attempt(plan: PruningPlan) -> str:
+        def attempt(plan: PruningPlan) -> Proven:
             return cut(self.channel_map, plan, follow, on_cut)
 
-        wanted, plan, verified = until_it_holds(self.channel_map, choose, attempt, self.options.skip)
+        wanted, plan, proven = until_it_holds(self.channel_map, choose, attempt, self.options.skip)
         self._compare_ranks(optimizer)
+        self.gathered = {}
         widths = self.widths()
         counted = {axis for scored in wanted.scored.values() for axis in scored}
         if self.options.aim:
@@ -137,11 +143,12 @@ class Pruner:
             cost_after=self.cost(),
             widths=widths,
             seconds=time.perf_counter() - start,
-            verified=verified or "values",
+            verified=proven.verified if proven else "values",
             target=self.options.target,
-            stays={layer: str(why) for key, why in wanted.stays.items() for layer in self._layers(key)},
+            stays={layer: str(why) for key, why in wanted.stays.items() for layer in self.layers_of(key)},
         )
-        return replace(record, notes=self._notes(wanted, plan, ratio, record.reached))
+        counts = map(str, proven.planned.counts if proven else ())
+        return replace(record, notes=(*counts, *self._notes(wanted, plan, ratio, record.reached)))
 
     def _follow(self, optimizer: Any) -> Follow | None:
         """What goes with a cut, and is undone with it: the optimizer."""
@@ -179,17 +186,12 @@ class Pruner:
         self, wanted: Goal, plan: PruningPlan, ratio: float | Mapping[str, float], reached: float
     ) -> tuple[str, ...]:
         """What has to be said about this cut; each thing once in a run."""
-        layers: dict[str, set[str]] = {}
-        for key, why in wanted.stays.items():
-            layers.setdefault(str(why), set()).update(self._layers(key))
-        order = {name: place for place, name in enumerate([*self.channel_map.graph.kinds, *self.channel_map.tensors])}
         told: dict[str, str] = {}
         if self.options.aim and abs(reached - wanted.overall) > TOLERANCE:
             asked = f"{wanted.overall:.1%} of the {NOUNS[self.options.target]} were asked for"
             told[asked] = f"{asked}, and {reached:.1%} is the nearest there is"
-        for text, names in layers.items():
-            listed = ", ".join(map(repr, sorted(names, key=order.__getitem__)))
-            note = f"{listed} {'stays' if len(names) == 1 else 'stay'}: {text}"
+        for text, names in self._staying(wanted).items():
+            note = f"{', '.join(map(repr, names))} {'stays' if len(names) == 1 else 'stay'}: {text}"
             told[note] = note
         if not plan and highest(ratio):
             # A gradual schedule that begins with too little to round to a filter says so once, not at each ratio.
@@ -198,7 +200,15 @@ class Pruner:
         self._said.update(told)
         return fresh
 
-    def _layers(self, key: str) -> list[str]:
+    def _staying(self, wanted: Goal) -> dict[str, list[str]]:
+        """Each reason for which groups stay, and the layers that stay for it, in the order of the network."""
+        layers: dict[str, set[str]] = {}
+        for key, why in wanted.stays.items():
+            layers.setdefault(str(why), set()).update(self.layers_of(key))
+        order = {name: place for place, name in enumerate([*self.channel_map.graph.kinds, *self.channel_map.tensors])}
+        return {text: sorted(names, key=order.__getitem__) for text, names in layers.items()}
+
+    def layers_of(self, key: str) -> list[str]:
         """The layers that a group is known by: its convolutions, or else the first layer that it touches."""
         axes, convolutions = self.channel_map.origin.groups[key].index, self.channel_map.traced.constraints.convolutions
         names = [layer_name(axis[0]) for axis in axes if axis in convolutions]
@@ -225,7 +235,7 @@ def prune(
     network: paddle.nn.Layer,
     inputs: Any,
     ratio: float | Mapping[str, float],
-    criterion: str | Criterion | Callable[..., Any] = "l1_norm",
+    criterion: str | AnyCriterion | Callable[..., Any] = "l1_norm",
     *,
     target: str = "filters",
     scope: str | Scope | Callable[..., Any] = "uniform",
@@ -244,7 +254,8 @@ def prune(
             dict of these.
         ratio: the share to remove, in [0, 1): of the filters of each convolution, or of what ``target`` says; or
             ``{layer: share}`` of filters.
-        criterion: ``"l1_norm"``, ``"l2_norm"``, ``"fpgm"``, a Criterion, or any callable weight -> scores.
+        criterion: ``"l1_norm"``, ``"l2_norm"``, ``"fpgm"``, a Criterion, any callable weight -> scores, or one that
+            sees the whole group, as for `PruneCallback`; ``"taylor"`` takes the gradients that the parameters hold.
         target, scope, max_ratio: what the ratio is a share of, and how it is shared out among the layers; see
             `PruneCallback`.
         optimizer: a Paddle optimizer over the network's parameters, carried along if given: its state is gathered by

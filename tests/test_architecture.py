@@ -16,7 +16,8 @@ PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 LAYERS = (
     "__init__ __main__",
-    "callback diagnostics paddleslim",
+    "callback",
+    "diagnostics paddleslim",
     "training exporting",
     "pruning",
     "cutting reporting schedules",

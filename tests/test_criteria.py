@@ -18,18 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hapi_prune import criteria
-from hapi_prune.criteria import (
-    ALIASES,
-    BUILT_IN,
-    FPGM,
-    Criterion,
-    FunctionCriterion,
-    L1Norm,
-    L2Norm,
-    as_criterion,
-    score,
-)
+from hapi_prune.criteria import filters as criteria
+from hapi_prune.criteria.filters import FPGM, Criterion, FunctionCriterion, L1Norm, L2Norm, score
+from hapi_prune.criteria.named import ALIASES, as_criterion
+from hapi_prune.criteria.named import OF_FILTERS as BUILT_IN
 from hapi_prune.errors import PruneError
 
 Array = npt.NDArray[Any]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from dataclasses import replace
 from unittest import mock
 
@@ -16,9 +17,9 @@ import pytest
 import reference
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_networks import Converted, RandomNetwork, Recipe, Step, recipes, unmixed
+from random_networks import WRITTEN_DOWN, Converted, RandomNetwork, Recipe, Step, recipes, unmixed
 
-from hapi_prune import PruningPlan, cost
+from hapi_prune import PruningPlan, cost, load
 from hapi_prune.analysis import groups
 from hapi_prune.analysis.example_input import example
 from hapi_prune.analysis.graph import trace
@@ -267,6 +268,42 @@ def test_to_remove_nothing_changes_nothing(recipe):
         assert record.cost_after == record.cost_original
         make_cut(pruner.channel_map, PruningPlan())
     reference.same(dict(enumerate(before)), dict(enumerate(reference.outputs(network, recipe.inputs()))))
+
+
+HELD = ["conv", "concat", "activation", "depthwise", *3 * list(WRITTEN_DOWN)]
+"""Blocks of which many hold numbers of channels in attributes."""
+
+
+@law
+@given(recipes(written_down=True, kinds=HELD), st.sampled_from([0.3, 0.5, 0.7]))
+def test_a_file_says_what_the_attributes_of_a_network_are(recipe, ratio):
+    network, dense = recipe.build(), recipe.build()
+    Cuts(network, recipe).cut_something(ratio)
+    with tempfile.TemporaryDirectory() as folder:
+        paddle.save(network.state_dict(), f"{folder}/net.pdparams")
+        load(dense, f"{folder}/net", inputs=recipe.inputs())
+    assert held(dense) == held(network)
+    ours, theirs = (reference.outputs(each, recipe.inputs()) for each in (dense, network))
+    reference.same(dict(enumerate(ours)), dict(enumerate(theirs)))
+
+
+@law
+@given(recipes(written_down=True, kinds=HELD))
+def test_a_failure_takes_the_attributes_of_a_network_back(recipe):
+    network = recipe.build()
+    pruner, before = Cuts(network, recipe), held(network)
+    with mock.patch.object(optimizers, "verify", side_effect=Boom), contextlib.suppress(Boom):
+        record = pruner.cut(0.5, paddle.optimizer.Adam(parameters=network.parameters()))
+        assert not record.plan, "the failure did not happen"
+    assert held(network) == before
+
+
+def held(network):
+    """The whole numbers in the attributes of each layer."""
+    return {
+        name: {key: value for key, value in vars(layer).items() if isinstance(value, (int, list, tuple))}
+        for name, layer in network.named_sublayers()
+    }
 
 
 class Boom(BaseException):

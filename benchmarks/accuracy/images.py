@@ -38,18 +38,19 @@ class Epochs:
         images: images and labels.
         batch_size: how many at a time; the last batch may be smaller.
         seed: of the run.
-        first: number of the epoch that comes first.
+
+    Attributes:
+        epoch: the number of the epoch; set when one begins, so that going through the images once more changes nothing.
     """
 
-    def __init__(self, images: Images, batch_size: int, seed: int, first: int) -> None:
-        self._images, self._batch_size, self._seed, self._epoch = images, batch_size, seed, first
+    def __init__(self, images: Images, batch_size: int, seed: int) -> None:
+        self._images, self._batch_size, self._seed, self.epoch = images, batch_size, seed, 0
 
     def __len__(self) -> int:
         return -(-len(self._images[0]) // self._batch_size)
 
     def __iter__(self) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
-        random = np.random.default_rng([self._seed, self._epoch])
-        self._epoch += 1
+        random = np.random.default_rng([self._seed, self.epoch])
         order = random.permutation(len(self._images[0]))
         for start in range(0, len(order), self._batch_size):
             chosen = order[start : start + self._batch_size]

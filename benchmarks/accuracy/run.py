@@ -105,8 +105,9 @@ class Experiment:
 
     def fit(self, model: paddle.Model, first: int, epochs: int, callbacks: list[Any]) -> None:
         """Train with the images of epochs ``first`` and on, the same for every run of a seed."""
-        data = Epochs(self.train, self.args.batch_size, self.seed, first)
-        model.fit(data, epochs=epochs - first, callbacks=callbacks, verbose=0)
+        data = Epochs(self.train, self.args.batch_size, self.seed)
+        count = Count(data, first)
+        model.fit(data, epochs=epochs - first, callbacks=[count, *callbacks], verbose=0)
 
     def top1(self, model: paddle.Model, count: int | None = None) -> float:
         """Accuracy on the first ``count`` test images."""
@@ -155,6 +156,17 @@ class Experiment:
             "versions": {"paddle": paddle.__version__, "hapi_prune": hapi_prune.__version__, "numpy": np.__version__,
                          "python": platform.python_version()},
         }  # fmt: skip
+
+
+class Count(paddle.callbacks.Callback):
+    """Tells the images which epoch it is, before anybody else hears of it."""
+
+    def __init__(self, data: Epochs, first: int) -> None:
+        super().__init__()
+        self.data, self.first = data, first
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.data.epoch = self.first + epoch
 
 
 class Watch(paddle.callbacks.Callback):

@@ -50,6 +50,12 @@ ALL = [
     Way("gradual, global, l2", gradual, lambda: {"scope": Global("l2", 1.0)}),
     Way("gradual, global, max", gradual, lambda: {"scope": Global("max", 1.0)}),
     Way("gradual, l2_norm", gradual, lambda: {"criterion": "l2_norm"}),
+    Way("gradual, recalibrated", gradual, lambda: {"recalibrate": 20}),
+    Way("gradual, global, recalibrated", gradual, lambda: {"scope": "global", "recalibrate": 20}),
+    Way("one-shot, recalibrated", at_once, lambda: {"recalibrate": 20}),
+    Way("gradual, group_l2_norm", gradual, lambda: {"criterion": "group_l2_norm"}),
+    Way("gradual, bn_scale", gradual, lambda: {"criterion": "bn_scale"}),
+    Way("gradual, random", gradual, lambda: {"criterion": "random"}),
     Way("gradual, fpgm", gradual, lambda: {"criterion": "fpgm"}),
 ]
 WAYS = {way.name: way for way in ALL}

@@ -14,6 +14,7 @@ from ..plan import Array, Axis, ChannelGroup, Cut, Index, PruningPlan, Reason
 from .example_input import example
 from .graph import Graph, tensors_of, trace
 from .groups import Family, Grouping, Numbering, group
+from .held_counts import Count
 from .labels import Mismatch
 from .picks import Picks, turn
 from .propagation import Propagation, propagate
@@ -51,16 +52,22 @@ class CutState:
     propagation: Propagation
     grouping: Grouping
     findings: Findings
-    fits: dict[frozenset[tuple[Axis, int]], dict[str, int] | None] = field(default_factory=dict)
+    fits: dict[tuple[frozenset[tuple[Axis, int]], bool], dict[str, int] | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PlannedCut:
-    """What a plan removes, and the network after it."""
+    """What a plan removes, and the network after it.
+
+    Attributes:
+        cut, propagation, grouping: what is removed; the labels and the groups that are left.
+        counts: the attributes of layers that have to be set with it; empty as long as it is not known that any do.
+    """
 
     cut: Cut
     propagation: Propagation
     grouping: Grouping
+    counts: tuple[Count, ...] = ()
 
 
 class ChannelMap:
@@ -105,15 +112,21 @@ class ChannelMap:
         return self.state.findings
 
     def at(
-        self, sizes: dict[Axis, int], strict: bool = True, picks: Mapping[str, Picks] | None = None
+        self,
+        sizes: dict[Axis, int],
+        strict: bool = True,
+        picks: Mapping[str, Picks] | None = None,
+        exact: bool = False,
     ) -> tuple[Propagation, Grouping]:
         """The labels and the groups at other sizes; ``picks``: as `picks_after` says, if that is known.
+
+        Args are those of `propagate`.
 
         Raises:
             Mismatch: such a network would not run, or its channels would be wired in another way.
         """
         picks = self.picks_after() if picks is None else picks
-        propagation = propagate(self.graph, sizes, self.traced, strict, picks)
+        propagation = propagate(self.graph, sizes, self.traced, strict, picks, exact)
         grouping = group(propagation, self.origin.keys_by_footprint)
         for key, found in grouping.groups.items():
             if key not in self.groups:

@@ -9,7 +9,7 @@ from typing import Any
 import paddle
 
 from ..errors import PruneError, gist
-from ..internals import program
+from ..internals import layers, program
 from ..internals.preserve import forward_pass
 from ..plan import Axis
 from .example_input import Example
@@ -126,9 +126,10 @@ def traced_program(network: paddle.nn.Layer, given: Example, aliases: dict[str, 
         args, kwargs = given.rebuilt(leaves)
         return network(*args, **kwargs)
 
+    names = {id(layer): name for name, layer in network.named_sublayers(include_self=True)}
     with forward_pass(network, training):
         try:
-            traced = program.Traced(run, given.leaves)
+            traced = program.Traced(run, given.leaves, names)
         except Exception as error:  # whatever the user's forward raises belongs to the user
             raise PruneError(
                 f"tracing {type(network).__name__} in {'training' if training else 'evaluation'} mode",
@@ -136,11 +137,19 @@ def traced_program(network: paddle.nn.Layer, given: Example, aliases: dict[str, 
                 "a forward that paddle.jit.to_static can convert, at this input shape",
                 "check the input shape, and that the forward runs under paddle.jit.to_static",
             ) from error
-    return program_of(traced, aliases)
+    return program_of(
+        traced, aliases, {name: held(layer) for name, layer in network.named_sublayers(include_self=True)}
+    )
 
 
-def program_of(traced: program.Traced, aliases: dict[str, str]) -> Program:
-    """The traced program as operations, and which of its values are tensors of the network."""
+def held(layer: paddle.nn.Layer) -> set[int]:
+    """All whole numbers in a layer's attributes."""
+    values = layers.whole_numbers(layer).values()
+    return {int(n) for value in values for n in (value if isinstance(value, (list, tuple)) else [value])}
+
+
+def program_of(traced: program.Traced, aliases: dict[str, str], numbers: dict[str, set[int]]) -> Program:
+    """The traced program as operations, and which of its values are tensors of the network; ``numbers`` of layers."""
     ops: list[Op] = []
     tensors: dict[int, str] = {}
     producers: dict[int, Op] = {}
@@ -152,10 +161,18 @@ def program_of(traced: program.Traced, aliases: dict[str, str]) -> Program:
         attrs = dict(raw.attrs)
         if raw.name == "add" and is_conv_bias(raw.operands, producers, tensors):
             attrs["conv_bias"] = True
-        op = Op(raw.name, attrs, raw.operands, raw.results, raw.shapes, raw.where, raw.scope)
+        given = [producers[operand] for operand in raw.operands if operand in producers]
+        if raw.owner is not None and numbers[raw.owner] & {n for op in given for n in written(op) if n > 1}:
+            attrs["held"] = True
+        op = Op(raw.name, attrs, raw.operands, raw.results, raw.shapes, raw.where, raw.scope, raw.owner)
         ops.append(op)
         producers.update((result, op) for result in op.results)
     return Program(tuple(ops), tensors, traced.outputs())
+
+
+def written(op: Op) -> list[int]:
+    """The whole numbers that an op does nothing but hold."""
+    return list(op.attrs["value"]) if op.name == "full_int_array" else []
 
 
 def is_conv_bias(operands: tuple[int | None, ...], producers: dict[int, Op], tensors: dict[int, str]) -> bool:

@@ -177,6 +177,7 @@ class Constraints:
         depthwise: weights of convolutions with one group per channel: their groups go with the channels.
         followed: tensors that took on the size that arrived.
         picks: the buffers that pick channels by their number.
+        exact: whether numbers in the code that an attribute holds must scale exactly, or are rounded.
     """
 
     sizes: dict[Axis, int]
@@ -193,6 +194,7 @@ class Constraints:
     depthwise: set[str] = field(default_factory=set)
     followed: dict[Axis, int] = field(default_factory=dict)
     picks: Mapping[str, Picks] = field(default_factory=dict)
+    exact: bool = False
     _pin: int = 0
 
     def source(self, name: str, shape: tuple[int, ...]) -> Signal:

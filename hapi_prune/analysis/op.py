@@ -18,6 +18,7 @@ class Op:
         shapes: for each result its shape at trace time (-1: computed by the program); None where it is a list.
         where: ``file:line`` of the user's code, where Paddle kept it.
         scope: the layers that the op ran in, outermost first, as Paddle names them.
+        owner: structured name of the layer in whose code the op is; None where it is in none.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Op:
     shapes: tuple[tuple[int, ...] | None, ...]
     where: str = ""
     scope: str = ""
+    owner: str | None = None
 
     def __str__(self) -> str:
         return f"'{self.name}'" + (f" ({self.where})" if self.where else "")

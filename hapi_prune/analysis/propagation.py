@@ -65,6 +65,7 @@ def propagate(
     traced: Propagation | None = None,
     strict: bool = True,
     picks: Mapping[str, Picks] | None = None,
+    exact: bool = False,
 ) -> Propagation:
     """Run both programs over labels.
 
@@ -74,11 +75,13 @@ def propagate(
         traced: what this gave at the sizes that the network was traced at; None to make that.
         strict: whether tensors must have the sizes that arrive, or take them on.
         picks: what is left, at these sizes, of the buffers that pick channels; None: as when it was traced.
+        exact: whether numbers that attributes hold must scale exactly too, see `rules.slicing.place`.
 
     Raises:
         Mismatch: a network of these sizes would not run, or not as this one does.
     """
-    constraints = Constraints(dict(sizes), graph.numbers, strict, picks=graph.picks if picks is None else picks)
+    picks = graph.picks if picks is None else picks
+    constraints = Constraints(dict(sizes), graph.numbers, strict, picks=picks, exact=exact)
     found = Propagation(constraints, Pass(graph.training), Pass(graph.evaluation))
     before = traced.passes if traced else (None, None)
     for one, was in zip(found.passes, before):

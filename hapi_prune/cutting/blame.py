@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from ..analysis.channel_map import ChannelMap
 from ..analysis.labels import INDEX_BITS, signals_of
 from ..plan import PruningPlan, Reason
+from . import ranks
 from .verify_outputs import Refused
 
 Rehearsed = Callable[[ChannelMap, PruningPlan, bool], "Refused | None"]
@@ -52,6 +53,22 @@ def halved(
         if again is not None:
             found.update(halved(half, again, retry))
     return found or everyone
+
+
+def holding_together(
+    channel_map: ChannelMap, plan: PruningPlan, blamed: Mapping[str, Reason], where: str, rehearsed: Rehearsed
+) -> set[str]:
+    """Those of the groups to blame that meet at a line and can be cut together, though none of them by itself.
+
+    The exact ones among them were tried without the approximate ones, whose size they depend on, and so refused.
+    """
+    findings = channel_map.findings
+    for reach in meeting_groups(channel_map, where):
+        parts = {findings.family_of(key) or frozenset([key]) for key in reach & blamed.keys()}
+        only = PruningPlan({key: kept for key, kept in plan.kept.items() if any(key in part for part in parts)})
+        if len(parts) > 1 and all(ranks.gathered(rehearsed(channel_map, only, False) is None)):
+            return set(only.kept)
+    return set()
 
 
 def meeting_groups(channel_map: ChannelMap, where: str) -> Iterator[set[str]]:

@@ -7,7 +7,8 @@ next plan is made without them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ..analysis.channel_map import ChannelMap, Findings, PlannedCut
@@ -16,8 +17,8 @@ from ..errors import PruneError, gist
 from ..plan import Array, Cut, PruningPlan, Reason, ReasonKind
 from ..selection.coupling import after_refusal
 from ..selection.goals import Goal
-from . import interrupts, ranks, surgery, verify_outputs
-from .blame import blamed_groups, meeting_groups
+from . import attributes, interrupts, ranks, surgery, verify_outputs
+from .blame import blamed_groups, holding_together, meeting_groups
 from .second_opinion import second_opinion
 from .undo_log import UndoLog
 from .verify_outputs import Refused
@@ -32,6 +33,20 @@ Choose = Callable[[], "tuple[Goal, PruningPlan]"]
 Result = TypeVar("Result")
 
 VALUES, SIZES = "values", "sizes"
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A cut that holds.
+
+    Attributes:
+        planned: what was removed, the network after it, and the attributes that were set with it.
+        verified: what it was verified by, see `PruneRecord.verified`.
+    """
+
+    planned: PlannedCut
+    verified: str
+
 
 ELSEWHERE = Reason(ReasonKind.OTHER_RANK, "does not hold on another rank")
 
@@ -72,7 +87,9 @@ def learnt(channel_map: ChannelMap, plan: PruningPlan, refused: Refused, skip: S
     own = {} if refused.reason == ELSEWHERE else blamed_groups(channel_map, plan, refused, rehearsed)
     blamed = {key: why for each in ranks.gathered(own) for key, why in each.items()}
     where = next(filter(None, ranks.gathered(refused.stopped_at)), "")
-    return after_refusal(channel_map, plan, blamed, meeting_groups(channel_map, where) if blamed else (), skip)
+    together = holding_together(channel_map, plan, blamed, where, rehearsed)
+    meeting = meeting_groups(channel_map, where) if blamed else ()
+    return after_refusal(channel_map, plan, blamed, together, meeting, skip)
 
 
 def cut(
@@ -80,7 +97,7 @@ def cut(
     plan: PruningPlan,
     follow: Follow | None = None,
     on_cut: Callable[[Cut], object] | None = None,
-) -> str:
+) -> Proven:
     """Cut as planned and keep it, if the network then computes what the masked one computed.
 
     Args:
@@ -90,7 +107,7 @@ def cut(
         on_cut: who is told, once nothing but this call can undo the cut.
 
     Returns:
-        What it was verified by, see `PruneRecord.verified`.
+        What was done, and what it was verified by.
 
     Raises:
         Refused: it does not; everything is as it was.
@@ -98,23 +115,24 @@ def cut(
     answered = False
     try:
         rehearse_exact_part(channel_map, plan)
-        with applied(channel_map, plan) as (planned, undo_log, verified):
+        with applied(channel_map, plan) as (undo_log, proven):
+            planned = proven.planned
             if follow:
                 follow(planned.cut, undo_log)
             answered = True
-            if not ranks.all_fine(True):
+            if not ranks.all_alike(planned.counts):
                 raise Refused(ELSEWHERE)
             if on_cut:
                 on_cut(planned.cut)
             channel_map.advance(planned.propagation, planned.grouping)
     except BaseException:
         if not answered:
-            ranks.all_fine(False)
+            ranks.all_alike(None)
         raise
-    return verified
+    return proven
 
 
-def rehearse(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) -> None:
+def rehearse(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) -> Proven:
     """Cut as planned, and take it back.
 
     Args:
@@ -122,13 +140,17 @@ def rehearse(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) -
         plan: what to keep.
         compare: whether values matter, or only whether it runs.
 
+    Returns:
+        What `cut` would return.
+
     Raises:
         Refused: `cut` would refuse it too.
     """
     if compare:
         rehearse_exact_part(channel_map, plan)
-    with applied(channel_map, plan, compare) as (_, undo_log, _):
+    with applied(channel_map, plan, compare) as (undo_log, proven):
         undo_log.undo()
+    return proven
 
 
 def rehearsed(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) -> Refused | None:
@@ -148,49 +170,78 @@ def rehearse_exact_part(channel_map: ChannelMap, plan: PruningPlan) -> None:
 
 
 @contextmanager
-def applied(
-    channel_map: ChannelMap, plan: PruningPlan, compare: bool = True
-) -> Iterator[tuple[PlannedCut, UndoLog, str]]:
+def applied(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) -> Iterator[tuple[UndoLog, Proven]]:
     """The network as ``plan`` leaves it, proven, and what by. If the block raises, it is taken back."""
     try:
         planned = channel_map.plan_cut(plan)
     except Mismatch as error:
         raise Refused(Reason(ReasonKind.OTHER_SIZES, f"would not fit: {error}")) from error
     exact = len(exact_part(channel_map, plan).kept) == len(plan.kept)
-    undo_log, verified = UndoLog(), VALUES if compare and exact else SIZES
+    undo_log = UndoLog()
     with interrupts.held():
         try:
             masked = outputs_of_masked(channel_map, planned.cut, undo_log) if compare else {}
-            modes = (False, True) if compare else (False,)
-            try:
-                apply_and_compare(channel_map, planned, undo_log, modes, masked, exact)
-            except Refused as doubt:
-                if doubt.reason.kind is not ReasonKind.OTHER_VALUES:
-                    raise
-                undo_log.undo()
-                verified = second_opinion(channel_map, planned, doubt, list(masked))
-                apply_and_compare(channel_map, planned, undo_log, modes, masked, exact=False)
-            if compare and not exact:
-                verify_sizes(channel_map, planned.propagation)
-            yield planned, undo_log, verified
+            proven = proven_with_counts(channel_map, planned, undo_log, masked, exact)
+            yield undo_log, proven
         except BaseException:
             undo_log.undo()
             raise
+
+
+def proven_with_counts(
+    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Mapping[bool, list[Array]], exact: bool
+) -> Proven:
+    """Make the cut by itself; where that does not hold, once more with the counts that attributes hold.
+
+    Raises:
+        Refused: why it does not hold by itself.
+    """
+    try:
+        return proven(channel_map, planned, undo_log, masked, exact)
+    except Refused as refused:
+        undo_log.undo()
+        for counts in attributes.candidates(channel_map, planned):
+            with suppress(Refused):  # they are not what it is about
+                return proven(channel_map, replace(planned, counts=counts), undo_log, masked, exact)
+            undo_log.undo()
+        raise attributes.doubted(channel_map, planned, refused) from refused
+
+
+def proven(
+    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Mapping[bool, list[Array]], exact: bool
+) -> Proven:
+    """Make the cut, and hold it against ``masked`` or, where removing is not zeroing, against the planned sizes.
+
+    Raises:
+        Refused: it does not hold.
+    """
+    verified = VALUES if masked and exact else SIZES
+    try:
+        apply_and_compare(channel_map, planned, undo_log, masked, exact)
+    except Refused as doubt:
+        if doubt.reason.kind is not ReasonKind.OTHER_VALUES:
+            raise
+        undo_log.undo()
+        verified = second_opinion(channel_map, planned, doubt, list(masked))
+        apply_and_compare(channel_map, planned, undo_log, masked, exact=False)
+    if masked and not exact:
+        verify_sizes(channel_map, planned.propagation)
+    return Proven(planned, verified)
 
 
 def apply_and_compare(
     channel_map: ChannelMap,
     planned: PlannedCut,
     undo_log: UndoLog,
-    modes: Sequence[bool],
     masked: Mapping[bool, list[Array]],
     exact: bool,
 ) -> None:
-    """Remove the slices for good, run the network in each mode, and hold what it returns against ``masked``."""
+    """Remove the slices for good, run the network in both modes, and hold what it returns against ``masked``."""
     network, constraints = channel_map.network, channel_map.traced.constraints
     surgery.shrink(network, channel_map.tensors, planned.cut, constraints.depthwise, undo_log)
+    surgery.set_counts(network, planned.counts, undo_log)
     with surgery.widths_follow(network, undo_log):
-        for training in modes:
+        for training in (False, True) if masked else (False,):
             pruned = verify_outputs.attempt(network, channel_map.example, training)
             if training in masked:
                 most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map), training)

@@ -27,9 +27,9 @@ def agree(plan: PruningPlan) -> PruningPlan:
     return PruningPlan.from_json(sent[0])
 
 
-def all_fine(fine: bool) -> bool:
-    """Whether every rank says that it is fine."""
-    return all(gathered(fine))
+def all_alike(value: Any) -> bool:
+    """Whether every rank holds an equal value; None is what one holds that is not fine."""
+    return all(other == value and other is not None for other in gathered(value))
 
 
 def gathered(value: Any) -> list[Any]:

@@ -51,6 +51,7 @@ def second_opinion(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused,
         log.undo()
         depthwise = channel_map.traced.constraints.depthwise
         surgery.shrink(channel_map.network, channel_map.tensors, planned.cut, depthwise, log)
+        surgery.set_counts(channel_map.network, planned.counts, log)
         with surgery.widths_follow(channel_map.network, log):
             ours = outputs_in_float64(channel_map, modes) if theirs is not None else None
         if theirs is None or ours is None:

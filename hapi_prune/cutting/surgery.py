@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import paddle
 
+from ..analysis.held_counts import Count
 from ..internals import layers
 from ..internals.tensors import gradients, own_tensors
 from ..plan import Array, Cut
@@ -62,6 +63,13 @@ def shrink(
             for attribute, value in layers.sizes(layer, bool(depthwise & set(own.values()))).items():
                 if getattr(layer, attribute) != value:
                     undo_log.assign(layer, attribute, value)
+
+
+def set_counts(network: paddle.nn.Layer, counts: Iterable[Count], undo_log: UndoLog, back: bool = False) -> None:
+    """Set attributes of layers to what they have to be after a cut; or ``back`` to what they were before it."""
+    layers_by_name = dict(network.named_sublayers(include_self=True))
+    for count in counts:
+        undo_log.assign(layers_by_name[count.layer], count.attribute, count.before if back else count.after)
 
 
 @contextmanager

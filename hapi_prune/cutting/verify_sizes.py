@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..analysis.channel_map import ChannelMap
 from ..analysis.graph import traced_program
+from ..analysis.held_counts import Count
 from ..analysis.labels import Signal, Value
 from ..analysis.op import Op
 from ..analysis.propagation import Propagation
 from ..errors import PruneError
 from ..plan import Reason, ReasonKind
+from .verify_numbers import Changes
 from .verify_outputs import Refused
 
 
-def verify_sizes(channel_map: ChannelMap, planned: Propagation) -> None:
+def verify_sizes(channel_map: ChannelMap, planned: Propagation, counts: Sequence[Count] = ()) -> None:
     """Trace the network as it is now, and hold it against the labels that its cut was planned by.
 
     A reshape into rows and columns says how many of each there are, and not which of them shrink: from 8 channels as
@@ -22,9 +26,10 @@ def verify_sizes(channel_map: ChannelMap, planned: Propagation) -> None:
     Args:
         channel_map: the network, cut, and as it was traced.
         planned: the labels at the sizes after the cut.
+        counts: the attributes that were set with the cut; if there are any, numbers are looked at too.
 
     Raises:
-        Refused: it lays its channels out in another way.
+        Refused: it lays its channels out in another way, or computes with other numbers.
     """
     for one, training in ((planned.training, True), (planned.evaluation, False)):
         try:
@@ -32,12 +37,15 @@ def verify_sizes(channel_map: ChannelMap, planned: Propagation) -> None:
             ops = traced_program(network, given, aliases, training).ops
         except PruneError as error:
             raise Refused(Reason(ReasonKind.OTHER_SIZES, f"would not be traced any more ({error.got})")) from error
-        for op, (before, _, results) in zip(ops, one.steps()):
+        changes = Changes()
+        for op, (before, args, results) in zip(ops, one.steps()):
             # A group convolution whose groups are left with one channel each is a depthwise one to Paddle.
             if op.name.removeprefix("depthwise_") != before.name.removeprefix("depthwise_"):
                 raise refused("takes another way through the code", op)
-            if not all(fits(shape, value) for shape, value in zip(op.shapes, results)):
+            if not all(fits(shape, value, bool(counts)) for shape, value in zip(op.shapes, results)):
                 raise refused("would be laid out in another way", op)
+            if counts and not changes.are_sizes(op, before, args, results):
+                raise refused("would compute with another number", op)
         if len(ops) != len(one.program.ops):
             raise refused("takes another way through the code", ops[-1])
 
@@ -47,9 +55,13 @@ def refused(text: str, op: Op) -> Refused:
     return Refused(Reason(ReasonKind.OTHER_SIZES, text, op.name, op.where))
 
 
-def fits(shape: tuple[int, ...] | None, value: Value) -> bool:
-    """Whether a result has the sizes that the labels say it has, along the axes where there are labels."""
+def fits(shape: tuple[int, ...] | None, value: Value, everywhere: bool = False) -> bool:
+    """Whether a result has the sizes that the labels say it has, along the axes where there are labels or along all.
+
+    A result without any is none that the rules speak of, as the statistics that a BatchNorm returns.
+    """
     if shape is None or not isinstance(value, Signal):
         return True
     axes = {axis for label in value.labels for axis in label.axes}
+    axes = set(range(len(shape))) if everywhere and axes else axes
     return len(shape) == len(value.shape) and all(shape[axis] in (-1, value.shape[axis]) for axis in axes)

@@ -17,9 +17,9 @@ from paddle.static import InputSpec
 from ..analysis.channel_map import ChannelMap
 from ..analysis.example_input import Example
 from ..analysis.graph import tensors_of
-from ..criteria import as_criterion
+from ..criteria.named import as_criterion
 from ..cutting import verify_outputs
-from ..cutting.cut import rehearse, until_it_holds
+from ..cutting.cut import Proven, rehearse, until_it_holds
 from ..errors import NothingToPruneError, PruneError, gist
 from ..exporting.program import save_program
 from ..internals.preserve import everything, quiet, training_flags
@@ -189,23 +189,25 @@ def stages(network: paddle.nn.Layer, inputs: Any, options: Options, ratio: float
     yield {"export": True}
 
 
-def cuttable(channel_map: ChannelMap, ratio: Any, options: Options) -> tuple[Goal, PruningPlan]:
-    """The plan that can be cut, found as `Pruner.cut` finds it; groups that cannot are remembered. Nothing is cut."""
+def cuttable(channel_map: ChannelMap, ratio: Any, options: Options) -> tuple[Goal, PruningPlan, Proven | None]:
+    """The plan that can be cut, found as `Pruner.cut` finds it, and how it holds; None where nothing would go.
+
+    Groups that cannot be cut are remembered. Nothing is cut.
+    """
     criterion = as_criterion(options.criterion)
 
     def choose() -> tuple[Goal, PruningPlan]:
         wanted = goal(channel_map, ratio, options.skip, options.linears)
         return wanted, select(channel_map, channel_map.tensors, wanted, criterion, options.limits, options.aim)
 
-    wanted, plan, _ = until_it_holds(channel_map, choose, lambda plan: rehearse(channel_map, plan), options.skip)
-    return wanted, plan
+    return until_it_holds(channel_map, choose, lambda plan: rehearse(channel_map, plan), options.skip)
 
 
 def cut_and_compare(pruner: Pruner, ratio: float, optimizer: Any) -> tuple[float, float | None]:
     """Cut, and compare with the masked network: the share removed, and the difference if the cut is an exact one."""
     channel_map, groups = pruner.channel_map, pruner.channel_map.groups
     network, given = channel_map.network, channel_map.example
-    _, plan = cuttable(channel_map, ratio, pruner.options)
+    _, plan, _ = cuttable(channel_map, ratio, pruner.options)
     with everything(network):
         mask(channel_map, plan)
         theirs = seen(network, given)

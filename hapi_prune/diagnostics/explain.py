@@ -67,14 +67,14 @@ def explain(network: paddle.nn.Layer, inputs: Any, *, skip: Sequence[str] = (), 
     options = Options(skip=skip, min_filters=min_filters)
     with everything(network):
         channel_map = ChannelMap(network, inputs)
-        fates, parts = tried(channel_map, options), parts_of(channel_map)
+        (fates, counts), parts = tried(channel_map, options), parts_of(channel_map)
     order = sorted(parts, key=lambda part: part.first_use)
     number = numbered(order)
     owner = {tensor: number[part.name] for part in reversed(parts) for tensor in part.tensors}
     graph = channel_map.graph
     arrows = group_picture.arrows(graph.training, owner) | group_picture.arrows(graph.evaluation, owner)
     rows = tuple(row_of(part, order, fates, number[part.name]) for part in parts)
-    return Explanation(type(network).__name__, rows, tuple(sorted(arrows)), not_followed(channel_map))
+    return Explanation(type(network).__name__, rows, tuple(sorted(arrows)), not_followed(channel_map), counts)
 
 
 @dataclass(frozen=True)
@@ -85,23 +85,25 @@ class Fate:
     less: bool = False
 
 
-def tried(channel_map: ChannelMap, options: Options) -> dict[str, Fate]:
-    """What becomes of each group that holds filters.
+def tried(channel_map: ChannelMap, options: Options) -> tuple[dict[str, Fate], tuple[str, ...]]:
+    """What becomes of each group that holds filters, and the attributes that follow.
 
     First all convolutions, as a plain ratio asks for, whatever becomes of Linears. Splits may allow a cut below half.
     """
     filters = sorted({name for name, _ in channel_map.traced.constraints.filters})
     few = Fate(Reason(ReasonKind.MINIMUM, f"has no more than {options.min_filters} units, which is the minimum"))
     fates: dict[str, Fate] = {}
+    counts: dict[str, None] = {}
     for ratio in (0.5, dict.fromkeys(filters, 0.5), 0.25, 0.1) if filters else ():
         split = {key for key, fate in fates.items() if fate.stays and fate.stays.kind is ReasonKind.NO_FIT}
         if split or ratio not in (0.25, 0.1):
-            wanted, plan = cuttable(channel_map, ratio, options)
+            wanted, plan, proven = cuttable(channel_map, ratio, options)
+            counts.update(dict.fromkeys(count.name for count in (proven.planned.counts if proven else ())))
             fits = dict.fromkeys(plan.kept, Fate(less=ratio in (0.25, 0.1)))
             stay = {key: Fate(why) for key, why in wanted.stays.items()}
             found = {**dict.fromkeys(wanted.ratios, few), **stay, **fits}
             fates = {**found, **fates, **{key: fits[key] for key in split & fits.keys()}}
-    return fates
+    return fates, tuple(counts)
 
 
 @dataclass(frozen=True)

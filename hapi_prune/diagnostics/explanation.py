@@ -66,6 +66,7 @@ class Explanation:
         rows: one for each convolution and Linear, in the order in which the network holds them.
         arrows: the data's way from group to group, by number; 0 is the input, -1 the output.
         opaque: operations that channels reach and that cannot be followed: name, place and why.
+        counts: the attributes of layers that hold numbers of channels and are set with a cut: ``'splits' of 'mix'``.
 
     Example:
         >>> import paddle
@@ -81,6 +82,7 @@ class Explanation:
     rows: tuple[ExplanationRow, ...]
     arrows: tuple[tuple[int, int], ...] = ()
     opaque: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -110,6 +112,7 @@ class Explanation:
         below = [f"Group {n}, together: {', '.join(names)}." for n, names in joint.items() if names[1:]]
         below += [f"Note {n}: {note}." for n, note in enumerate(notes, 1)]
         below += [f"Not followed: {shortened(op)}." for op in self.opaque]
+        below += [f"Set with the channels: {', '.join(self.counts)}."] if self.counts else []
         below += [LINEAR] if any(row.units and row.kind == "Linear" for row in self.rows) else []
         return tables.table(columns, [self.title], below, names=5)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import paddle
 from paddle import nn
 
@@ -47,10 +50,46 @@ def width_arriving(layer: paddle.nn.Layer, value: paddle.Tensor) -> dict[str, An
     return {} if list(layer._normalized_shape) == width else {"_normalized_shape": width}
 
 
+def batch_norms(network: paddle.nn.Layer) -> list[paddle.nn.Layer]:
+    """The layers that keep statistics of what passes."""
+    kinds = (nn.BatchNorm, nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
+    return [layer for layer in network.sublayers(include_self=True) if isinstance(layer, kinds)]
+
+
+def statistics_of(norm: paddle.nn.Layer) -> tuple[paddle.Tensor, paddle.Tensor]:
+    """The running mean and variance of such a layer."""
+    return norm._mean, norm._variance
+
+
+@contextmanager
+def momentum(norms: Iterable[paddle.nn.Layer], value: float) -> Iterator[None]:
+    """How much of the old statistics stays at each batch, for a while."""
+    before = [(norm, norm._momentum) for norm in norms]
+    try:
+        for norm, _ in before:
+            norm._momentum = value
+        yield
+    finally:
+        for norm, own in before:
+            norm._momentum = own
+
+
 def is_depthwise(layer: paddle.nn.Layer) -> bool:
     """Whether a dense layer is a convolution with a group for each channel."""
     groups = getattr(layer, "_groups", 1)
     return bool(groups > 1 and groups == getattr(layer, "_in_channels", 0))
+
+
+def whole_numbers(layer: paddle.nn.Layer) -> dict[str, Any]:
+    """The attributes of a layer's own that hold whole numbers, one or a list or tuple of them."""
+
+    def is_whole(value: Any) -> bool:
+        return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+    def are_whole(value: Any) -> bool:
+        return type(value) in (list, tuple) and bool(value) and all(map(is_whole, value))
+
+    return {name: value for name, value in vars(layer).items() if is_whole(value) or are_whole(value)}
 
 
 def _conv_sizes(layer: paddle.nn.Layer, shape: list[int], depthwise: bool) -> dict[str, Any]:

@@ -29,10 +29,11 @@ class PruneRecord:
         metrics_before, metrics_after: evaluations just before and after the cut; empty where none was made.
         recovered: the evaluations from this cut to the next one, ``(epoch from 0, metrics)``.
         seconds: how long the cut took.
-        notes: what had to be said, such as which layers stay and why.
+        notes: what had to be said, such as which layers stay and why, and which attributes of layers were set.
         verified: what the cut network was held against: ``"values"``, the outputs of the masked one; ``"values in
             float64"``, the same where float32 turns rounding into noise; ``"sizes"``, those of the plan, operation by
             operation, where removing is not zeroing or the network does not run in float64.
+        metrics_healed: the evaluation once the statistics of BatchNorm were estimated anew; empty where they were not.
         target: what `ratio_asked` is a share of: ``"filters"``, ``"flops"`` or ``"params"``.
         stays: for each layer that was asked to shrink and cannot, why.
 
@@ -61,6 +62,7 @@ class PruneRecord:
     notes: tuple[str, ...] = ()
     verified: str = "values"
     target: str = "filters"
+    metrics_healed: Metrics = field(default_factory=dict)
     stays: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -71,6 +73,7 @@ class PruneRecord:
             f"FLOPs {flops} -> {tables.count(self.cost_after.flops)} ({tables.percent(self.flops_kept)} kept)",
             f"params {params} -> {tables.count(self.cost_after.params)} ({tables.percent(self.params_kept)} kept)",
             *(f"{m} {tables.number(before.get(m))} -> {tables.number(after.get(m))}" for m in {**before, **after}),
+            *(f"{m} with BatchNorm recalibrated {tables.number(value)}" for m, value in self.metrics_healed.items()),
         ]
         return " ".join([f"{self.title}: {', '.join(parts)}.", *(f"{note.rstrip('.')}." for note in self.notes)])
 
@@ -111,7 +114,7 @@ def event_table(record: PruneRecord) -> str:
     """One cut for the terminal: the costs, the metrics, the layers that lost most, and what had to be said."""
     costs = (record.cost_original, record.cost_before, record.cost_after)
     counts = {"FLOPs": [cost.flops for cost in costs], "params": [cost.params for cost in costs]}
-    rows = tables.event_rows(counts, record.metrics_before, record.metrics_after, record.widths)
+    rows = tables.event_rows(counts, record.metrics_before, record.metrics_after, record.widths, record.metrics_healed)
     return tables.table([("", *cells) for cells in zip(*rows)], [record.title], record.notes, names=24)
 
 

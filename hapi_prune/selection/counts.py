@@ -45,7 +45,7 @@ def balanced(channel_map: ChannelMap, wanted: Goal, counts: dict[str, int], limi
     first = {axis: size for sizes in options.values() for axis, size in (sizes[0] if sizes else {}).items()}
     joint = fitted(channel_map, frozenset().union(*options), [first]) if all(options.values()) and options else None
     for members, sizes in options.items() if joint is None else ():
-        found = fitted(channel_map, members, sizes)
+        found = fitted(channel_map, members, sizes) or fitted(channel_map, members, sizes, exact=False)
         if found is None:
             leave_alone(channel_map, wanted, members)
         result.update(found or {})
@@ -71,24 +71,29 @@ def stuck_member(channel_map: ChannelMap, wanted: Goal, members: frozenset[str])
 
 
 def fitted(
-    channel_map: ChannelMap, members: frozenset[str], options: Sequence[dict[Axis, int]]
+    channel_map: ChannelMap, members: frozenset[str], options: Sequence[dict[Axis, int]], exact: bool = True
 ) -> dict[str, int] | None:
-    """How many units each of ``members`` has at the first sizes that fit; None if none do."""
+    """How many units each of ``members`` has at the first sizes that fit; None if none do.
+
+    If not ``exact``, numbers that attributes hold may be rounded.
+    """
     tried = channel_map.state.fits
     for option in options:
-        asked = frozenset(option.items())
+        asked = frozenset(option.items()), exact
         if asked not in tried:
-            tried[asked] = units_at(channel_map, members, option)
+            tried[asked] = units_at(channel_map, members, option, exact)
         if tried[asked] is not None:
             return tried[asked]
     return None
 
 
-def units_at(channel_map: ChannelMap, members: frozenset[str], option: dict[Axis, int]) -> dict[str, int] | None:
+def units_at(
+    channel_map: ChannelMap, members: frozenset[str], option: dict[Axis, int], exact: bool
+) -> dict[str, int] | None:
     """How many units each of ``members`` has at these sizes, all else being as now; None if they do not fit."""
     now = channel_map.groups
     try:
-        _, after = channel_map.at({**channel_map.sizes, **option}, strict=False)
+        _, after = channel_map.at({**channel_map.sizes, **option}, strict=False, exact=exact)
     except Mismatch:
         return None
     found = {key: after.groups[key].size if key in after.groups else 0 for key in members if key in now}

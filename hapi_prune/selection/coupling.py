@@ -20,6 +20,7 @@ def after_refusal(
     channel_map: ChannelMap,
     plan: PruningPlan,
     blamed: Mapping[str, Reason],
+    together: Set[str],
     meeting: Iterable[Set[str]],
     skip: Sequence[str],
 ) -> Findings:
@@ -29,6 +30,7 @@ def after_refusal(
         channel_map: the network.
         plan: what was tried.
         blamed: the groups to blame, and why.
+        together: those of them that can be cut together, though none of them by itself; empty where there are none.
         meeting: groups that reach the line at which the network stopped; then wider circles around it.
         skip: names of layers that stay as they are.
 
@@ -36,6 +38,10 @@ def after_refusal(
         Other findings than before: each time something more is coupled or refused, and there are only so many groups.
     """
     findings = channel_map.findings
+    if together:
+        found = coupled_with(findings, {key: blamed[key] for key in blamed if key in together}, together)
+        if found != findings:
+            return found
     for reach in meeting:
         fresh = partners(channel_map, plan, reach, skip)
         found = coupled_with(findings, blamed, fresh) if fresh else findings

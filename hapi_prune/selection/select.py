@@ -9,12 +9,12 @@ import numpy.typing as npt
 import paddle
 
 from ..analysis.channel_map import ChannelMap
-from ..criteria import Criterion
+from ..criteria.named import AnyCriterion
 from ..plan import PruningPlan
 from .counts import counts_for
 from .goals import Goal
 from .limits import Limits
-from .scores import Scores, best
+from .scores import Gathered, Scores, best
 from .targets import Aim, Solver
 
 
@@ -25,14 +25,22 @@ class GroupScores(Mapping[str, npt.NDArray[np.float64]]):
         channel_map: the network.
         tensors: its tensors, by structured name; the weights are scored as they are now.
         wanted: which filters each group is scored by.
-        criterion: weight -> scores.
+        criterion: what scores.
+        gathered: what it gathered from gradients.
     """
 
     def __init__(
-        self, channel_map: ChannelMap, tensors: Mapping[str, paddle.Tensor], wanted: Goal, criterion: Criterion
+        self,
+        channel_map: ChannelMap,
+        tensors: Mapping[str, paddle.Tensor],
+        wanted: Goal,
+        criterion: AnyCriterion,
+        gathered: Gathered,
     ) -> None:
         self._map, self._scored = channel_map, dict(wanted.scored)
-        self._scores, self._filters = Scores(tensors, criterion), channel_map.traced.constraints.filters
+        constraints = channel_map.traced.constraints
+        self._filters = constraints.filters | {(name, 0) for name in constraints.depthwise}
+        self._scores = Scores(tensors, criterion, frozenset(self._filters), gathered)
         self._known: dict[str, npt.NDArray[np.float64]] = {}
 
     def __getitem__(self, key: str) -> npt.NDArray[np.float64]:
@@ -53,9 +61,10 @@ def select(
     channel_map: ChannelMap,
     tensors: Mapping[str, paddle.Tensor],
     wanted: Goal,
-    criterion: Criterion,
+    criterion: AnyCriterion,
     limits: Limits,
     aim: Aim | None = None,
+    gathered: Gathered | None = None,
 ) -> PruningPlan:
     """Choose the units that stay: in each group those with the highest scores.
 
@@ -63,14 +72,15 @@ def select(
         channel_map: the network.
         tensors: its tensors, by structured name; the weights are scored as they are now.
         wanted: what is asked of each group; a group that turns out to have no smaller size that fits moves to `stays`.
-        criterion: weight -> scores.
+        criterion: what scores.
         limits: how far a group may shrink.
         aim: what `wanted.overall` is a share of, and how it is shared out; None: each group loses its own ratio.
+        gathered: what the criterion gathered from gradients.
 
     Raises:
         PruneError: weights that are not finite, or a criterion or scope that does not do what it should.
     """
-    scores = GroupScores(channel_map, tensors, wanted, criterion)
+    scores = GroupScores(channel_map, tensors, wanted, criterion, gathered or {})
     if aim is None:
         counts = counts_for(channel_map, wanted, limits)
     else:

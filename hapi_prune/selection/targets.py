@@ -16,7 +16,9 @@ import numpy.typing as npt
 from ..analysis.channel_map import ChannelMap
 from ..analysis.cost import cost_at
 from ..analysis.cost_model import CostModel
-from ..criteria import Scores
+from ..analysis.layer_names import layer_name
+from ..criteria.filters import Scores
+from ..errors import PruneError
 from .counts import balanced, family_sizes, stuck_member
 from .goals import Goal
 from .limits import Limits
@@ -201,7 +203,7 @@ class Solver:
         family, steps = family_sizes(self._map, members), []
         tried = self._map.state.fits
         for step in family.steps(blocks, self._aim.limits):
-            if tried.get(frozenset(family.option(self._map, step).items()), {}) is None:
+            if tried.get((frozenset(family.option(self._map, step).items()), True), {}) is None:
                 continue  # it was tried, and does not fit
             share = 1 - step / family.widest
             counts = {key: min(groups[key].size, max(1, round(origin[key].size * (1 - share)))) for key in free}
@@ -227,23 +229,41 @@ class _Costs:
 def _nudged(
     taken: dict[int, Step], queue: Sequence[Step], off: Callable[[dict[int, Step]], float], near: float
 ) -> dict[int, Step]:
-    """``taken`` with single steps of its blocks made or taken back, as long as it gets nearer and is not near enough.
+    """``taken`` with a step more or less of some blocks, as long as that gets nearer and it is not near enough.
 
-    In a small network one filter is a large step: the beginning of the queue may end far from the goal.
+    In a small network one filter is a large step: the beginning of the queue may end far from the goal. No block is
+    moved by more than one step, as the prices, and not the goal, are to say who loses how much.
     """
     steps: dict[int, list[Step]] = {}
     for step in queue:
         steps.setdefault(step.block, []).append(step)
+    places = {block: own.index(taken[block]) if block in taken else -1 for block, own in steps.items()}
+    moves = [(block, places[block] + by) for block, own in steps.items() for by in (1, -1)]
+    moves = [(block, place) for block, place in moves if -1 <= place < len(steps[block])]
     now = off(taken)
-    while now > near:
-        others = []
-        for block, own in steps.items():
-            place = own.index(taken[block]) if block in taken else -1
+    while now > near and moves:
+        options = []
+        for block, place in moves:
             rest = {number: step for number, step in taken.items() if number != block}
-            others += [{**rest, block: own[place + 1]}] if place + 1 < len(own) else []
-            others += [{**rest, block: own[place - 1]}] if place > 0 else [rest] if place == 0 else []
-        best = min(others, key=off, default=taken)
-        if off(best) >= now:
+            options.append({**rest, block: steps[block][place]} if place >= 0 else rest)
+        best = min(range(len(options)), key=lambda number: off(options[number]))
+        if off(options[best]) >= now:
             break
-        taken, now = best, off(best)
+        taken, now = options[best], off(options[best])
+        moves = [move for move in moves if move[0] != moves[best][0]]
     return taken
+
+
+def require_reachable(channel_map: ChannelMap, wanted: Goal, aim: Aim) -> None:
+    """Raise a PruneError where the limits do not let the network lose as much; what trials may refuse comes later."""
+    solver = Solver(channel_map, wanted, aim, {})
+    most, limits = 1 - solver.lowest() / max(solver.original, 1), aim.limits
+    if wanted.overall <= most + TOLERANCE:
+        return
+    layers = dict.fromkeys(layer_name(next(iter(channel_map.origin.groups[key].index))[0]) for key in wanted.stays)
+    named = ", ".join(map(repr, list(layers)[:3])) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")
+    stay = f"; {named} {'stays' if len(layers) == 1 else 'stay'}" if layers else ""
+    held = f"max_ratio={limits.max_ratio:g}, min_filters={limits.min_filters}, round_to={limits.round_to}{stay}"
+    todo = f"ask for {most:.1%} or less{', or raise max_ratio' if limits.max_ratio < 1 else ''}"
+    what = "FLOPs" if aim.target == "flops" else aim.target
+    raise PruneError("ratio", f"{wanted.overall:.1%} of the {what}", f"up to {most:.1%}, with {held}", todo)

@@ -13,7 +13,8 @@ from ..analysis.channel_map import ChannelMap
 from ..analysis.example_input import example
 from ..analysis.graph import tensors_of
 from ..analysis.labels import Mismatch
-from ..cutting import interrupts, optimizers, surgery, verify_outputs
+from ..analysis.propagation import Propagation
+from ..cutting import attributes, interrupts, optimizers, surgery, verify_outputs
 from ..cutting.undo_log import UndoLog
 from ..errors import PruneError, gist
 from ..internals import layers
@@ -36,8 +37,9 @@ def load(target: paddle.nn.Layer | paddle.Model, path: str | os.PathLike[str], i
             one, whose optimizer and GradScaler are then loaded too, as ``paddle.Model.load`` does.
         path: with or without ``.pdparams``.
         inputs: an example input; with it, the widths in the file are checked against each other by following the
-            channels, before anything is changed. A ``paddle.Model`` with InputSpecs needs none; a network with a
-            LayerNorm without parameters needs one, as nothing in the file says how wide that is.
+            channels, before anything is changed. A ``paddle.Model`` with InputSpecs needs none. A network with a
+            LayerNorm without parameters needs one, as nothing in the file says how wide that is; so does one whose code
+            holds numbers of channels in attributes that followed the cut, as the record of the cut says.
 
     Raises:
         PruneError: no such file, not a checkpoint, or one of another network; nothing has been changed.
@@ -60,13 +62,14 @@ def load(target: paddle.nn.Layer | paddle.Model, path: str | os.PathLike[str], i
     arrays = fitting(network, read_arrays(base), base)
     if model is not None and inputs is None:
         inputs = paddle_model.input_shapes(model)
-    if inputs is not None:
-        check_widths(network, inputs, arrays, base)
+    widths = None if inputs is None else followed_widths(network, inputs, arrays, base)
     undo_log = UndoLog()
     with interrupts.held():
         try:
             put(network, model, arrays, undo_log)
             set_bare_widths(network, inputs, undo_log)
+            if widths is not None:
+                attributes.set_needed(*widths, undo_log)
             if model is not None:
                 fill(model, base, undo_log)
         except BaseException as error:
@@ -151,8 +154,13 @@ def fits(shape: tuple[int, ...], own: tuple[int, ...]) -> bool:
     return len(shape) == len(own) and all(0 < ours <= size for ours, size in zip(shape, own))
 
 
-def check_widths(network: paddle.nn.Layer, inputs: Any, arrays: dict[str, Array], base: str) -> None:
+def followed_widths(
+    network: paddle.nn.Layer, inputs: Any, arrays: dict[str, Array], base: str
+) -> tuple[ChannelMap, Propagation]:
     """Follow the channels at the file's widths.
+
+    Returns:
+        The network as it is, and its labels at these widths.
 
     Raises:
         PruneError: they do not fit each other.
@@ -163,7 +171,7 @@ def check_widths(network: paddle.nn.Layer, inputs: Any, arrays: dict[str, Array]
         if name in arrays:
             sizes[name, axis] = arrays[name].shape[axis]
     try:
-        channel_map.at(sizes, picks=channel_map.picks_in(arrays)[0])
+        return channel_map, channel_map.at(sizes, picks=channel_map.picks_in(arrays)[0])[0]
     except Mismatch as error:
         raise PruneError(
             f"checkpoint {base!r}", f"its widths do not fit each other ({error})", "a checkpoint of this network"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,10 +11,10 @@ import paddle
 from ..analysis.example_input import Slot
 from ..errors import PruneError
 from ..json_reader import Reader, below, each, entries, made, member, named, optional, text, truth
-from ..plan import Reason, ReasonKind
+from ..plan import Array, Axis, Reason, ReasonKind
 from ..pruning import Pruner
 from ..reporting.history import History
-from . import fit_state
+from . import fit_state, gathering
 
 READ: dict[str, Reader] = {"str": text, "ReasonKind": member(ReasonKind)}
 NOTE = entries(
@@ -23,6 +24,7 @@ NOTE = entries(
     inputs=optional(each(each(each(below(2**31)), text))),
     memory=fit_state.MEMORY_READER,
     evaluate=truth,
+    gathered=gathering.READER,
 )
 
 
@@ -37,6 +39,7 @@ class Note:
         inputs: shape and element type of each example tensor; None where they are not known, or not plain arguments.
         memory: what hapi remembered, see `fit_state.remembered`.
         evaluate: whether an evaluation was to follow.
+        gathered: what the criterion gathered from gradients for the next cut.
     """
 
     epoch: int
@@ -45,13 +48,16 @@ class Note:
     inputs: tuple[tuple[tuple[int, ...], str], ...] | None
     memory: dict[str, Any]
     evaluate: bool
+    gathered: tuple[Any, ...] = ()
 
     def specs(self) -> list[Any] | None:
         """The inputs as InputSpecs."""
         return None if self.inputs is None else [paddle.static.InputSpec(list(s), dtype) for s, dtype in self.inputs]
 
 
-def note_of(model: paddle.Model, epoch: int, history: History, pruner: Pruner | None) -> dict[str, Any]:
+def note_of(
+    model: paddle.Model, epoch: int, history: History, pruner: Pruner | None, gathered: Mapping[Axis, Array]
+) -> dict[str, Any]:
     """The note as JSON can hold it."""
     given = pruner.channel_map.example if pruner else None
     plain = given is not None and not given.kwargs and all(isinstance(arg, Slot) for arg in given.args)
@@ -63,6 +69,7 @@ def note_of(model: paddle.Model, epoch: int, history: History, pruner: Pruner | 
         "inputs": [[list(t.shape), str(t.dtype).rpartition(".")[2]] for t in given.leaves] if plain and given else None,
         "memory": fit_state.remembered(model),
         "evaluate": fit_state.evaluation_follows() and not any(e == epoch for e, _ in history.evaluations[-1:]),
+        "gathered": gathering.written(gathered),
     }
 
 

@@ -6,10 +6,12 @@ import copy
 import os
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager, nullcontext
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import paddle
+from paddle.io.dataloader.collate import default_collate_fn
 
 from ..errors import PruneError
 from ..internals.hapi_frames import DATA, variables_of_fit
@@ -172,9 +174,29 @@ def optimizer(model: paddle.Model) -> Any:
     return model._optimizer
 
 
+def metric_names(model: paddle.Model) -> list[str]:
+    """The metrics that an evaluation returns, losses left out."""
+    return [name for name in model._metrics_name() if "loss" not in name]
+
+
 def train_data(model: paddle.Model) -> Any:
     """The training data of the ``fit`` that is calling us right now, which it keeps to itself; None where none is."""
     return variables_of_fit(model).get(DATA)
+
+
+def first_batches(model: paddle.Model, data: Any, count: int) -> Iterator[list[paddle.Tensor]]:
+    """The inputs of the first batches of the training data.
+
+    A loader of a Dataset is not started: it reads on in a thread or in processes, and draws random numbers there.
+    """
+    loader = isinstance(data, paddle.io.DataLoader) and data.batch_sampler is not None
+    if loader and not isinstance(data.dataset, paddle.io.IterableDataset):
+        collate = data.collate_fn or default_collate_fn
+        batches = (collate([data.dataset[index] for index in indices]) for indices in data.batch_sampler)
+    else:
+        batches = iter(data)
+    for batch in islice(batches, count):
+        yield [paddle.to_tensor(part) for part in paddle.utils.flatten(batch)[: len(model._inputs)]]
 
 
 def eval_data(model: paddle.Model) -> Any:

@@ -14,7 +14,7 @@ import paddle
 from ..errors import PruneError, PruneWarning
 from ..pruning import Pruner
 from ..reporting.history import History
-from . import fit_state, paddle_model
+from . import fit_state, gathering, paddle_model
 from .atomic_save import last_complete, read_note
 from .checkpoint import load
 from .note import Note, note_from
@@ -122,5 +122,6 @@ def prepared(model: paddle.Model, callback: Any, base: str, note: Note) -> Resum
     channel_map.state.findings = replace(channel_map.findings, refused=note.refused)
     load(model, base, inputs=shapes)
     channel_map.catch_up()
+    pruner.gathered = gathering.read(note.gathered)
     fit_state.load_scaler(model, base)
     return Resumed(note.epoch + 1, history, pruner, note.memory, note.evaluate)

@@ -10,21 +10,23 @@ from typing import Any
 
 import paddle
 
-from ..criteria import as_criterion
+from ..criteria.named import as_criterion
 from ..cutting import interrupts
 from ..errors import PruneError, PruneWarning, gist
 from ..options import Options
-from ..plan import Cut
+from ..plan import Array, Axis, Cut
 from ..pruning import Pruner, check_optimizer
 from ..reporting.dashboard import Dashboard
 from ..reporting.history import History
 from ..reporting.record import NOUNS, PruneRecord, event_table
 from ..reporting.tables import scalar_metrics
 from ..schedules import Schedule
-from ..selection.ratios import Ratio, check_ratio, rising
+from ..selection.ratios import Ratio, check_ratio, rising, whole
 from ..selection.scopes import as_scope
 from . import fit_state, paddle_model
 from .atomic_save import AtomicSaver
+from .gathering import Gathering, wants_gradients
+from .healing import recalibrate
 from .note import note_of
 from .resume import Resumed
 
@@ -40,6 +42,7 @@ class Settings:
     inputs: Any = None
     eval_data: Any = None
     on_cut: Callable[[Cut], object] | None = None
+    recalibrate: int = 0
 
     def __post_init__(self) -> None:
         log_dir = self.log_dir
@@ -49,6 +52,7 @@ class Settings:
             raise PruneError("PruneCallback(log_dir=...)", f"{log_dir!r:.80}", "the path of a directory, or None")
         if self.on_cut is not None and not callable(self.on_cut):
             raise PruneError("PruneCallback(on_cut=...)", f"{self.on_cut!r:.80}", "a function of the Cut, or None")
+        whole(self.recalibrate, "PruneCallback(recalibrate=...)")
         paddle_model.require_data(self.eval_data)
 
 
@@ -71,6 +75,7 @@ class Session:
         self._events: list[tuple[int, Ratio]] = []
         self._report: Dashboard | None = None
         self._keeper: AtomicSaver | None = None
+        self._gathering: Gathering | None = None
 
     def begin(self) -> None:
         """Check what can be checked, and say what will happen. Nothing is changed yet."""
@@ -95,11 +100,13 @@ class Session:
         due = [ratio for when, ratio in self._events if when <= self.epoch]
         self._events = self._events[len(due) :]
         if due:
-            self._look()
             self._event(due[-1])
+        if self._gathers and self._events and self._events[0][0] == self.epoch + 1:
+            self._gathering = Gathering(self._known())
 
     def leave(self) -> None:
         """An epoch ends: a point for the curves, also where no evaluation follows."""
+        self._stop_gathering()
         # Not after a batch: hapi reads on in a thread, and the generators are put back after looking.
         self._look()
         self._point({})
@@ -121,6 +128,7 @@ class Session:
 
     def close(self) -> None:
         """Let go of the model, and close the report."""
+        self._stop_gathering()
         report, self._report = self._report, None
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
@@ -138,7 +146,12 @@ class Session:
             fit_state.tell_evaluated(logs)
 
     def _note(self) -> dict[str, Any]:
-        return note_of(self.model, self.epoch, self.history, self._pruner)
+        return note_of(self.model, self.epoch, self.history, self._pruner, self._gathered())
+
+    def _gathered(self) -> Mapping[Axis, Array]:
+        """What the criterion has gathered for the next cut."""
+        own = self._pruner.gathered if self._pruner else {}
+        return self._gathering.averages() if self._gathering else own
 
     def _check(self) -> None:
         """Raise now for what would go wrong later."""
@@ -146,6 +159,10 @@ class Session:
         planned = self.settings.schedule.preview(self.epochs)
         events = [(epoch, check_ratio(ratio, f"schedule, epoch {epoch}")) for epoch, ratio in planned]
         self._events = [event for event in rising(events, "schedule") if event[0] >= self.first]
+        if self._gathers and self._events and self._events[0][0] == self.first and not self._gathered():
+            got = f"criterion {as_criterion(self.settings.options.criterion).name!r}, and a cut before any training"
+            todo = f"let the first cut be at epoch {self.first + 1} or later"
+            raise PruneError(f"schedule, epoch {self.first}", got, "an epoch to gather gradients in", todo)
         if self._events:
             check_optimizer(paddle_model.optimizer(self.model), self.model.network)
 
@@ -166,27 +183,46 @@ class Session:
                     raise PruneError(where, error.got, error.allowed, error.todo) from error
             self._pruner = pruner
 
-    def _event(self, ratio: Ratio) -> None:
-        """One cut, with evaluations around it."""
+    def _known(self) -> Pruner:
+        """The network as it was traced, now that its channels are needed."""
+        self._look()
         if self._pruner is None:
+            when = self._events[0][0] if self._events else self.epoch
             raise PruneError(
                 "PruneCallback",
-                f"a cut due at epoch {self.epoch}, and no input shape to be had",
+                f"a cut due at epoch {when}, and no input shape to be had",
                 "InputSpecs in paddle.Model(...), or inputs= in PruneCallback(...)",
                 "write PruneCallback(..., inputs=[1, 3, 32, 32]), with the shape of your images",
             )
+        return self._pruner
+
+    @property
+    def _gathers(self) -> bool:
+        return wants_gradients(as_criterion(self.settings.options.criterion))
+
+    def _stop_gathering(self) -> None:
+        gathering, self._gathering = self._gathering, None
+        if gathering is not None:
+            gathering.close()
+
+    def _event(self, ratio: Ratio) -> None:
+        """One cut, with evaluations around it."""
+        pruner = self._known()
         last = self.history.evaluations[-1] if self.history.evaluations else None
         known = last and last[0] == self.epoch - 1 and self.settings.eval_data is None
         before = last[1] if last and known else self._evaluate()
         with interrupts.held(), paddle_model.precision(self.model):  # ctrl-C or not, the history knows of every cut
-            record = self._pruner.cut(ratio, paddle_model.optimizer(self.model), self.epoch, self.settings.on_cut)
+            record = pruner.cut(ratio, paddle_model.optimizer(self.model), self.epoch, self.settings.on_cut)
             if record.plan:
                 self._made(replace(record, metrics_before=before))
         if not record.plan and record.notes:
             warn(f"PruneCallback, epoch {self.epoch}: {'; '.join(record.notes)}")
         if not record.plan:
             return
-        self.history.records[-1] = record = replace(self.history[-1], metrics_after=self._evaluate())
+        record = replace(self.history[-1], metrics_after=self._evaluate())
+        if self.settings.recalibrate and recalibrate(self.model, self.settings.recalibrate):
+            record = replace(record, metrics_healed=self._evaluate())
+        self.history.records[-1] = record
         self._say(event_table(record))
         if self._report is not None:
             self._report.event(record, self.history)

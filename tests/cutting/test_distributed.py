@@ -169,8 +169,8 @@ def test_one_rank_agrees_with_itself():
     assert ranks.ranks() == 1
     assert ranks.agree(plan) is plan
     assert ranks.gathered(3) == [3]
-    assert ranks.all_fine(True)
-    assert not ranks.all_fine(False)
+    assert ranks.all_alike(())
+    assert not ranks.all_alike(None)
 
 
 class Ranks:
@@ -179,6 +179,12 @@ class Ranks:
     def __init__(self, monkeypatch, other):
         monkeypatch.setattr(ranks, "ranks", lambda: 2)
         monkeypatch.setattr(ranks, "gathered", lambda value: [value, other(value)])
+
+
+def test_a_cut_is_only_kept_where_all_ranks_set_the_same(monkeypatch):
+    for theirs, alike in ((("'num' of 'block'",), True), ((), False), (None, False)):
+        Ranks(monkeypatch, lambda ours, theirs=theirs: theirs)
+        assert ranks.all_alike(("'num' of 'block'",)) is alike
 
 
 def test_a_difference_names_the_tensor(monkeypatch):

@@ -9,6 +9,7 @@ from paddle import nn
 from hapi_prune import PruneError, explain, prune
 from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.cutting import cut as module
+from hapi_prune.errors import NothingToPruneError
 from hapi_prune.plan import PruningPlan, Reason, ReasonKind
 from hapi_prune.pruning import Options, Pruner
 from hapi_prune.selection.goals import Goal
@@ -117,3 +118,35 @@ def test_the_words_of_a_reason_decide_nothing(monkeypatch):
     assert again == plain
     pruner = Pruner(tangled(), [2, 3, 16, 16], Options())
     assert pruner.cut(0.3).widths["5"] == (8, 6)
+
+
+class Written(nn.Layer):
+    """A number of channels in the code behind each of several convolutions."""
+
+    def __init__(self, depth):
+        super().__init__()
+        self.first, self.last = nn.Conv2D(3, 8, 1), nn.Conv2D(8, 4, 1)
+        self.convs = nn.LayerList([nn.Conv2D(8, 8, 1) for _ in range(depth)])
+
+    def forward(self, x):
+        x = self.first(x).reshape([2, 8, 4, 4])
+        for conv in self.convs:
+            x = conv(x).reshape([2, 8, 4, 4])
+        return self.last(x)
+
+
+def test_where_nothing_can_shrink_each_reason_is_told_once_and_how_many_groups_were_tried():
+    with pytest.raises(NothingToPruneError) as caught:
+        prune(Written(5), [2, 3, 4, 4], 0.5)
+    told = str(caught.value)
+    assert "7 groups stay, 6 of them after being tried" in told
+    assert "'convs.0', 'convs.1', 'convs.2' and 2 more: does not run at other sizes" in told
+    assert "'first': does not run at other sizes" in told
+    assert "'last': is an output of the network" in told
+    assert told.count("is an output of the network") == 1
+
+
+def test_where_nothing_was_tried_that_is_said_too():
+    with pytest.raises(NothingToPruneError, match="2 groups stay, none of them after being tried") as caught:
+        prune(nn.Sequential(nn.Conv2D(3, 8, 1), nn.Conv2D(8, 4, 1)), [2, 3, 4, 4], 0.5, skip=["0"])
+    assert "'0': is protected by skip; '1': is an output of the network" in str(caught.value)

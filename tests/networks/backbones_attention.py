@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import paddle
-from backbones import OUTPUT, WRITTEN, ConvBNLayer, DropPath, Head, Mlp, backbone, trunc_normal_, zeros_
+from backbones import OUTPUT, ConvBNLayer, DropPath, Head, Mlp, backbone, trunc_normal_, zeros_
 from paddle import nn
 from paddle.nn import functional as F  # noqa: N812
 
@@ -354,7 +354,7 @@ class ConvNeXtV2(nn.Layer):
         return self.head(self.norm(x.mean([-2, -1])))
 
 
-@backbone(1, dict.fromkeys(("stem.conv", "token_mixer.*", "fc2"), WRITTEN))
+@backbone(6)
 class InceptionNeXt(nn.Layer):
     """Depthwise convolutions of four forms on parts of unequal, written width; most of the channels pass by."""
 
@@ -384,7 +384,7 @@ class InceptionNeXt(nn.Layer):
         return self.head(x + y.multiply(self.gamma.reshape([1, -1, 1, 1])))
 
 
-@backbone(4, dict.fromkeys(("gnconv.dwconv", "gnconv.proj_in", "gnconv.pws.?"), WRITTEN))
+@backbone(8)
 class HorNet(nn.Layer):
     """Recursive gated convolution: widths that double from part to part."""
 

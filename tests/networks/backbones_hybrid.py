@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import paddle
-from backbones import WRITTEN, ConvBNLayer, DropPath, Head, Mlp, backbone, trunc_normal_, zeros_
+from backbones import ConvBNLayer, DropPath, Head, Mlp, backbone, trunc_normal_, zeros_
 from paddle import nn
 from paddle.nn import functional as F  # noqa: N812
 from paddle.vision.ops import DeformConv2D
@@ -248,7 +248,7 @@ class NonLocalFree(NonLocalNet):
         return self.head(self.bn(self.w(t)) + x)
 
 
-@backbone(2, {"to_[qk]": WRITTEN, "pos_conv": WRITTEN})
+@backbone(5)
 class LambdaNet(nn.Layer):
     """Lambda layers: content lambdas by einsum, position lambdas by a 3-D convolution over the values."""
 

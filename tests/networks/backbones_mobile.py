@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import paddle
-from backbones import WRITTEN, ConvBNLayer, DropPath, Head, SEModule, backbone
+from backbones import ConvBNLayer, DropPath, Head, SEModule, backbone
 from paddle import ParamAttr, nn
 from paddle.nn import functional as F  # noqa: N812
 from paddle.nn.initializer import KaimingNormal
@@ -191,7 +191,7 @@ class GhostNetV2(nn.Layer):
         return self.head(x + self.project(out))
 
 
-@backbone(3, dict.fromkeys(("expand.conv", "mix.mix?", "se.conv2"), "fits its splits"))
+@backbone(8)
 class MixNet(nn.Layer):
     """Depthwise convolutions of several kernel sizes, on parts of unequal width."""
 
@@ -291,7 +291,7 @@ class MobileOne(nn.Layer):
         return self.head(self.pw(self.dw(self.stem(x))))
 
 
-@backbone(2, dict.fromkeys(("patch_embed.conv", "spatial_mixing.partial_conv3", "down"), WRITTEN))
+@backbone(5)
 class FasterNetBlock(nn.Layer):
     """Partial convolution by slicing, in training and in evaluation written in different ways."""
 
@@ -427,7 +427,7 @@ class SimAM(nn.Layer):
         return self.head(self.last(x * F.sigmoid(d / (4 * (v + 1e-4)) + 0.5)))
 
 
-@backbone(5, dict.fromkeys(("stem.conv", "one.out.3.conv", "two.out.3.conv"), WRITTEN))
+@backbone(8)
 class ReXNet(nn.Layer):
     """Shortcuts to the first channels of a wider result, written into it in place."""
 
@@ -551,3 +551,55 @@ class OctaveNet(nn.Layer):
         h, low = F.relu(self.bn_h(self.h2h(h) + up)), F.relu(self.bn_l(self.l2l(low) + self.h2l(F.avg_pool2d(h, 2, 2))))
         low = F.interpolate(low, scale_factor=2, mode="nearest")
         return self.head(self.last(paddle.concat([h, low], axis=1)))
+
+
+@backbone(7)
+class C2f(nn.Layer):
+    """YOLOv8: the width of the halves is kept in an attribute, and each bottleneck's result is appended."""
+
+    class Bottleneck(nn.Layer):
+        def __init__(self, c) -> None:
+            super().__init__()
+            self.cv1, self.cv2 = ConvBNLayer(c, c, act="silu"), ConvBNLayer(c, c, act="silu")
+
+        def forward(self, x):
+            return x + self.cv2(self.cv1(x))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c = 8
+        self.stem, self.cv1 = ConvBNLayer(3, 12, 3, 2, act="silu"), ConvBNLayer(12, 2 * self.c, 1, act="silu")
+        self.m = nn.LayerList([self.Bottleneck(self.c) for _ in range(2)])
+        self.cv2, self.head = ConvBNLayer(4 * self.c, 12, 1, act="silu"), Head(12)
+
+    def forward(self, x):
+        y = list(self.cv1(self.stem(x)).split((self.c, self.c), 1))
+        for m in self.m:
+            y.append(m(y[-1]))
+        return self.head(self.cv2(paddle.concat(y, axis=1)))
+
+
+@backbone(7)
+class MixedPointwise(nn.Layer):
+    """MixNet's pointwise convolutions on parts: what comes in is split by one list, what goes out by another."""
+
+    class Mixed(nn.Layer):
+        def __init__(self, ins, outs) -> None:
+            super().__init__()
+            self.in_splits, self.out_splits, self.in_channels = ins, outs, sum(ins)
+            self.convs = nn.LayerList([nn.Conv2D(i, o, 1) for i, o in zip(ins, outs)])
+            self.deep = nn.LayerList([nn.Conv2D(o, o, k, padding=k // 2, groups=o) for o, k in zip(outs, (3, 5))])
+            self.bn = nn.BatchNorm2D(sum(outs))
+
+        def forward(self, x):
+            parts = [conv(part) for conv, part in zip(self.convs, paddle.split(x, self.in_splits, axis=1))]
+            parts = paddle.split(F.swish(self.bn(paddle.concat(parts, axis=1))), self.out_splits, axis=1)
+            return paddle.concat([conv(part) for conv, part in zip(self.deep, parts)], axis=1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.mixed = ConvBNLayer(3, 12, 3, 2), self.Mixed([4, 8], [8, 12])
+        self.se, self.head = SEModule(20), Head(20)
+
+    def forward(self, x):
+        return self.head(self.se(self.mixed(self.stem(x))))

@@ -762,7 +762,7 @@ functions(lambda c, h, w: h < 9, nearest, bilinear, pad_places)
 functions(lambda c, h, w: 2 < h < 9 and w > 2, reflect)
 
 
-# --- written down: these cannot shrink, and the library must find that out --------------------------------------
+# --- written down: these cannot shrink, or only with an attribute, and the library must find that out -----------
 
 WRITTEN_DOWN = {}
 

@@ -1575,6 +1575,12 @@ class ComputedShapes(Chain):
 
 @structure("b", {"a": "does not run at other sizes"})
 class WrittenReshape(Chain):
+    def middle(self, x):
+        return x.reshape([-1, 8, 8, 8])
+
+
+@structure("a b")
+class ReshapeByAnAttribute(Chain):
     def __init__(self) -> None:
         super().__init__(8)
         self.width = 8

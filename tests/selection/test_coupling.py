@@ -102,3 +102,16 @@ def test_what_does_not_help_is_left_alone():
 def test_explain_says_that_both_can_shrink():
     rows = {row.layer: row.status for row in explain(VisionTransformer(), IMAGE).rows}
     assert (rows["patch_embed.proj"], rows["blocks.0.attn.qkv"]) == ("approximate", "prunable")
+
+
+def test_what_is_asked_all_at_once_shrinks_as_what_is_drawn_in():
+    """The embedding is normalised and so only tried with the others; by themselves these do not run."""
+    drawn, asked = CSWin(), CSWin()
+    Pruner(drawn, IMAGE, Options()).cut({"lepe.0": 0.5, "lepe.1": 0.5, "last.conv": 0.5})
+    pruner = Pruner(asked, IMAGE, Options())
+    record = pruner.cut(0.5)
+    assert [p.shape for p in asked.parameters()] == [p.shape for p in drawn.parameters()]
+    assert (asked.embed.weight.shape[0], asked.qkv.weight.shape, asked.lepe[0].weight.shape[0]) == (8, [8, 24], 4)
+    assert record.widths["last.conv"] == (8, 4)
+    assert not record.notes
+    assert pruner.cut(0.75).widths["embed"] == (16, 4)

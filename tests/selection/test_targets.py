@@ -158,7 +158,7 @@ def test_no_layer_loses_more_than_four_fifths_unless_told():
 def test_a_goal_out_of_reach_says_what_can_be_reached():
     network = Small()
     with pytest.raises(
-        PruneError, match=r"95.0% of the FLOPs. Allowed: up to \d\d.\d%: max_ratio=0.5.*'b', 'out' stay"
+        PruneError, match=r"95.0% of the FLOPs. Allowed: up to \d\d.\d%, with max_ratio=0.5.*'b', 'out' stay"
     ) as error:
         prune(network, IMAGE, 0.95, target="flops", max_ratio=0.5, skip=["b"])
     nearest = float(str(error.value).split("up to ")[1].split("%")[0]) / 100

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .errors import PruneError, nearest
+from ..errors import PruneError
 
 Weight = npt.NDArray[Any]
 Scores = npt.NDArray[np.float64]
@@ -174,34 +174,6 @@ class FunctionCriterion:
         return self.function(weight)
 
 
-BUILT_IN: dict[str, Criterion] = {criterion.name: criterion for criterion in (L1Norm(), L2Norm(), FPGM())}
-ALIASES = {"geometric_median": "fpgm", "geometry_median": "fpgm"}
-
-
-def as_criterion(criterion: str | Criterion | Callable[[Weight], Any]) -> Criterion:
-    """The Criterion that a user's value stands for.
-
-    Args:
-        criterion: a name of `BUILT_IN` or `ALIASES`, a Criterion, or a function ``weight -> scores``.
-
-    Raises:
-        PruneError: anything else.
-
-    Example:
-        >>> as_criterion("geometric_median")
-        FPGM()
-    """
-    if isinstance(criterion, str):
-        return _named(criterion)
-    if not callable(criterion) or isinstance(criterion, type):
-        allowed = f"one of {_known()}, a Criterion, or a function [filters, ...] -> [filters]"
-        todo = f"write {criterion.__name__}()" if isinstance(criterion, type) else ""
-        raise PruneError("criterion", f"{criterion!r:.200}", allowed, todo)
-    if isinstance(getattr(criterion, "name", None), str):
-        return criterion  # type: ignore[return-value]
-    return FunctionCriterion(criterion, getattr(criterion, "__name__", type(criterion).__name__))
-
-
 def score(criterion: Criterion, weight: Weight, where: str) -> Scores:
     """The criterion's scores for the filters of one layer, checked.
 
@@ -218,7 +190,7 @@ def score(criterion: Criterion, weight: Weight, where: str) -> Scores:
             anything but one finite number a filter.
 
     Example:
-        >>> score(as_criterion("l1_norm"), np.ones([2, 3, 1, 1], "float32"), "layer 'conv1'").tolist()
+        >>> score(L1Norm(), np.ones([2, 3, 1, 1], "float32"), "layer 'conv1'").tolist()
         [3.0, 3.0]
     """
     _check_weight(weight, where)
@@ -230,7 +202,7 @@ def score(criterion: Criterion, weight: Weight, where: str) -> Scores:
     except Exception as error:
         got = f"criterion {criterion.name!r} raised {type(error).__name__}: {error}"
         raise PruneError(where, got, f"scores for a weight of shape {list(weight.shape)}") from error
-    _check_scores(scores, len(weight), criterion.name, where)
+    check_scores(scores, len(weight), criterion.name, where)
     return scores.astype(np.float64)
 
 
@@ -239,6 +211,11 @@ def _check_weight(weight: Weight, where: str) -> None:
         got = f"a weight of dtype {weight.dtype} and shape {list(weight.shape)}"
         todo = "cast bfloat16 to float32 first: Paddle hands it to NumPy as uint16" if weight.dtype == np.uint16 else ""
         raise PruneError(where, got, "floating point, [filters, ...], not empty", todo)
+    check_finite(weight, where)
+
+
+def check_finite(weight: Weight, where: str) -> None:
+    """Raise a PruneError if a tensor holds NaN or infinite numbers."""
     bad = weight.size - np.count_nonzero(np.isfinite(weight))
     if bad:
         got = f"{bad} of {weight.size} weights are not finite (NaN or infinite)"
@@ -246,24 +223,14 @@ def _check_weight(weight: Weight, where: str) -> None:
         raise PruneError(where, got, "finite weights", todo)
 
 
-def _check_scores(scores: npt.NDArray[Any], filters: int, name: str, where: str) -> None:
+def check_scores(scores: npt.NDArray[Any], filters: int, name: str, where: str) -> None:
+    """Raise a PruneError if ``scores`` are not one finite number for each of so many filters or units."""
     allowed = f"{filters} finite numbers, one a filter, higher is kept"
     if scores.shape != (filters,) or scores.dtype.kind not in "fiu":
         raise PruneError(where, f"criterion {name!r} returned {scores.dtype} of shape {list(scores.shape)}", allowed)
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         raise PruneError(where, f"criterion {name!r} returned {scores[bad[0]]} for filter {bad[0]}", allowed)
-
-
-def _named(name: str) -> Criterion:
-    known = ALIASES.get(name, name)
-    if known not in BUILT_IN:
-        raise PruneError("criterion", repr(name), _known(), f"did you mean {nearest(name, [*BUILT_IN, *ALIASES], 1)}")
-    return BUILT_IN[known]
-
-
-def _known() -> str:
-    return ", ".join(repr(name) for name in [*BUILT_IN, *ALIASES])
 
 
 def _rows(weight: Weight) -> npt.NDArray[np.float64]:

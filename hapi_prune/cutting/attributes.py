@@ -1,0 +1,101 @@
+"""Where the cut network is not the planned one: the numbers of channels in attributes that have to be set with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..analysis.channel_map import ChannelMap, PlannedCut
+from ..analysis.held_counts import Count, doubts, proposals
+from ..analysis.propagation import Propagation
+from ..plan import Reason
+from . import surgery, verify_outputs
+from .undo_log import UndoLog
+from .verify_outputs import Refused
+from .verify_sizes import verify_sizes
+
+
+def candidates(channel_map: ChannelMap, planned: PlannedCut) -> Iterator[tuple[Count, ...]]:
+    """The counts by which the network, once cut, is laid out as planned; the surest first. It is left as it was."""
+    now = channel_map.state.propagation
+    for proposal in proposals(channel_map.network, now, planned.propagation):
+        undo_log = UndoLog()
+        try:
+            surgery.shrink(
+                channel_map.network,
+                channel_map.tensors,
+                planned.cut,
+                channel_map.traced.constraints.depthwise,
+                undo_log,
+            )
+            counts = needed(channel_map, planned.propagation, proposal, undo_log)
+        finally:
+            undo_log.undo()
+        if counts:
+            yield counts
+
+
+def set_needed(channel_map: ChannelMap, after: Propagation, undo_log: UndoLog) -> None:
+    """Set the counts of a network that has got its new sizes in another way than by a cut, as from a file.
+
+    Args:
+        channel_map: the network as it was before.
+        after: its labels at the sizes that it has now.
+        undo_log: takes every change back, if asked to.
+    """
+    guesses = proposals(channel_map.network, channel_map.state.propagation, after)
+    if guesses and not is_laid_out(channel_map, after, ()):
+        next((counts for guess in guesses if (counts := needed(channel_map, after, guess, undo_log))), None)
+
+
+def needed(
+    channel_map: ChannelMap, after: Propagation, counts: Sequence[Count], undo_log: UndoLog
+) -> tuple[Count, ...]:
+    """Set those of ``counts`` without which a network that was cut is not laid out as the labels say.
+
+    Attributes of one name in layers of one class are one question: what one of them is there for, all are. What the
+    cut itself has set, as the sizes of a convolution, is left alone.
+
+    Returns:
+        Those that were set; none where it is not laid out so with all of them either.
+    """
+    network = channel_map.network
+    owners = dict(network.named_sublayers(include_self=True))
+    counts = [count for count in counts if getattr(owners[count.layer], count.attribute) is count.before]
+    with surgery.widths_follow(network, undo_log):
+        surgery.set_counts(network, counts, undo_log)
+        if not is_laid_out(channel_map, after, counts):
+            surgery.set_counts(network, counts, undo_log, back=True)
+            return ()
+        for kind in sorted({kind_of(channel_map, count) for count in counts}):
+            alike = [count for count in counts if kind_of(channel_map, count) == kind]
+            others = [count for count in counts if count not in alike]
+            surgery.set_counts(network, alike, undo_log, back=True)
+            if is_laid_out(channel_map, after, others):
+                counts = others
+            else:
+                surgery.set_counts(network, alike, undo_log)
+    return tuple(counts)
+
+
+def kind_of(channel_map: ChannelMap, count: Count) -> tuple[str, str]:
+    """The class of a count's layer, and the attribute."""
+    return channel_map.graph.kinds[count.layer], count.attribute
+
+
+def is_laid_out(channel_map: ChannelMap, after: Propagation, counts: Sequence[Count]) -> bool:
+    """Whether the network runs, every operation has the sizes that the labels say, and ``counts`` are no more."""
+    try:
+        verify_outputs.attempt(channel_map.network, channel_map.example, training=False)  # soon says no, if it is no
+        verify_sizes(channel_map, after, counts)
+    except Refused:
+        return False
+    return True
+
+
+def doubted(channel_map: ChannelMap, planned: PlannedCut, refused: Refused) -> Refused:
+    """A refusal that also says which attributes it may be about, but could be set to several numbers."""
+    reason = refused.reason
+    open_to = doubts(channel_map.network, channel_map.state.propagation, planned.propagation, reason.where)
+    if not reason.where or not open_to:
+        return refused
+    return Refused(Reason(reason.kind, f"{reason.text}; {', '.join(open_to)}", reason.op, reason.where))

@@ -1,0 +1,152 @@
+"""What the cuts of a schedule will leave, before anything is trained: worked out, tried once, and nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import paddle
+
+from ..analysis.cost import cost_at
+from ..analysis.layer_names import layer_name
+from ..criteria.named import as_criterion
+from ..errors import PruneError
+from ..internals.preserve import everything
+from ..options import Options
+from ..plan import Cost
+from ..pruning import Pruner
+from ..reporting import tables
+from ..reporting.record import NOUNS
+from ..schedules import Schedule
+from ..selection.ratios import Ratio, check_ratio, rising
+from .check import cuttable
+
+
+@dataclass(frozen=True)
+class PreviewRow:
+    """One cut of a schedule, as it will be.
+
+    Attributes:
+        epoch: when, counted from 0.
+        ratio: what is asked for by then.
+        reached: the share of it (of the filters, FLOPs or parameters) that will be removed, in [0, 1).
+        cost: what the network will cost.
+        narrowest: the layer that will keep the smallest share of its filters, and ``(filters now, filters then)``.
+
+    Example:
+        >>> import paddle
+        >>> from hapi_prune import PruneCallback
+        >>> callback = PruneCallback({2: 0.5})
+        >>> callback.preview(paddle.vision.models.LeNet(), [1, 1, 28, 28]).rows[0].narrowest
+        ('features.0', (6, 3))
+    """
+
+    epoch: int
+    ratio: Ratio
+    reached: float
+    cost: Cost
+    narrowest: tuple[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What the cuts of a schedule will leave; ``print`` shows it.
+
+    Attributes:
+        target: what the ratios are shares of.
+        dense: what the network costs now.
+        rows: one for each cut.
+        stays: the layers that stay as they are, and why.
+
+    Example:
+        >>> import paddle
+        >>> from hapi_prune import PruneCallback
+        >>> callback = PruneCallback({2: 0.25, 4: 0.5}, target="flops")
+        >>> found = callback.preview(paddle.vision.models.LeNet(), [1, 1, 28, 28], epochs=6)
+        >>> [(row.epoch, row.narrowest[0]) for row in found.rows]
+        [(2, 'features.0'), (4, 'features.0')]
+    """
+
+    target: str
+    dense: Cost
+    rows: tuple[PreviewRow, ...]
+    stays: dict[str, str]
+
+    def __str__(self) -> str:
+        """The table, and below it what stays."""
+        costs = [self.dense, *(row.cost for row in self.rows)]
+        asked = ["by layer" if isinstance(row.ratio, dict) else tables.percent(row.ratio) for row in self.rows]
+        narrowest = [
+            f"{tables.clip(row.narrowest[0], 24)} {row.narrowest[1][0]} -> {row.narrowest[1][1]}" for row in self.rows
+        ]
+        columns: list[tables.Column] = [
+            ("", "epoch", "dense", *(str(row.epoch + 1) for row in self.rows)),
+            (NOUNS[self.target], "asked", "-", *asked),
+            (NOUNS[self.target], "removed", "-", *(tables.percent(row.reached) for row in self.rows)),
+            ("", "FLOPs", *(tables.count(cost.flops) for cost in costs)),
+            ("", "params", *(tables.count(cost.params) for cost in costs)),
+            ("", "narrowest layer", "", *narrowest),
+        ]
+        reasons: dict[str, list[str]] = {}
+        for layer, why in self.stays.items():
+            reasons.setdefault(why, []).append(layer)
+        verb = {True: "stays", False: "stay"}
+        below = [f"{', '.join(names)} {verb[len(names) == 1]}: {why}" for why, names in reasons.items()]
+        return tables.table(columns, below=below)
+
+
+def preview(network: paddle.nn.Layer, inputs: Any, schedule: Schedule, options: Options, epochs: int) -> Preview:
+    """What the cuts of a run will leave.
+
+    Args:
+        network: as it is before training; it is left as it was.
+        inputs: an example input, as for `prune`.
+        schedule: when how much is due.
+        options: how to choose.
+        epochs: how long the run is.
+
+    Raises:
+        PruneError: a goal that cannot be reached, with the nearest that can; anything that `prune` would raise.
+    """
+    events = rising([(e, check_ratio(r, f"schedule, epoch {e}")) for e, r in schedule.preview(epochs)], "schedule")
+    if hasattr(as_criterion(options.criterion), "gather"):
+        options = replace(options, criterion="l1_norm")  # there are no gradients yet; how many stay is the same
+    with everything(network):
+        pruner = Pruner(network, inputs, options)
+        for epoch, ratio in events:
+            try:
+                pruner.goal(ratio)
+            except PruneError as error:  # noqa: PERF203  # one that names the epoch
+                where = f"schedule, epoch {epoch}, {error.where}"
+                raise PruneError(where, error.got, error.allowed, error.todo) from error
+        if events:
+            cuttable(pruner.channel_map, events[-1][1], options)
+        rows = tuple(_row(pruner, epoch, ratio) for epoch, ratio in events)
+        return Preview(options.target, pruner.original, rows, _stays(pruner, events))
+
+
+def _row(pruner: Pruner, epoch: int, ratio: Ratio) -> PreviewRow:
+    channel_map = pruner.channel_map
+    wanted = pruner.goal(ratio)
+    sizes = channel_map.sizes_after(pruner.plan(wanted))
+    after = cost_at(channel_map.graph, channel_map.at(sizes)[0])
+    constraints, now = channel_map.traced.constraints, channel_map.sizes
+    widths = {axis: (now[axis], size) for axis, size in sizes.items() if axis in constraints.filters}
+    counted = [pair for axis, pair in widths.items() if axis in constraints.convolutions]
+    left = {
+        "filters": sum(then for _, then in counted) / max(sum(was for was, _ in counted), 1),
+        "flops": after.flops / max(pruner.original.flops, 1),
+        "params": after.params / max(pruner.original.params, 1),
+    }
+    axis, pair = min(widths.items(), key=lambda item: item[1][1] / item[1][0])
+    reached = 1 - left[pruner.options.target]
+    return PreviewRow(epoch, ratio, reached, after, (layer_name(axis[0]), pair))
+
+
+def _stays(pruner: Pruner, events: Sequence[tuple[int, Ratio]]) -> dict[str, str]:
+    if not events:
+        return {}
+    wanted = pruner.goal(events[-1][1])
+    pruner.plan(wanted)
+    return {name: str(why) for key, why in wanted.stays.items() for name in pruner.layers_of(key)}

@@ -1,0 +1,69 @@
+"""What a criterion gathers from the gradients of training, in the epoch before a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..json_reader import each, number, text, whole
+from ..plan import Array, Axis
+from ..pruning import Pruner
+from ..selection.scores import gathered_by
+
+
+class Gathering:
+    """Listens to the gradients of all filters while it is open; of what it hears it keeps a number for each filter.
+
+    Args:
+        pruner: the network, and the criterion.
+    """
+
+    def __init__(self, pruner: Pruner) -> None:
+        self._pruner = pruner
+        self._sums: dict[Axis, Array] = {}
+        self._batches: dict[Axis, int] = {}
+        tensors = pruner.channel_map.tensors
+        axes = [axis for axis in pruner.channel_map.traced.constraints.filters if not tensors[axis[0]].stop_gradient]
+        self._hooks = [tensors[axis[0]].register_hook(self._listener(axis)) for axis in axes]
+
+    def _listener(self, axis: Axis) -> Callable[[Any], None]:
+        tensors, criterion = self._pruner.channel_map.tensors, self._pruner.criterion
+
+        def hear(gradient: Any) -> None:
+            found = gathered_by(criterion, tensors, axis, gradient)
+            self._sums[axis] = self._sums.get(axis, 0.0) + found
+            self._batches[axis] = self._batches.get(axis, 0) + 1
+
+        return hear
+
+    def averages(self) -> dict[Axis, Array]:
+        """What was gathered so far, averaged over the batches."""
+        return {axis: total / self._batches[axis] for axis, total in self._sums.items()}
+
+    def close(self) -> None:
+        """Take the hooks away, and hand the averages to the pruner."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        self._pruner.gathered = self.averages()
+
+
+def wants_gradients(criterion: Any) -> bool:
+    """Whether a criterion gathers from gradients."""
+    return hasattr(criterion, "gather")
+
+
+def written(gathered: Mapping[Axis, Array]) -> list[list[Any]]:
+    """What was gathered, as JSON can hold it."""
+    return [[name, slot, array.tolist()] for (name, slot), array in gathered.items()]
+
+
+READER = each(each(text, whole, each(number)))
+"""Reads what `written` wrote."""
+
+
+def read(rows: Sequence[tuple[str, int, Sequence[float]]]) -> dict[Axis, Array]:
+    """What was gathered, from what `READER` read."""
+    return {(name, slot): np.array(numbers, dtype=np.float64) for name, slot, numbers in rows}

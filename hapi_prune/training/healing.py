@@ -1,0 +1,64 @@
+"""What can be done at once about what a cut has done, before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import paddle
+from paddle import nn
+
+from ..cutting import ranks
+from ..internals import layers
+from ..internals.preserve import quiet, random_generators, training_flags
+from . import paddle_model
+
+
+def recalibrate(model: paddle.Model, batches: int) -> int:
+    """Estimate the statistics of BatchNorm anew, as the mean over some batches of the training data.
+
+    What a channel is on average, and how much it varies, was learnt from the network as it was before the cut. The
+    random generators and all but the statistics are left as they were.
+
+    Args:
+        model: what is trained; called from a hook of its ``fit``.
+        batches: how many.
+
+    Returns:
+        How many there were; 0 where the network has no BatchNorm, or the data can be gone through only once.
+
+    Source: Li, Wu, Su, Wang, "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning" (2020).
+    """
+    network, data = model.network, paddle_model.train_data(model)
+    with training_flags(network, None), random_generators(), quiet(), _epoch_kept(data), paddle.no_grad():
+        network.train()
+        norms = layers.batch_norms(network)
+        if not norms or data is None or paddle_model.read_once(data):
+            return 0
+        done = 0
+        for inputs in paddle_model.first_batches(model, data, batches):
+            with layers.momentum(norms, done / (done + 1)):  # so that the statistics are the mean over the batches
+                network(*inputs)
+            done += 1
+    _same_on_all_ranks(norms)
+    return done
+
+
+def _same_on_all_ranks(norms: list[nn.Layer]) -> None:
+    if ranks.ranks() > 1:
+        for norm in norms:
+            for tensor in layers.statistics_of(norm):
+                paddle.distributed.broadcast(tensor, 0)
+
+
+@contextmanager
+def _epoch_kept(data: Any) -> Iterator[None]:
+    """A sampler that shuffles counts how often it was asked."""
+    sampler: Any = getattr(data, "batch_sampler", None)
+    epoch = getattr(sampler, "epoch", None)
+    try:
+        yield
+    finally:
+        if epoch is not None:
+            sampler.epoch = epoch
