@@ -5,49 +5,48 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import paddle
-from paddle.static import InputSpec
 
 from ..errors import PruneError, gist
 from ..plan import Array
 from .program import program_file
+from .served import served
 
-INFERENCE, LOADED, ONNX = "paddle.inference", "paddle.jit.load", "onnxruntime"
+INFERENCE, PLAIN, LOADED = "paddle.inference", "paddle.inference without oneDNN", "paddle.jit.load"
+ONNX = "onnxruntime"
 
-Run = Callable[[Mapping[str, Array]], "list[Array]"]
+Tries = Sequence[Mapping[str, Array]]
+Run = Callable[[Tries], "list[list[Array]]"]
+"""From several inputs by name to the outputs for each."""
 
 
-def runtimes(draft: str, specs: Sequence[InputSpec], onnx: bool) -> Iterator[tuple[str, Run]]:
-    """What runs the files: each is a function from arrays by name to the outputs."""
-    try:
-        from paddle import inference
-    except ImportError:  # a build of Paddle without it
-        loaded = paddle.jit.load(draft)
-        loaded.eval()
-        yield LOADED, lambda arrays: flat_outputs(loaded(*[paddle.to_tensor(arrays[spec.name]) for spec in specs]))
+def runtimes(draft: str, onnx: bool) -> list[list[tuple[str, Run]]]:
+    """What can run the files. Of each list one has to; the first is what people use without further thought."""
+    if find_spec("paddle.inference") is None:  # a build of Paddle without it
+        found = [[(LOADED, lambda tries: loaded(draft, tries))]]
     else:
-        yield INFERENCE, predictor(inference, draft)
-    if onnx:
-        session = needed("onnxruntime").InferenceSession(f"{draft}.onnx", providers=["CPUExecutionProvider"])
-        yield ONNX, lambda arrays: session.run(None, {one.name: arrays[one.name] for one in session.get_inputs()})
+        files = program_file(draft), f"{draft}.pdiparams"
+        default: Run = lambda tries: served(*files, tries, onednn=True)  # noqa: E731
+        found = [[(INFERENCE, default), (PLAIN, lambda tries: served(*files, tries, onednn=False))]]
+    return [*found, [(ONNX, lambda tries: converted(draft, tries))]] if onnx else found
 
 
-def predictor(inference: Any, draft: str) -> Run:
-    """Paddle Inference with the files, as it is by default."""
-    config = inference.Config(program_file(draft), f"{draft}.pdiparams")
-    config.disable_glog_info()
-    made = inference.create_predictor(config)
+def loaded(draft: str, tries: Tries) -> list[list[Array]]:
+    """What the program returns when Paddle loads it again."""
+    network = paddle.jit.load(draft)
+    network.eval()
+    return [flat_outputs(network(*map(paddle.to_tensor, arrays.values()))) for arrays in tries]
 
-    def run(arrays: Mapping[str, Array]) -> list[Array]:
-        for name in made.get_input_names():
-            made.get_input_handle(name).copy_from_cpu(arrays[name])
-        made.run()
-        return [made.get_output_handle(name).copy_to_cpu() for name in made.get_output_names()]
 
-    return run
+def converted(draft: str, tries: Tries) -> list[list[Array]]:
+    """What onnxruntime returns for the file of ONNX."""
+    session = needed("onnxruntime").InferenceSession(f"{draft}.onnx", providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+    return [session.run(None, {name: arrays[name] for name in names}) for arrays in tries]
 
 
 def flat_outputs(tree: Any) -> list[Array]:

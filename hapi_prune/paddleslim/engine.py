@@ -42,6 +42,7 @@ class Engine(Pruner):
         self._decided: PruningPlan | None = None
         self._followed = (Cut({}, {}), UndoLog())
         self._done: list[UndoLog] = []
+        self._axes: dict[str, frozenset[Axis]] = {}
 
     def axes(self, variable: str) -> frozenset[Axis]:
         """The filter axes of a convolution's weight; none for what belongs to another layer or holds no filters.
@@ -49,28 +50,37 @@ class Engine(Pruner):
         Raises:
             PruneError: the network has no such variable.
         """
+        if variable not in self._axes:
+            self._axes[variable] = self._looked_up(variable)
+        return self._axes[variable]
+
+    def _looked_up(self, variable: str) -> frozenset[Axis]:
         graph, constraints = self.channel_map.graph, self.channel_map.traced.constraints
         tensor = graph.aliases.get(variable, variable)
         if tensor in constraints.depthwise:  # its filters are the channels of the layer before
             return frozenset([(tensor, 0)])
-        if tensor in graph.shapes and not any(name == tensor for name, _ in constraints.filters):
-            return frozenset()
+        if tensor in graph.shapes:
+            return frozenset(axis for axis in constraints.filters if axis[0] == tensor) & constraints.convolutions
         return frozenset(resolve(self.channel_map, variable, "ratios")) & constraints.convolutions
 
     def goal(self, ratio: float | Mapping[str, float]) -> Goal:
         """What ``{variable: ratio}`` asks of each group. Where nothing can be pruned, nothing is asked."""
         assert isinstance(ratio, Mapping)
-        axes = {variable: self.axes(variable) for variable in ratio}
-        wanted = Goal()
+        order = {variable: place for place, variable in enumerate(ratio)}
+        owner: dict[Axis, str] = {}
+        for variable in ratio:
+            for axis in self.axes(variable):
+                owner.setdefault(axis, variable)
+        wanted, filters = Goal(), self.channel_map.traced.constraints.filters
         for key, group in self.channel_map.groups.items():
-            first = next((variable for variable in ratio if axes[variable] & group.index.keys()), None)
+            first = min((owner[axis] for axis in group.index if axis in owner), key=order.__getitem__, default=None)
             if first is None:
                 continue
             why = stays(self.channel_map, group, set())
             if why:
                 wanted.stays[key] = why
                 continue
-            own = axes[first] & self.channel_map.traced.constraints.filters
+            own = self.axes(first) & filters
             wanted.ratios[key] = ratio[first]
             wanted.scored[key] = [axis for axis in group.index if axis in own]
         return wanted

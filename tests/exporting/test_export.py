@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,10 @@ from paddle import inference, nn
 from paddle.static import InputSpec
 from structures import ZOO
 
-from hapi_prune import PruneError, cost, export, prune
+from hapi_prune import PruneError, PruneWarning, cost, export, prune
 from hapi_prune.exporting import export as exporting
 from hapi_prune.exporting import runtimes
+from hapi_prune.exporting import served as serving
 from hapi_prune.internals.random_state import RandomState
 
 pytestmark = HARMLESS
@@ -135,6 +136,7 @@ def test_every_form_of_input_is_exported(form):
     assert export(network, "net", FORMS[form]).difference <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in sorted(ZOO) if "huffle" in name or "plit" in name])
 def test_structures_are_exported_after_a_cut(name):
     one = ZOO[name]
@@ -156,7 +158,11 @@ def narrow(network, given, path, specs):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"), [(another, "other values than the network, by"), (narrow, r"returns shapes \[\[1, 2\]\]")]
+    ("wrong", "message"),
+    [
+        (another, "other values than the network, by"),
+        (narrow, r"shapes \[\[1, 2\]\], the network \[\[1, 4\]\]"),
+    ],
 )
 def test_a_program_that_computes_something_else_is_refused_and_what_was_there_stays(monkeypatch, wrong, message):
     network = Net()
@@ -170,17 +176,69 @@ def test_a_program_that_computes_something_else_is_refused_and_what_was_there_st
 
 def test_the_tolerance_is_the_users():
     network = Net()
-    off = export(network, "net", SHAPE).difference
     with pytest.raises(PruneError, match="other values"):
-        export(network, "net", SHAPE, tolerance=off / 2 - 1e-12)
+        export(network, "net", SHAPE, tolerance=-1.0)
+    assert os.listdir() == []
 
 
 def test_without_paddle_inference_it_is_loaded_and_run(monkeypatch):
-    monkeypatch.setitem(sys.modules, "paddle.inference", None)
-    monkeypatch.delattr(paddle, "inference")
+    monkeypatch.setattr(runtimes, "find_spec", lambda name: None)
     report = export(Net(), "net", [None, *SHAPE[1:]])
     assert list(report.differences) == ["paddle.jit.load"]
     assert report.difference <= 1e-5
+
+
+def tells(default, plain):
+    """Stands for the process of its own: what it returns with and without oneDNN; an error is raised."""
+
+    def served(program, params, tries, onednn):
+        given = default if onednn else plain
+        if isinstance(given, Exception):
+            raise given
+        return given(tries)
+
+    return served
+
+
+def test_a_runtime_that_crashes_with_onednn_is_told_and_tried_without(monkeypatch):
+    network = Net()
+    network.eval()
+
+    def right(tries):
+        return [[network(paddle.to_tensor(*arrays.values())).numpy()] for arrays in tries]
+
+    crashes = RuntimeError("it crashed (signal 11)")
+    monkeypatch.setattr(runtimes, "served", tells(crashes, right))
+    with pytest.warns(PruneWarning, match=r"signal 11.*With paddle.inference without oneDNN it is right") as told:
+        report = export(network, "net", SHAPE)
+    assert told[0].filename == __file__
+    assert list(report.differences) == ["paddle.inference without oneDNN"]
+    monkeypatch.setattr(runtimes, "served", tells(crashes, crashes))
+    with pytest.raises(PruneError, match=r"paddle.inference: .*signal 11.*without oneDNN: .*signal 11"):
+        export(network, "other", SHAPE)
+    assert sorted(os.listdir()) == ["net.json", "net.pdiparams"]
+
+
+def test_a_process_that_ends_badly_or_never_is_told(monkeypatch):
+    export(Net(), "net", SHAPE)
+    arrays = [{"input_0": np.zeros(SHAPE, "float32")}]
+    assert serving.served("net.json", "net.pdiparams", arrays, onednn=True)[0][0].shape == (1, 4)
+    with pytest.raises(RuntimeError, match="nothing.json"):
+        serving.served("nothing.json", "net.pdiparams", arrays, onednn=True)
+    here = subprocess.run
+
+    def killed(command, **options):
+        return here([*command[:-1], "import os; os.kill(os.getpid(), 9)"], **options)
+
+    monkeypatch.setattr(serving.subprocess, "run", killed)
+    with pytest.raises(RuntimeError, match=r"it crashed \(signal 9\)"):
+        serving.served("net.json", "net.pdiparams", arrays, onednn=True)
+    monkeypatch.setattr(
+        serving.subprocess, "run", lambda command, **options: here([*command[:-1], "while True: pass"], **options)
+    )
+    monkeypatch.setattr(serving, "PATIENCE", 0.5)
+    with pytest.raises(RuntimeError, match="no answer"):
+        serving.served("net.json", "net.pdiparams", arrays, onednn=True)
 
 
 def test_model_save_exports_what_was_pruned():
