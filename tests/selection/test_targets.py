@@ -46,7 +46,7 @@ def predicted_and_true(network, inputs, ratio):
 
 
 SPREAD = {"FlatWeight": 0.15, "CondConv": 0.005}
-"""Weights that lie flat and are reshaped, and how far off the FLOPs may be: the label does not say which axis shrinks."""
+"""Weights that lie flat and are reshaped, and how far off the FLOPs may be: a label does not say which axis shrinks."""
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
