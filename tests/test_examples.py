@@ -1,0 +1,60 @@
+"""Every recipe runs to its end, on few images."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECIPES = Path(__file__).resolve().parent.parent / "examples" / "recipes"
+NAMES = sorted(path.stem for path in RECIPES.glob("*.py") if path.stem != "digits")
+SAYS = {
+    "by_sensitivity": "acc_top1 of the dense network",
+    "export_and_serve": "is taken for a",
+    "flops_goal": "of the FLOPs are gone.",
+    "from_paddleslim": "step",
+    "go_on": "0 of 3 epochs are done.",
+    "own_loop": "epoch 3: ",
+    "own_parts": "'0.0': ",
+    "two_ranks": "",
+}
+
+
+def ran(name, *launcher, epochs=3):
+    command = [sys.executable, "-W", "ignore", *launcher, str(RECIPES / f"{name}.py")]
+    process = subprocess.run(
+        [*command, "--images", "64", "--epochs", str(epochs)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(RECIPES.parent.parent)},
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    return process.stdout
+
+
+def test_every_recipe_is_tested():
+    assert sorted(SAYS) == NAMES
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "two_ranks"])
+def test_a_recipe_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert SAYS[name] in ran(name)
+
+
+def test_the_recipe_that_goes_on_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran("go_on", epochs=2)
+    assert "2 of 3 epochs are done." in ran("go_on")
+
+
+@pytest.mark.slow
+def test_two_ranks_train_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran("two_ranks", "-m", "paddle.distributed.launch", "--nproc_per_node=2", "--backend=gloo", "--log_dir=logs")
+    assert "50" in (tmp_path / "logs" / "workerlog.0").read_text(encoding="utf-8")
