@@ -21,6 +21,7 @@ from .diagnostics.explain import explain
 from .diagnostics.explanation import Explanation, ExplanationRow
 from .diagnostics.preview import Preview, PreviewRow
 from .diagnostics.sensitivity import sensitivity
+from .diagnostics.sensitivity_table import BySensitivity, Sensitivity, SensitivityRow
 from .errors import PruneError, PruneWarning
 from .exporting.export import ExportReport, export
 from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan, Reason, ReasonKind
@@ -29,7 +30,6 @@ from .reporting.history import History
 from .reporting.record import PruneRecord
 from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule
 from .selection.scopes import Global, Scope, Uniform
-from .selection.sensitivity_table import BySensitivity, Sensitivity, SensitivityRow
 from .training.checkpoint import load
 from .training.resume import resume
 

@@ -12,7 +12,7 @@ import pytest
 RECIPES = Path(__file__).resolve().parent.parent / "examples" / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.py") if path.stem != "digits")
 SAYS = {
-    "by_sensitivity": "acc_top1 of the dense network",
+    "by_sensitivity": "acc_top1: ",
     "export_and_serve": "is taken for a",
     "flops_goal": "of the FLOPs are gone.",
     "from_paddleslim": "step",

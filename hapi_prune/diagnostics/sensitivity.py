@@ -24,8 +24,8 @@ from ..plan import Axis, Cut
 from ..selection.goals import Goal, goal
 from ..selection.ratios import real
 from ..selection.select import GroupScores
-from ..selection.sensitivity_table import Sensitivity, SensitivityRow
 from ..training.paddle_model import input_shapes, metric_names
+from .sensitivity_table import Sensitivity, SensitivityRow
 
 RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

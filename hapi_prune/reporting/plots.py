@@ -102,6 +102,38 @@ def run_picture(
     return _drawn(draw, 12.0, sum(heights))
 
 
+def heat_picture(title: str, names: Sequence[str], shares: Sequence[float], values: Sequence[Sequence[float]]) -> Image:
+    """A table in colours: the larger a value the darker.
+
+    Args:
+        title: what the values are.
+        names: of the lines.
+        shares: of the columns, each in (0, 1).
+        values: for each line, one for each share.
+    """
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        most = max((value for line in values for value in line), default=0.0) or 1.0
+        axes.imshow([list(line) for line in values], cmap="Blues", aspect="auto", vmin=0, vmax=most * 1.25)
+        for y, line in enumerate(values):
+            for x, value in enumerate(line):
+                axes.text(x, y, f"{value:.3g}", ha="center", va="center", fontsize=7, color=_on(value / most))
+        axes.set_yticks(range(len(names)), [tables.clip(name, 48) for name in names], fontsize=8)
+        axes.set_xticks(range(len(shares)), [f"{share:.0%}" for share in shares])
+        axes.set_xlabel("share of the filters removed")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+
+    return _drawn(draw, 4.5 + 0.7 * len(shares), 1.2 + 0.24 * len(names))
+
+
+def _on(share: float) -> str:
+    """A colour that can be read on one so dark."""
+    return "white" if share > 0.7 else "black"
+
+
 def _drawn(draw: Callable[[Any], None], width: float, height: float) -> Image:
     """What ``draw`` puts on a figure of so many inches; the user's matplotlib settings neither matter nor change."""
     import matplotlib

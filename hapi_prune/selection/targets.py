@@ -111,15 +111,12 @@ class Solver:
                 best = (cost, counts)
             if fixed or not families or abs(cost - goal) <= NEAR * self.original:
                 break
-            if single.keys() - families.keys() or self._singles():
+            if any(not self._map.findings.family_of(key) for key in self._wanted.ratios):
                 fixed = families
             else:
                 aim += goal - cost
         assert best is not None
         return {key: count for key, count in best[1].items() if count < self._map.groups[key].size}
-
-    def _singles(self) -> list[str]:
-        return [key for key in self._wanted.ratios if not self._map.findings.family_of(key)]
 
     def _fitted(self) -> dict[str, int]:
         """Counts for the families that fit together, as near to the shares asked of them as can be."""

@@ -132,6 +132,16 @@ def test_the_table_decides_who_loses_how_much():
     assert again.widths == record.widths
 
 
+def test_the_table_is_drawn(tmp_path):
+    rows = [SensitivityRow((name,), (name,), (0.25, 0.5), (0.01 * n, 0.04 * n)) for n, name in enumerate("abc")]
+    table = Sensitivity("acc", 0.9, tuple(rows))
+    image = table.plot(tmp_path / "table.png")
+    assert (tmp_path / "table.png").stat().st_size > 1000
+    assert len(np.unique(np.asarray(image).reshape(-1, 3), axis=0)) > 20, "in colours"
+    assert "0.0800" in str(table)
+    assert max(map(len, str(table).splitlines())) <= 100
+
+
 def test_a_table_of_another_network_is_refused():
     table = Sensitivity("acc", 0.9, (SensitivityRow(("z",), ("z.weight",), (0.5,), (0.1,)),))
     with pytest.raises(PruneError, match="a table of other layers"):

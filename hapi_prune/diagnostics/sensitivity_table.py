@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,12 @@ from ..criteria.filters import Scores
 from ..errors import PruneError
 from ..json_reader import Reader, each, entries, made, number, text
 from ..plan import ChannelGroup
-from .scopes import Curve, Prices
+from ..reporting import tables
+from ..reporting.plots import heat_picture
+from ..selection.scopes import Curve, Prices
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 VERSION = 1
 SLOPE = 1e-6
@@ -69,14 +74,8 @@ class Sensitivity:
         >>> found = Sensitivity("acc", 0.9, (SensitivityRow(("conv1",), ("conv1.weight",), (0.5,), (0.125,)),))
         >>> Sensitivity.from_json(found.to_json()) == found
         True
-        >>> print(found)
-        acc of the dense network: 0.9000
-        ---------------
-                removed
-        layers    50.0%
-        ---------------
-        conv1    0.1250
-        ---------------
+        >>> print(found.table().splitlines()[-2])
+        conv1                     0.1250
     """
 
     metric: str
@@ -89,23 +88,33 @@ class Sensitivity:
 
     def table(self) -> str:
         """The table as text, a line for each group; layers that share a line only shrink together."""
-        ratios = sorted({ratio for row in self.rows for ratio in row.ratios})
-        names = [" + ".join(row.layers) for row in self.rows]
-        names = [
-            name if len(name) <= 40 else f"{name[:28]}.. ({len(row.layers)})" for name, row in zip(names, self.rows)
-        ]
-        columns = [["", "layers", *names]]
+        ratios, names = self._ratios, [tables.clip(" + ".join(row.layers), 44) for row in self.rows]
+        columns: list[tables.Column] = [("", "layers", *names)]
         for ratio in ratios:
-            cells = [f"{row.lost[row.ratios.index(ratio)]:.4f}" if ratio in row.ratios else "-" for row in self.rows]
-            columns.append(["removed" if ratio == ratios[0] else "", f"{ratio:.1%}", *cells])
-        widths = [max(map(len, column)) for column in columns]
-        lines = [
-            "  ".join(cell.rjust(w) if n else cell.ljust(w) for n, (cell, w) in enumerate(zip(cells, widths)))
-            for cells in zip(*columns)
-        ]
-        rule = "-" * len(lines[0])
-        head = f"{self.metric} of the dense network: {self.dense:.4f}"
-        return "\n".join([head, rule, lines[0], lines[1], rule, *lines[2:], rule])
+            lost = [row.lost[row.ratios.index(ratio)] if ratio in row.ratios else None for row in self.rows]
+            columns.append(("lost", tables.percent(ratio), *map(tables.number, lost)))
+        above = [f"{self.metric}: {tables.number(self.dense)} of the dense network, and lost without a share of"]
+        return tables.table(columns, above, names=24)
+
+    @property
+    def _ratios(self) -> list[float]:
+        return sorted({ratio for row in self.rows for ratio in row.ratios})
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Image:
+        """The table as a picture: a line for each group, darker where more is lost.
+
+        Args:
+            path: where to save it, if anywhere; the suffix says as what (``.png``).
+
+        Returns:
+            The picture, as PIL has it; notebooks show it.
+        """
+        names = [" + ".join(row.layers) for row in self.rows]
+        values = [[row.at(ratio) if row.ratios else 0.0 for ratio in self._ratios] for row in self.rows]
+        image = heat_picture(f"{self.metric} lost when a share of one layer is removed", names, self._ratios, values)
+        if path is not None:
+            image.save(path)
+        return image
 
     def to_json(self) -> str:
         """The table as JSON; `from_json` gives an equal one back."""
