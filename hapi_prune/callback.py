@@ -43,7 +43,8 @@ class PruneCallback(paddle.callbacks.Callback):
             where Linears shrink too. Each cut lands within half a point of its goal, or as near as whole filters
             allow. A ratio by layer goes with ``"filters"`` alone.
         scope: how the goal is shared out: ``"uniform"``, the same share of every layer; ``"global"``, one ranking over
-            all layers, by importance for what a filter costs; a Scope, or a function as in `Scope`.
+            all layers, by importance; ``Global(cost_power=1.0)`` for what a filter costs; a Scope, or a function as
+            in `Scope`.
         max_ratio: the largest share that a layer may lose, in (0, 1]. None: 0.8, and no limit where each layer loses
             the ratio itself (``target="filters"``, ``scope="uniform"``).
         skip: names of layers to leave as they are: structured names, globs, or Paddle's parameter names.
