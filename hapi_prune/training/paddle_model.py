@@ -174,6 +174,11 @@ def optimizer(model: paddle.Model) -> Any:
     return model._optimizer
 
 
+def metric_names(model: paddle.Model) -> list[str]:
+    """What the metrics are called in the logs, the loss among them."""
+    return list(model._metrics_name())
+
+
 def train_data(model: paddle.Model) -> Any:
     """The training data of the ``fit`` that is calling us right now, which it keeps to itself; None where none is."""
     return variables_of_fit(model).get(DATA)
