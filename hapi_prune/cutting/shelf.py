@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from typing import IO, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class Shelf:
         self._file: IO[bytes] | None = None
         if size > LARGE:
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # it is closed with the shelf
+            weakref.finalize(self, self._file.close)
 
     @property
     def on_disk(self) -> bool:

@@ -21,7 +21,7 @@ VERSION = 2
 NOTE = ".prune.json"
 WEIGHTS = ".pdparams"
 OWN = (WEIGHTS, ".pdopt", ".pdscaler")
-EARLIER = ".before"
+EARLIER = "_before"
 BEFORE = tuple(EARLIER + part for part in OWN)
 """The same right before the last cut, as long as an accuracy budget may have it taken back."""
 PARTS = (*OWN, *BEFORE)

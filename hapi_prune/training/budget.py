@@ -58,7 +58,9 @@ class Budget:
         held, failed, most = (ratio_of(ratio, layer) for ratio in (self.held, self.failed, due))
         held = held or 0.0
         most = held if most is None else most
-        aim = max(held, most if failed is None else min(most, (held + failed) / 2))
+        if failed is not None and failed > held:  # else it was another layer's share that was too much
+            most = min(most, (held + failed) / 2)
+        aim = max(held, most)
         return aim, aim - held
 
     def begun(self, ratio: Ratio, value: float) -> Budget:
@@ -90,6 +92,6 @@ class Budget:
 
 def _layers(*ratios: Ratio) -> list[str]:
     """All that the ratios name, in the order of the last, which is the newest; a plain number is for all: first."""
-    *older, newest = [list(ratio) if isinstance(ratio, dict) else ["*"] for ratio in ratios]
+    *older, newest = [list(ratio) if isinstance(ratio, dict) else ["*"] if ratio else [] for ratio in ratios]
     extra = [layer for names in older for layer in names if layer not in newest]
     return sorted(dict.fromkeys([*extra, *newest]), key=lambda layer: layer != "*")
