@@ -64,8 +64,8 @@ class PruneCallback(paddle.callbacks.Callback):
         max_drop: an accuracy budget, in (0, 1): a cut after which the metric, at the next event of the schedule or the
             end of training, is further than this below that of the network before the first cut, is taken back
             exactly, and half of its step is tried instead. What is left is the smallest network that was found within
-            the budget. EarlyStopping and ReduceLROnPlateau go on from what they knew before such a cut. None: no
-            budget.
+            the budget. EarlyStopping and ReduceLROnPlateau go on from what they knew before such a cut. It does
+            not go with ``on_cut``, which is not told that a cut is taken back. None: no budget.
         monitor: the metric that `max_drop` is about; one with "loss" in its name is better where it is lower. None:
             ``acc_top1``, else ``acc``, else the first that is no loss.
         on_cut: called with the `Cut` once network and optimizer are cut, for what mirrors the parameters: the weights

@@ -46,6 +46,8 @@ class Snapshot:
         self._network, self._optimizer, self._leave = network, optimizer, frozenset(leave)
         layers = network.sublayers(include_self=True)
         tensors = {id(tensor): tensor for layer in layers for tensor in own_tensors(layer).values()}
+        # Of those that stand outside of the network, as the weights of a loss may, the state goes back: so do they.
+        tensors |= {id(tensor): tensor for each in stored.chain(optimizer) for tensor in stored.parameters(each)}
         state = {} if optimizer is None else optimizers.states(optimizer)
         size = sum(t.size * t.element_size() for t in [*tensors.values(), *state.values()])
         self.shelf = Shelf(size, folder)

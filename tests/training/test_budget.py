@@ -478,12 +478,15 @@ def test_the_history_comes_back_from_json():
 
 
 def test_evaluations_after_it_belong_to_the_network_that_is_there():
-    _, history = run({1: 0.25, 2: 0.5, 3: 0.505}, Falls(lambda now: 0.9 if now >= 6 else 0.5), 6)
-    assert tries(history) == [(1, 0.25, True), (2, 0.5, False), (3, 0.375, False)]
-    assert [epoch for epoch, _ in history[0].recovered] == [1]
-    _, history = run({1: 0.25, 2: 0.5, 3: 0.505}, Falls(lambda now: 0.9 if now >= 6 else 0.5), 6)
-    assert history.best_at_this_size["acc"] == 0.9
-    assert history.now.metrics_recovered["acc"] == 0.9
+    """The second cut fails, and half of its step is too small to be tried."""
+    _, history = run({1: 0.2, 2: 0.218, 4: 0.22}, at_least(52), 6, network=Wide)
+    assert tries(history) == [(1, 0.2, True), (2, 0.218, False)]
+    assert [[epoch for epoch, _ in record.recovered] for record in history] == [[1, 4, 5], [2, 3]]
+    assert history.now is history[0]
+    assert history.now.metrics_recovered["acc"] == history.best_at_this_size["acc"] == 0.9
+    _, history = run({1: 0.018, 3: 0.02}, Falls(lambda now: now / 65), 5, network=Wide)
+    assert [[epoch for epoch, _ in record.recovered] for record in history] == [[1, 2]]
+    assert history.best_at_this_size["acc"] == 1.0 and history.metrics_dense["acc"] == 1.0
 
 
 # Resumed
