@@ -15,8 +15,25 @@ import numpy as np
 import paddle
 import pytest
 import reference
+from budgets import Falls, at_least, built
 from callbacks import curves, quiet, reader
-from fits import BATCH, HARMLESS, SHAPE, At, Images, Net, build, end, fit, generators, same, state, weights, widths
+from fits import (
+    BATCH,
+    HARMLESS,
+    SHAPE,
+    At,
+    Images,
+    Net,
+    build,
+    end,
+    fit,
+    generators,
+    momentum,
+    same,
+    state,
+    weights,
+    widths,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,10 +123,6 @@ def warm(parameters):
     return paddle.optimizer.AdamW(rate, parameters=list(parameters))
 
 
-def momentum(parameters):
-    return paddle.optimizer.Momentum(0.1, 0.9, parameters=list(parameters))
-
-
 def lookahead(parameters):
     return paddle.incubate.LookAhead(paddle.optimizer.Momentum(0.1, 0.9, parameters=list(parameters)), 0.5, 3)
 
@@ -176,6 +189,37 @@ def test_what_is_put_back_is_as_it_was_bitwise_and_trains_on_as_if_nothing_had_b
         train(each, its, 5, 4)
     assert same(reference.arrays(network), reference.arrays(other))
     assert same(numbered_alike(optimizer), numbered_alike(theirs))
+
+
+class Splits(paddle.nn.Layer):
+    """A network whose code holds numbers of channels in an attribute, which follows a cut."""
+
+    def __init__(self):
+        super().__init__()
+        self.splits = [8, 4]
+        self.stem, self.one, self.two = paddle.nn.Conv2D(3, 12, 1), paddle.nn.Conv2D(8, 8, 1), paddle.nn.Conv2D(4, 8, 1)
+        self.pool, self.fc = paddle.nn.AdaptiveAvgPool2D(1), paddle.nn.Linear(8, 4)
+
+    @property
+    def conv1(self):
+        return self.stem
+
+    def forward(self, x):
+        left, right = paddle.split(paddle.nn.functional.relu(self.stem(x)), self.splits, axis=1)
+        return self.fc(self.pool(paddle.nn.functional.relu(self.one(left) + self.two(right))).flatten(1))
+
+
+def test_counts_in_attributes_go_back_too_also_in_a_resumed_run(tmp_path):
+    ends = []
+    for start in (None, tmp_path / "0/1", tmp_path / "0/3"):
+        with paddle.utils.unique_name.guard():
+            model, callback = built(at_least(9), network=Splits), quiet({1: 0.5, 2: 0.51}, max_drop=0.01)
+            done = resume(model, callback, start) if start else 0
+            folder = str(tmp_path / str(len(ends)))
+            fit(model, callback, eval_data=Images(8, 1), epochs=4 - done, save_dir=folder)
+        ends.append([weights(model), model.network.splits, tries(callback.history)])
+    assert ends[0][1:] == [[6, 3], [(1, 0.5, False), (2, 0.25, True)]]
+    assert same(ends[0], ends[1]) and same(ends[0], ends[2])
 
 
 def test_a_large_network_is_kept_on_disk_and_the_file_is_gone_with_it(monkeypatch, tmp_path):
@@ -250,47 +294,6 @@ def test_after_it_a_smaller_cut_computes_what_the_masked_network_computes():
 
 
 # Runs
-
-
-class Falls(paddle.metric.Metric):
-    """A metric that is what a function says of the filters of conv1, whatever the network computes."""
-
-    name_ = "acc"
-
-    def __init__(self, says, name="acc"):
-        super().__init__()
-        self.says, self.called, self.model = says, name, [None]
-
-    def __deepcopy__(self, memo):
-        double = Falls(self.says, self.called)
-        double.model = self.model
-        return double
-
-    def compute(self, prediction, label):
-        return prediction
-
-    def update(self, *args):
-        return self.accumulate()
-
-    def reset(self):
-        pass
-
-    def accumulate(self):
-        return self.says(self.model[0].network.conv1.weight.shape[0])
-
-    def name(self):
-        return self.called
-
-
-def at_least(filters, name="acc"):
-    """0.9 down to so many filters of conv1, of which there are 8; then 0.5."""
-    return Falls(lambda now: 0.9 if now >= filters else 0.5, name)
-
-
-def built(metric, optimizer=momentum, network=Net):
-    model = build(network, optimizer, metrics=metric)
-    metric.model[0] = model
-    return model
 
 
 def run(schedule, metric, epochs, network=Net, **options):
