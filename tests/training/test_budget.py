@@ -405,13 +405,22 @@ def test_by_layer_each_share_is_halved():
     assert widths(model)["conv1"] == 6
 
 
-def test_a_loss_may_be_monitored():
-    model = built(at_least(8))
-    loss = quiet({1: 0.5}, max_drop=1e-9, monitor="loss", eval_data=Images(8, 1))
-    fit(model, loss, epochs=3)
-    failed = loss.history[0].metrics_before["loss"] < 1e-9  # it heals in training, or not: the words tell which
-    assert bool(loss.history[0].taken_back) == ("loss" in loss.history[0].taken_back)
-    assert not failed
+@pytest.mark.parametrize("fits_own", [{}, {"eval_data": Images(4, 2), "eval_freq": 2}], ids=["none", "every second"])
+def test_a_loss_on_data_of_ones_own(fits_own):
+    """Whatever ``fit`` evaluates on, and when: both ends are measured on the same data."""
+    model = built(Falls(lambda now: 0.5 if now >= 5 else 0.9, "val_loss"))
+    callback = quiet({1: 0.25, 2: 0.5, 3: 0.6}, max_drop=0.01, monitor="val_loss", eval_data=Images(8, 1))
+    fit(model, callback, epochs=5, **fits_own)
+    assert tries(callback.history) == [(1, 0.25, True), (2, 0.5, False), (3, 0.375, True)]
+    assert callback.history[1].taken_back == "val_loss 0.9000 is more than 0.01 above 0.5000"
+    assert widths(model)["conv1"] == 5
+
+
+def test_where_fit_evaluates_seldom_a_phase_is_evaluated_at_its_end():
+    model = built(at_least(5))
+    callback = quiet({1: 0.25, 3: 0.5, 5: 0.6}, max_drop=0.01)
+    fit(model, callback, eval_data=Images(8, 1), epochs=7, eval_freq=4)
+    assert tries(callback.history) == [(1, 0.25, True), (3, 0.5, False), (5, 0.375, True)]
 
 
 def test_gradients_that_were_gathered_are_put_back_too():
