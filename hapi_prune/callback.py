@@ -19,9 +19,10 @@ from .reporting.history import History
 from .schedules import Schedule, as_schedule
 from .selection.ratios import Ratio
 from .selection.scopes import Scope
-from .training.paddle_model import input_shapes, is_first_rank
+from .training.paddle_model import input_shapes
 from .training.resume import Resumed
-from .training.session import Session, Settings
+from .training.session import Session
+from .training.settings import Settings
 
 
 class PruneCallback(paddle.callbacks.Callback):
@@ -61,6 +62,15 @@ class PruneCallback(paddle.callbacks.Callback):
             starts it anew.
         recalibrate: after each cut, estimate the statistics of BatchNorm anew on so many batches of the training data:
             they are those of the larger network, and most of what a cut costs at once. 0 for none.
+        rewarm: for so many epochs after a cut the learning rate rises in a line from zero to where it would be, batch
+            by batch. The optimizer and its scheduler are not touched. 0 for none.
+        max_drop: an accuracy budget, in (0, 1): a cut after which the metric, at the next event of the schedule or the
+            end of training, is further than this below that of the network before the first cut, is taken back
+            exactly, and half of its step is tried instead. What is left is the smallest network that was found within
+            the budget. EarlyStopping and ReduceLROnPlateau go on from what they knew before such a cut. It does
+            not go with ``on_cut``, which is not told that a cut is taken back. None: no budget.
+        monitor: the metric that `max_drop` is about; one with "loss" in its name is better where it is lower. None:
+            ``acc_top1``, else ``acc``, else the first that is no loss.
         on_cut: called with the `Cut` once network and optimizer are cut, for what mirrors the parameters: the weights
             of an EMA, say, become ``cut.apply_to(weights)``. If it raises, network and optimizer are as before.
 
@@ -103,12 +113,25 @@ class PruneCallback(paddle.callbacks.Callback):
         round_to: int = 1,
         optimizer_state: str = "carry",
         recalibrate: int = 0,
+        rewarm: int = 0,
+        max_drop: float | None = None,
+        monitor: str | None = None,
         on_cut: Callable[[Cut], object] | None = None,
     ) -> None:
         super().__init__()
         options = Options(criterion, skip, min_filters, round_to, optimizer_state, target, scope, max_ratio)
         self.settings = Settings(
-            as_schedule(schedule), options, log_dir, verbose, inputs, eval_data, on_cut, recalibrate
+            as_schedule(schedule),
+            options,
+            log_dir,
+            verbose,
+            inputs,
+            eval_data,
+            on_cut,
+            recalibrate,
+            max_drop,
+            monitor,
+            rewarm,
         )
         self.history = History()
         self._session: Session | None = None
@@ -159,6 +182,11 @@ class PruneCallback(paddle.callbacks.Callback):
             with self._ending():
                 self._session.enter(epoch)
 
+    def on_train_batch_begin(self, step: int, logs: dict[str, Any] | None = None) -> None:
+        """Let the learning rate rise again after a cut."""
+        if self._session is not None:
+            self._session.batch(step, self.params.get("steps"))
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the cost of now to the curves, also where no evaluation follows."""
         if self._session is not None:
@@ -180,10 +208,11 @@ class PruneCallback(paddle.callbacks.Callback):
             self._session.evaluated({k: value for k, value in (logs or {}).items() if k in self.params["metrics"]})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Print the table of the run, and warn of cuts that it did not get to."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.finish()
+        """Judge the last cut by the budget, print the table of the run, and warn of cuts that it did not get to."""
+        if self._session is not None:
+            with self._ending():
+                self._session.finish()
+            self._session = None
 
     def go_on(self, model: paddle.Model, resumed: Resumed) -> None:
         """For `resume`: go on with a run at the next ``fit``.
@@ -195,16 +224,15 @@ class PruneCallback(paddle.callbacks.Callback):
         self.set_model(model)
         self._resumed = resumed
 
-    def complete(self, resumed: Resumed) -> None:
-        """For `resume`: no epoch is left of the run; the network is the finished one.
+    def complete(self, resumed: Resumed, eval_data: Any = None) -> None:
+        """For `resume`: no epoch is left of the run; the network is the finished one, once its last cut is judged.
 
         Args:
             resumed: the run.
+            eval_data: what to judge it by, where the run has not been evaluated at its end.
         """
         self._resumed, self.history = None, resumed.history
-        if self.settings.verbose and is_first_rank():
-            said = f"The run is complete: its {resumed.epochs} epochs are done."
-            print(said, self.history.table(), sep="\n", flush=True)  # noqa: T201  # what verbose=1 is for
+        Session(self.model, self.settings, 0, resumed).complete(eval_data)
 
     def _end(self) -> None:
         session, self._session = self._session, None

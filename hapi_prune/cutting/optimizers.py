@@ -45,7 +45,7 @@ def carry(
         _check_objects(each, tensors)
         stored.refuse_strays(each, tensors)
         _MODES[state](each, cut, tensors, undo_log)
-        _forget_fused(each, undo_log)
+        forget_fused(each, undo_log)
 
 
 def covered(optimizer: Any, tensors: Mapping[str, paddle.Tensor]) -> frozenset[str]:
@@ -195,7 +195,7 @@ def _known(optimizer: Any, tensors: Mapping[str, paddle.Tensor]) -> set[str]:
     return {tensor.name for tensor in [*tensors.values(), *stored.parameters(optimizer)]}
 
 
-def _forget_fused(optimizer: Any, undo_log: UndoLog) -> None:
+def forget_fused(optimizer: Any, undo_log: UndoLog) -> None:
     """Fused storage is one buffer that the state lies in; resized state lies outside, so Paddle must fuse again."""
     if getattr(optimizer, stored.FUSED, None) is not None:
         undo_log.assign(optimizer, stored.FUSED, None)

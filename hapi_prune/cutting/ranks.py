@@ -20,11 +20,15 @@ def ranks() -> int:
 
 def agree(plan: PruningPlan) -> PruningPlan:
     """Rank 0's plan, on every rank."""
-    if ranks() == 1:
-        return plan
-    sent: list[Any] = [plan.to_json()]
-    dist.broadcast_object_list(sent, src=0)
-    return PruningPlan.from_json(sent[0])
+    return plan if ranks() == 1 else PruningPlan.from_json(from_first(plan.to_json()))
+
+
+def from_first(value: Any) -> Any:
+    """Rank 0's value, on every rank."""
+    sent: list[Any] = [value]
+    if ranks() > 1:
+        dist.broadcast_object_list(sent, src=0)
+    return sent[0]
 
 
 def all_alike(value: Any) -> bool:

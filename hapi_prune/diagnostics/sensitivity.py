@@ -21,6 +21,7 @@ from ..cutting.undo_log import UndoLog
 from ..errors import PruneError
 from ..internals.preserve import everything
 from ..plan import Axis, Cut
+from ..reporting.tables import is_loss
 from ..selection.goals import Goal, goal
 from ..selection.ratios import real
 from ..selection.select import GroupScores
@@ -111,7 +112,7 @@ def _checked(ratios: Sequence[float]) -> list[float]:
 def _measure(network: Any, evaluate: Any, monitor: str | None) -> tuple[Any, Callable[[Any], float], str]:
     """The network, what measures it, and what that is called."""
     if isinstance(network, paddle.Model):
-        names = metric_names(network)
+        names = [name for name in metric_names(network) if not is_loss(name)]
         metric = monitor or next((name for name in ("acc_top1", "acc", *names) if name in names), "")
         if metric not in names:
             todo = "give metrics to model.prepare, as in paddle.metric.Accuracy()"

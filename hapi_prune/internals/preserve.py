@@ -31,9 +31,7 @@ def everything(network: paddle.nn.Layer) -> Iterator[None]:
     layers = network.sublayers(include_self=True)
     tensors = {id(tensor): tensor for layer in layers for tensor in own_tensors(layer).values()}.values()
     kept = [(t, np.array(t.numpy()), None if t.grad is None else t.grad.clone()) for t in tensors]
-    inside = [value for layer in layers for value in vars(layer).values() if isinstance(value, dict)]
-    spaces: list[dict[Any, Any]] = [*(vars(layer) for layer in layers), *inside]
-    held = [(space, dict(space)) for space in spaces]
+    held = [(space, dict(space)) for space in spaces(network, hooks=True)]
     with training_flags(network, None), random_generators():
         try:
             yield
@@ -46,6 +44,18 @@ def everything(network: paddle.nn.Layer) -> Iterator[None]:
                     resize(tensor, array)
                 if tensor.is_leaf:
                     tensor.grad = grad
+
+
+def spaces(network: paddle.nn.Layer, hooks: bool = False) -> list[dict[Any, Any]]:
+    """Where the layers of a network keep their attributes: the dict of each, and the dicts in it.
+
+    Args:
+        network: the network.
+        hooks: whether those that hold hooks are among them.
+    """
+    layers = network.sublayers(include_self=True)
+    inside = [(name, value) for layer in layers for name, value in vars(layer).items() if isinstance(value, dict)]
+    return [*(vars(layer) for layer in layers), *(value for name, value in inside if hooks or "hook" not in name)]
 
 
 @contextmanager

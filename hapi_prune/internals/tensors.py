@@ -50,6 +50,13 @@ def gradients(tensor: paddle.Tensor) -> list[paddle.Tensor]:
     return [gradient for gradient in found if gradient is not None and gradient.is_dense()]
 
 
+def gradient_places(tensor: paddle.Tensor) -> dict[str, paddle.Tensor]:
+    """What `gradients` gives, by the attribute of the tensor that holds it."""
+    dense = gradients(tensor)
+    held = {place: getattr(tensor, place, None) for place in ("grad", "main_grad")} if dense else {}
+    return {place: gradient for place, gradient in held.items() if gradient is not None and gradient.is_dense()}
+
+
 def own_tensors(layer: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
     """The parameters and buffers that belong to a layer itself, by attribute."""
     found = {**layer._parameters, **layer._buffers}

@@ -66,6 +66,19 @@ class Dashboard:
         self._history = history
         self._write(lambda writer: self._event(writer, record))
 
+    def taken_back(self, record: PruneRecord, epoch: int, history: History) -> None:
+        """A cut was taken back at ``epoch``: the costs are those of before it again, and the text says why."""
+        self._history = history
+        ratio = history.now.ratio if history.now else 0.0
+        costs = _costs(record.cost_before, record.cost_original, ratio)
+
+        def act(writer: SharedWriter) -> int:
+            points = self._points(writer, epoch, costs)
+            writer.add_text("prune/event", str(record), writer.step("prune/", epoch))
+            return points + 1
+
+        self._write(act)
+
     def evaluated(
         self, epoch: int, metrics: Mapping[str, object], cost_now: Cost, cost_original: Cost, ratio: float
     ) -> None:
@@ -86,7 +99,7 @@ class Dashboard:
     def replay(self, history: History) -> None:
         """Write what happened in a run before it was resumed: the page shows the newest file of a directory only."""
         for epoch, metrics in history.evaluations:
-            made = [record for record in history if (record.epoch or 0) <= epoch]
+            made = [record for record in history if (record.epoch or 0) <= epoch and was_there(record, epoch)]
             if made:
                 self.evaluated(epoch, metrics, made[-1].cost_after, made[-1].cost_original, made[-1].ratio)
             elif history:
@@ -157,6 +170,11 @@ class Dashboard:
         writer.add_hparams(values, [clean(f"prune/{name}") for name in shown])
         self._hparams = {}
         return 1
+
+
+def was_there(record: PruneRecord, epoch: int) -> bool:
+    """Whether a cut that was made by ``epoch`` was not yet taken back then."""
+    return not record.taken_back or any(when == epoch for when, _ in record.recovered)
 
 
 def _costs(now: Cost, dense: Cost, ratio: float) -> dict[str, float]:

@@ -15,7 +15,7 @@ from ..errors import PruneError
 from ..json_reader import Reader, each, made, named, number, text, whole
 from ..plan import Cost, LayerCost, PruningPlan
 from . import tables
-from .record import NOUNS, PruneRecord, asked_text, epoch_text
+from .record import NOUNS, PruneRecord, asked_text, mark_text
 from .tables import Metrics
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class History:
         self.records.append(record)
 
     def evaluated(self, epoch: int, metrics: Mapping[str, object]) -> None:
-        """Keep the evaluation at the end of ``epoch`` and attach it to the last record.
+        """Keep the evaluation at the end of ``epoch`` and attach it to the last record that was not taken back.
 
         Args:
             epoch: counted from 0.
@@ -72,8 +72,23 @@ class History:
         """
         point = (epoch, tables.scalar_metrics(metrics))
         self.evaluations.append(point)
-        if self.records:
-            self.records[-1] = replace(self.records[-1], recovered=(*self.records[-1].recovered, point))
+        for place, record in reversed(list(enumerate(self.records))):
+            if not record.taken_back:
+                self.records[place] = replace(record, recovered=(*record.recovered, point))
+                break
+
+    def take_back(self, reason: str) -> None:
+        """Keep in mind that the last cut was taken back. What follows belongs to the network of before it.
+
+        Args:
+            reason: why, in words.
+        """
+        self.records[-1] = replace(self.records[-1], taken_back=reason)
+
+    @property
+    def now(self) -> PruneRecord | None:
+        """The record of the network that is there: of the last cut that was not taken back; None if it is dense."""
+        return next((record for record in reversed(self.records) if not record.taken_back), None)
 
     @property
     def metric(self) -> str | None:
@@ -94,11 +109,15 @@ class History:
     @property
     def best_at_this_size(self) -> Metrics:
         """The best of each metric since the last cut, or since the start: the highest, of losses the lowest."""
-        return self[-1].best_at_this_size if self else tables.best(self.evaluations)
+        if self.now is not None:
+            return self.now.best_at_this_size
+        elsewhere = [point for record in self for point in record.recovered]
+        return tables.best(point for point in self.evaluations if point not in elsewhere)
 
     def table(self) -> str:
         """The run as text: the dense network and each cut, a line each, at most 100 columns wide."""
-        return tables.table(columns(self)) if self else _NOTHING
+        back = [f"epoch {mark_text(record)}: {record.taken_back}" for record in self if record.taken_back]
+        return tables.table(columns(self), below=back) if self else _NOTHING
 
     def markdown(self) -> str:
         """What `table` gives, in Markdown."""
@@ -159,14 +178,28 @@ class History:
         return done
 
 
+def left(history: History) -> PruneRecord:
+    """A record that tells of the network that is there, be it dense; of a history with records."""
+    last = history[-1]
+    if history.now is not None:
+        return history.now
+    nothing: dict[str, Any] = {"metrics_before": {}, "metrics_after": {}, "recovered": (), "taken_back": ""}
+    nothing |= {"ratio_asked": 0.0, "ratio": 0.0, "plan": PruningPlan({}), "seconds": 0.0}
+    dense = {layer: (size, size) for layer, (size, _) in last.widths.items()}
+    return replace(last, cost_before=last.cost_original, cost_after=last.cost_original, widths=dense, **nothing)
+
+
 def columns(history: History) -> list[tables.Column]:
     """The columns of the table; the first cell of each is the dense network's."""
-    records, metric = history.records, history.metric
+    records, metric = list(history), history.metric
+    marks = [mark_text(record) for record in records]
+    if records[-1].taken_back:
+        records, marks = [*records, left(history)], [*marks, "now"]
     dense = records[0].cost_original
     costs = [dense, *(record.cost_after for record in records)]
     asked: tables.Column = (NOUNS[records[-1].target], "asked", "-", *map(asked_text, records))
     made: list[tables.Column] = [
-        ("", "epoch", "dense", *map(epoch_text, records)),
+        ("", "epoch", "dense", *marks),
         ("filters", "removed", "-", *(tables.percent(record.ratio) for record in records)),
         ("FLOPs", "", *(tables.count(cost.flops) for cost in costs)),
         ("FLOPs", "kept", *(tables.percent(tables.share(cost.flops, dense.flops)) for cost in costs)),

@@ -36,6 +36,7 @@ class PruneRecord:
         metrics_healed: the evaluation once the statistics of BatchNorm were estimated anew; empty where they were not.
         target: what `ratio_asked` is a share of: ``"filters"``, ``"flops"`` or ``"params"``.
         stays: for each layer that was asked to shrink and cannot, why.
+        taken_back: why the cut was taken back, as a run with an accuracy budget does; empty where it was not.
 
     Example:
         >>> import paddle
@@ -64,10 +65,11 @@ class PruneRecord:
     target: str = "filters"
     metrics_healed: Metrics = field(default_factory=dict)
     stays: dict[str, str] = field(default_factory=dict)
+    taken_back: str = ""
 
     def __str__(self) -> str:
         """The cut in words: how much was removed, the costs, the metrics, and what had to be said."""
-        before, after = self.metrics_before, self.metrics_after
+        before, after, back = self.metrics_before, self.metrics_after, self.taken_back
         flops, params = (tables.count(self.cost_before.flops), tables.count(self.cost_before.params))
         parts = [
             f"FLOPs {flops} -> {tables.count(self.cost_after.flops)} ({tables.percent(self.flops_kept)} kept)",
@@ -75,7 +77,8 @@ class PruneRecord:
             *(f"{m} {tables.number(before.get(m))} -> {tables.number(after.get(m))}" for m in {**before, **after}),
             *(f"{m} with BatchNorm recalibrated {tables.number(value)}" for m, value in self.metrics_healed.items()),
         ]
-        return " ".join([f"{self.title}: {', '.join(parts)}.", *(f"{note.rstrip('.')}." for note in self.notes)])
+        notes = [*self.notes, *([f"It was taken back: {back}"] if back else [])]
+        return " ".join([f"{self.title}: {', '.join(parts)}.", *(f"{note.rstrip('.')}." for note in notes)])
 
     @property
     def title(self) -> str:
@@ -126,6 +129,11 @@ def event_table(record: PruneRecord) -> str:
 def epoch_text(record: PruneRecord) -> str:
     """The epoch, counted from 1 as hapi prints it."""
     return "-" if record.epoch is None else tables.count(record.epoch + 1)
+
+
+def mark_text(record: PruneRecord) -> str:
+    """The epoch, and whether the cut was taken back."""
+    return f"{epoch_text(record)} back" if record.taken_back else epoch_text(record)
 
 
 def asked_text(record: PruneRecord) -> str:

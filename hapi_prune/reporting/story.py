@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import page, plots, tables
-from .history import History, columns
-from .record import PruneRecord, epoch_text
+from .history import History, columns, left
+from .record import PruneRecord, mark_text
 from .tables import Column
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ def picture(history: History) -> Image:
     for record in history:
         points += [(record.epoch or 0, 1, record.metrics_before), (record.epoch or 0, 2, record.metrics_begun)]
     curve = [(x, log[metric]) for x, _, log in sorted(points, key=lambda point: point[:2]) if metric in log]
-    cuts = [(record.epoch or 0, record.flops_kept, record.params_kept) for record in history]
-    widths = history[-1].widths if history else {}
+    kept = [record for record in history if not record.taken_back]
+    cuts = [(record.epoch or 0, record.flops_kept, record.params_kept) for record in kept]
+    widths = left(history).widths if history else {}
     return plots.run_picture(metric, curve, cuts, widths, around(history, metric), front(history, metric))
 
 
@@ -40,7 +41,7 @@ def around(history: History, metric: str) -> list[plots.Around]:
         logs = (record.metrics_before, record.metrics_begun, record.metrics_recovered)
         if any(metric in log for log in logs):
             before, after, recovered = (log.get(metric) for log in logs)
-            found.append(plots.Around(epoch_text(record), before, after, recovered))
+            found.append(plots.Around(mark_text(record), before, after, recovered))
     return found
 
 
@@ -51,7 +52,7 @@ def front(history: History, metric: str) -> list[plots.Reached]:
     for record in history:
         value = record.metrics_recovered.get(metric, record.metrics_begun.get(metric))
         if value is not None:
-            found.append(plots.Reached(epoch_text(record), record.flops_kept, value))
+            found.append(plots.Reached(mark_text(record), record.flops_kept, value))
     return found
 
 
@@ -64,7 +65,7 @@ def story(history: History) -> str:
     shown = page.picture(picture(history), "The metric and the cost over the epochs, and the filters of each layer")
     if not history:
         return page.page("Pruning run", "Nothing was pruned.", [("The run", shown)] if history.evaluations else [])
-    last = history[-1]
+    last = left(history)
     sections = [
         ("Each cut", page.table(columns(history))),
         ("The run", shown),
@@ -76,7 +77,7 @@ def story(history: History) -> str:
 
 def lead(history: History) -> str:
     """The run in a sentence."""
-    last, metric = history[-1], history.metric
+    last, metric = left(history), history.metric
     dense, now = last.cost_original, last.cost_after
     parts = [
         f"FLOPs {tables.count(dense.flops)} -> {tables.count(now.flops)} ({tables.percent(last.flops_kept)} kept)",
@@ -116,4 +117,6 @@ def told(record: PruneRecord) -> str:
     asked, texts = record.ratio_asked, [f"Verified by {record.verified}, in {tables.seconds(record.seconds)} s."]
     if isinstance(asked, dict):
         texts.append(f"Asked: {', '.join(f'{name} {tables.percent(share)}' for name, share in asked.items())}.")
+    if record.taken_back:
+        texts.append(f"It was taken back: {record.taken_back}.")
     return page.part(record.title, page.paragraphs([*texts, *record.notes]))

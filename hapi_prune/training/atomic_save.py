@@ -19,7 +19,12 @@ from ..internals.hapi_frames import calling, is_running
 
 VERSION = 2
 NOTE = ".prune.json"
-PARTS = (".pdparams", ".pdopt", ".pdscaler")
+WEIGHTS = ".pdparams"
+OWN = (WEIGHTS, ".pdopt", ".pdscaler")
+EARLIER = "_before"
+BEFORE = tuple(EARLIER + part for part in OWN)
+"""The same right before the last cut, as long as an accuracy budget may have it taken back."""
+PARTS = (*OWN, *BEFORE)
 
 
 class AtomicSaver:
@@ -33,10 +38,17 @@ class AtomicSaver:
         model: the model whose ``save`` is looked after until `release`.
         first: epochs of the run before this ``fit``; ``ModelCheckpoint`` counts from 0 again, its files go on.
         note: what to write, asked for at each save.
+        beside: writes more parts of a checkpoint, under the name that it is given; None where there are none.
     """
 
-    def __init__(self, model: paddle.Model, first: int, note: Callable[[], dict[str, Any]]) -> None:
-        self._model, self._first, self._note = model, first, note
+    def __init__(
+        self,
+        model: paddle.Model,
+        first: int,
+        note: Callable[[], dict[str, Any]],
+        beside: Callable[[str], None] | None = None,
+    ) -> None:
+        self._model, self._first, self._note, self._beside = model, first, note, beside
         self._last: tuple[str, dict[str, Any]] | None = None
         model.save = self.save
         caller = calling()
@@ -59,6 +71,8 @@ class AtomicSaver:
         base, draft = os.path.join(folder, name), os.path.join(folder, f".{name}.{os.getpid()}")
         with drafts(draft):
             type(self._model).save(self._model, draft, training)
+            if self._beside is not None:
+                self._beside(draft)
             parts = [part for part in PARTS if os.path.exists(draft + part)]
             for part in parts:
                 force(draft + part)
@@ -66,6 +80,9 @@ class AtomicSaver:
             self._write_note(draft)
             for part in (*parts, NOTE):  # there is room for all of them, now that they are there
                 os.replace(draft + part, base + part)
+            for part in set(BEFORE) - set(parts):  # of an older checkpoint of this name
+                with suppress(FileNotFoundError):
+                    os.unlink(base + part)
         force(folder or ".")
 
     def rename(self, old: str, new: str) -> None:
@@ -157,7 +174,7 @@ def read_note(base: str) -> dict[str, Any]:
         got = note.get("version") if isinstance(note, dict) else type(note).__name__
         raise PruneError(where, f"its note has version {got!r:.40}", f"version {VERSION}", todo)
     files = note.get("files")
-    if not isinstance(files, dict) or ".pdparams" not in files or not set(files) <= set(PARTS):
+    if not isinstance(files, dict) or WEIGHTS not in files or not set(files) <= set(PARTS):
         raise PruneError(where, "its note names no files", ", ".join(PARTS), todo)
     for part, told in files.items():
         if not os.path.isfile(base + part) or digest(base + part) != told:

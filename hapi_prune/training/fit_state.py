@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import paddle
 
 from ..internals import random_state
 from ..internals.hapi_frames import running_callbacks, variables_of_fit
+from ..internals.optimizer_values import copied
 from ..json_reader import anything, below, checked, each, entries, optional, real, text
 
 MEMORY = {
@@ -48,10 +50,13 @@ def remembered(model: paddle.Model) -> dict[str, Any]:
         "generators": random_state.RandomState.now().to_plain(),
         "sampler": getattr(_sampler(), "epoch", None),
         "rate": float(rate) if isinstance(rate, (int, float)) else None,
-        "callbacks": [
-            [kind, {name: float(getattr(callback, name)) for name in MEMORY[kind]}] for kind, callback in _known()
-        ],
+        "callbacks": callbacks(),
     }
+
+
+def callbacks() -> list[Any]:
+    """What hapi's own callbacks of this run remember: ``[class, {name: value}]`` for each."""
+    return [[kind, {name: float(getattr(each, name)) for name in MEMORY[kind]}] for kind, each in _known()]
 
 
 def rewind_data(epoch: int | None) -> None:
@@ -65,12 +70,17 @@ def recall(model: paddle.Model, saved: dict[str, Any]) -> None:
     """At the beginning of the first epoch: put back the rest of what `remembered` gave."""
     if saved["rate"] is not None and isinstance(model._optimizer._learning_rate, (int, float)):
         model._optimizer.set_lr(saved["rate"])
-    for (kind, values), (own, callback) in zip(saved["callbacks"], _known()):
+    recall_callbacks(saved["callbacks"])
+    random_state.restore(saved["generators"])
+
+
+def recall_callbacks(saved: Sequence[Any]) -> None:
+    """Let hapi's own callbacks remember what `callbacks` gave."""
+    for (kind, values), (own, callback) in zip(saved, _known()):
         if kind == own:
             for name in MEMORY[kind]:
                 number = values[name]
                 setattr(callback, name, int(number) if isinstance(getattr(callback, name), int) else number)
-    random_state.restore(saved["generators"])
 
 
 def load_scaler(model: paddle.Model, base: str) -> None:
@@ -78,6 +88,32 @@ def load_scaler(model: paddle.Model, base: str) -> None:
     if os.path.exists(f"{base}.pdscaler") and model._scaler is None:
         model._scaler = paddle.amp.GradScaler(**model._adapter._amp_configs)
         model._scaler.load_state_dict(paddle.load(f"{base}.pdscaler"))
+
+
+def scaler_state(model: paddle.Model) -> dict[str, Any] | None:
+    """The state of hapi's GradScaler; None where there is none, or not yet."""
+    scaler = getattr(model, "_scaler", None)
+    return None if scaler is None else copied(scaler.state_dict()) or None
+
+
+def saved_scaler_state(base: str) -> dict[str, Any] | None:
+    """The same, as a checkpoint has it."""
+    return dict(paddle.load(f"{base}.pdscaler")) if os.path.exists(f"{base}.pdscaler") else None
+
+
+def put_scaler_back(model: paddle.Model, state: dict[str, Any] | None) -> None:
+    """Let hapi's GradScaler be as it was; where there was none, hapi makes it anew."""
+    scaler = getattr(model, "_scaler", None)
+    if scaler is not None and state is None:
+        model._scaler = None
+    elif scaler is not None:
+        scaler.load_state_dict(state)
+
+
+def save_folder() -> str | None:
+    """Where the ``fit`` that is calling us writes its checkpoints; None where it is not said, or not there yet."""
+    folder = variables_of_fit().get("save_dir")
+    return os.fspath(folder) if folder is not None and os.path.isdir(folder) else None
 
 
 def _known() -> list[tuple[str, Any]]:

@@ -10,21 +10,43 @@ import paddle
 
 from ..analysis.example_input import Slot
 from ..errors import PruneError
-from ..json_reader import Reader, below, each, entries, made, member, named, optional, text, truth
+from ..json_reader import Reader, below, each, entries, made, member, named, number, optional, text, truth
 from ..plan import Array, Axis, Reason, ReasonKind
 from ..pruning import Pruner
 from ..reporting.history import History
 from . import fit_state, gathering
+from .trials import Trials
 
 READ: dict[str, Reader] = {"str": text, "ReasonKind": member(ReasonKind)}
+REFUSED = named(made(Reason, READ))
+
+
+def ratio(data: Any) -> Any:
+    """Reads a ratio, for all layers or by layer."""
+    return named(number)(data) if isinstance(data, dict) else number(data)
+
+
+BUDGET = entries(
+    monitor=text,
+    dense=optional(number),
+    held=ratio,
+    failed=optional(ratio),
+    tried=optional(ratio),
+    refused=REFUSED,
+    gathered=gathering.READER,
+    callbacks=each(fit_state.read_callback),
+)
+"""Reads what is known of an accuracy budget, and what weights do not tell of the run before the cut on trial."""
+
 NOTE = entries(
     epoch=below(10**9),
     history=text,
-    refused=named(made(Reason, READ)),
+    refused=REFUSED,
     inputs=optional(each(each(each(below(2**31)), text))),
     memory=fit_state.MEMORY_READER,
     evaluate=truth,
     gathered=gathering.READER,
+    budget=optional(BUDGET),
 )
 
 
@@ -40,6 +62,7 @@ class Note:
         memory: what hapi remembered, see `fit_state.remembered`.
         evaluate: whether an evaluation was to follow.
         gathered: what the criterion gathered from gradients for the next cut.
+        budget: what `BUDGET` reads; None where the run has no budget.
     """
 
     epoch: int
@@ -49,6 +72,7 @@ class Note:
     memory: dict[str, Any]
     evaluate: bool
     gathered: tuple[Any, ...] = ()
+    budget: dict[str, Any] | None = None
 
     def specs(self) -> list[Any] | None:
         """The inputs as InputSpecs."""
@@ -56,7 +80,12 @@ class Note:
 
 
 def note_of(
-    model: paddle.Model, epoch: int, history: History, pruner: Pruner | None, gathered: Mapping[Axis, Array]
+    model: paddle.Model,
+    epoch: int,
+    history: History,
+    pruner: Pruner | None,
+    gathered: Mapping[Axis, Array],
+    trials: Trials | None = None,
 ) -> dict[str, Any]:
     """The note as JSON can hold it."""
     given = pruner.channel_map.example if pruner else None
@@ -65,12 +94,29 @@ def note_of(
     return {
         "epoch": epoch,
         "history": history.to_json(),
-        "refused": {key: {**asdict(why), "kind": why.kind.value} for key, why in refused.items()},
+        "refused": written(refused),
         "inputs": [[list(t.shape), str(t.dtype).rpartition(".")[2]] for t in given.leaves] if plain and given else None,
         "memory": fit_state.remembered(model),
         "evaluate": fit_state.evaluation_follows() and not any(e == epoch for e, _ in history.evaluations[-1:]),
         "gathered": gathering.written(gathered),
+        "budget": None if trials is None else budget_of(trials),
     }
+
+
+def budget_of(trials: Trials) -> dict[str, Any]:
+    """What is known of an accuracy budget."""
+    budget, before = trials.budget, trials.before
+    return {
+        **{name: getattr(budget, name) for name in ("monitor", "dense", "held", "failed", "tried")},
+        "refused": written(before.state.findings.refused) if before else {},
+        "gathered": gathering.written(before.gathered) if before else [],
+        "callbacks": before.callbacks if before else [],
+    }
+
+
+def written(refused: Mapping[str, Reason]) -> dict[str, Any]:
+    """Reasons as JSON can hold them."""
+    return {key: {**asdict(why), "kind": why.kind.value} for key, why in refused.items()}
 
 
 def note_from(data: dict[str, Any], base: str) -> Note:

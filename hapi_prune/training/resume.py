@@ -15,9 +15,11 @@ from ..errors import PruneError, PruneWarning
 from ..pruning import Pruner
 from ..reporting.history import History
 from . import fit_state, gathering, paddle_model
-from .atomic_save import last_complete, read_note
-from .checkpoint import load
+from .atomic_save import EARLIER, last_complete, read_note
+from .budget import Budget
+from .checkpoint import fitting, load, read_arrays
 from .note import Note, note_from
+from .trials import Before
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Resumed:
         pruner: the network, and what it was before the first cut.
         memory: what hapi remembered.
         evaluate: whether the run stopped between a checkpoint and the evaluation that was to follow it.
+        budget: what is known of its accuracy budget; None where it has none.
+        before: the run right before the cut that is on trial; None where none is.
     """
 
     epochs: int
@@ -37,6 +41,8 @@ class Resumed:
     pruner: Pruner
     memory: dict[str, Any]
     evaluate: bool
+    budget: Budget | None = None
+    before: Before | None = None
 
 
 def resume(model: paddle.Model, callback: Any, path: str | os.PathLike[str]) -> int:
@@ -100,9 +106,10 @@ def complete_without_epochs(model: paddle.Model, callback: Any, resumed: Resumed
 
     def fit(*args: Any, **options: Any) -> Any:
         vars(model).pop("fit", None)
-        if inspect.signature(whole).bind(*args, **options).arguments.get("epochs", 1) > 0:
+        given = inspect.signature(whole).bind(*args, **options).arguments
+        if given.get("epochs", 1) > 0:
             return whole(*args, **options)
-        callback.complete(resumed)
+        callback.complete(resumed, given.get("eval_data"))
         return None
 
     model.fit = fit
@@ -119,9 +126,35 @@ def prepared(model: paddle.Model, callback: Any, base: str, note: Note) -> Resum
     with paddle_model.precision(model):
         pruner = Pruner(model.network, shapes, callback.settings.options)
     channel_map = pruner.channel_map
+    before = before_the_cut(model, callback, base, note, pruner, shapes)
     channel_map.state.findings = replace(channel_map.findings, refused=note.refused)
     load(model, base, inputs=shapes)
     channel_map.catch_up()
     pruner.gathered = gathering.read(note.gathered)
     fit_state.load_scaler(model, base)
-    return Resumed(note.epoch + 1, history, pruner, note.memory, note.evaluate)
+    return Resumed(note.epoch + 1, history, pruner, note.memory, note.evaluate, budget_in(note), before)
+
+
+def budget_in(note: Note) -> Budget | None:
+    """What a note says of an accuracy budget; how large it is, the callback knows."""
+    known = note.budget
+    names = ("monitor", "dense", "held", "failed", "tried")
+    return None if known is None else Budget(0.0, **{name: known[name] for name in names})
+
+
+def before_the_cut(
+    model: paddle.Model, callback: Any, base: str, note: Note, pruner: Pruner, shapes: Any
+) -> Before | None:
+    """The run right before the cut that is on trial: loaded, and kept; the model is left so, for the checkpoint."""
+    known = note.budget
+    if known is None or known["tried"] is None or callback.settings.max_drop is None:
+        return None
+    fitting(model.network, read_arrays(base), base)  # before anything is changed
+    channel_map, earlier = pruner.channel_map, base + EARLIER
+    channel_map.state.findings = replace(channel_map.findings, refused=known["refused"])
+    load(model, earlier, inputs=shapes)
+    channel_map.catch_up()
+    pruner.gathered = gathering.read(known["gathered"])
+    found = Before.now(model, pruner, os.path.dirname(base) or ".")
+    scaler, callbacks = fit_state.saved_scaler_state(earlier), list(known["callbacks"])
+    return replace(found, scaler=scaler, callbacks=callbacks)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import paddle
 
+from ..reporting.history import History
+
 OWN = "own_learning_rate"
 """Where a parameter's own rate is kept, beside the scaled one."""
 
@@ -17,20 +19,21 @@ class Rewarming:
     Args:
         network: whose parameters.
         epochs: how many epochs of training it takes until the rate is the whole one again.
+        since: how many of them are over.
     """
 
-    def __init__(self, network: paddle.nn.Layer, epochs: int) -> None:
-        self._network, self._epochs = network, epochs
+    def __init__(self, network: paddle.nn.Layer, epochs: int, since: int = 0) -> None:
+        self._network, self._epochs, self._since = network, epochs, since
         for attributes in _attributes(network):
             attributes.setdefault(OWN, attributes["learning_rate"])
 
-    def at(self, trained: float) -> None:
-        """Set the rate for a batch that begins so many epochs after the cut.
+    def at(self, done: float) -> None:
+        """Set the rate for a batch.
 
         Args:
-            trained: the epochs since the cut at the end of this batch; what is between whole numbers is a share of one.
+            done: the share of the epoch that is over at the end of this batch, in (0, 1].
         """
-        factor = min(trained / self._epochs, 1.0)
+        factor = min((self._since + done) / self._epochs, 1.0)
         for attributes in _attributes(self._network):
             own = attributes[OWN]
             attributes["learning_rate"] = own * factor if factor < 1 else own
@@ -38,6 +41,13 @@ class Rewarming:
     def close(self) -> None:
         """Give each parameter its own rate back."""
         give_back(self._network)
+
+
+def warming_up(network: paddle.nn.Layer, epochs: int, epoch: int, history: History) -> Rewarming | None:
+    """What scales the rates in this epoch; None, and each parameter has its own, where no cut is so recent."""
+    give_back(network)
+    since = epoch - (history[-1].epoch or 0) if history else epochs
+    return Rewarming(network, epochs, since) if since < epochs else None
 
 
 def give_back(network: paddle.nn.Layer) -> None:

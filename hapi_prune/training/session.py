@@ -2,58 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import paddle
 
 from ..criteria.named import as_criterion
 from ..cutting import interrupts
-from ..errors import PruneError, PruneWarning, gist
-from ..options import Options
-from ..plan import Array, Axis, Cut
+from ..errors import PruneError, gist
+from ..plan import Array, Axis
 from ..pruning import Pruner, check_optimizer
 from ..reporting.dashboard import Dashboard
 from ..reporting.history import History
-from ..reporting.record import NOUNS, PruneRecord, event_table
-from ..reporting.tables import scalar_metrics
-from ..schedules import Schedule
-from ..selection.ratios import Ratio, check_ratio, rising, whole
-from ..selection.scopes import as_scope
+from ..reporting.record import PruneRecord, epoch_text, event_table
+from ..reporting.tables import Metrics, scalar_metrics
+from ..selection.ratios import Ratio, check_ratio, rising
 from . import fit_state, paddle_model
+from .announcement import announced, warn
 from .atomic_save import AtomicSaver
 from .gathering import Gathering, wants_gradients
 from .healing import recalibrate
 from .note import note_of
 from .resume import Resumed
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a PruneCallback was given; see there."""
-
-    schedule: Schedule
-    options: Options
-    log_dir: str | os.PathLike[str] | None = None
-    verbose: int = 1
-    inputs: Any = None
-    eval_data: Any = None
-    on_cut: Callable[[Cut], object] | None = None
-    recalibrate: int = 0
-
-    def __post_init__(self) -> None:
-        log_dir = self.log_dir
-        if self.verbose not in (0, 1, 2):
-            raise PruneError("PruneCallback(verbose=...)", f"{self.verbose!r:.80}", "0 (silent), or 1 or 2 (tables)")
-        if log_dir is not None and (not isinstance(log_dir, (str, os.PathLike)) or not os.fspath(log_dir)):
-            raise PruneError("PruneCallback(log_dir=...)", f"{log_dir!r:.80}", "the path of a directory, or None")
-        if self.on_cut is not None and not callable(self.on_cut):
-            raise PruneError("PruneCallback(on_cut=...)", f"{self.on_cut!r:.80}", "a function of the Cut, or None")
-        whole(self.recalibrate, "PruneCallback(recalibrate=...)")
-        paddle_model.require_data(self.eval_data)
+from .rewarming import Rewarming, give_back, warming_up
+from .settings import Settings
+from .trials import Trials, require_evaluations, trials_of
 
 
 class Session:
@@ -76,20 +50,26 @@ class Session:
         self._report: Dashboard | None = None
         self._keeper: AtomicSaver | None = None
         self._gathering: Gathering | None = None
+        self._rewarming: Rewarming | None = None
+        known, before = (resumed.budget, resumed.before) if resumed else (None, None)
+        self._trials: Trials | None = trials_of(model, settings, self.history, known, before)
 
     def begin(self) -> None:
         """Check what can be checked, and say what will happen. Nothing is changed yet."""
         if self._resumed:
             fit_state.rewind_data(self._resumed.memory["sampler"])
+        give_back(self.model.network)
         self._check()
         self._look()
-        self._announce()
+        self._say(announced(self.model, self.settings, self._events, self.epochs))
         if self.settings.log_dir is not None and paddle_model.is_first_rank():
             self._report = Dashboard(self.settings.log_dir)
             self._report.attach()
-            self._report.hparams(self._hparams())
+            optimizer = type(paddle_model.optimizer(self.model)).__name__
+            self._report.hparams({**self.settings.hparams(), "epochs": self.epochs, "optimizer": optimizer})
             self._report.replay(self.history)
-        self._keeper = AtomicSaver(self.model, self.first, self._note)
+        beside = self._trials.write if self._trials is not None else None
+        self._keeper = AtomicSaver(self.model, self.first, self._note, beside)
 
     def enter(self, epoch: int) -> None:
         """An epoch of this ``fit`` begins: cut, if more is due than before."""
@@ -103,6 +83,12 @@ class Session:
             self._event(due[-1])
         if self._gathers and self._events and self._events[0][0] == self.epoch + 1:
             self._gathering = Gathering(self._known())
+        self._rewarming = warming_up(self.model.network, self.settings.rewarm, self.epoch, self.history)
+
+    def batch(self, step: int, steps: int | None) -> None:
+        """A batch of so many (None: nobody knows) begins: the learning rate rises on, if it does."""
+        if self._rewarming is not None:
+            self._rewarming.at((step + 1) / steps if steps else 1.0)
 
     def leave(self) -> None:
         """An epoch ends: a point for the curves, also where no evaluation follows."""
@@ -119,16 +105,29 @@ class Session:
             self._keeper.write()
 
     def finish(self) -> None:
-        """The table of the run, and what it did not get to."""
+        """Judge the last cut, if there is a budget; the table of the run, and what it did not get to."""
+        if self._trials is not None and self._trials.before is not None:
+            self._judge(self._metrics_of(self.epoch))
         self._say(self.history.table())
         self.close()
         if self._events:
             late = ", ".join(str(epoch) for epoch, _ in self._events)
             warn(f"PruneCallback: the run ended in epoch {self.epoch}, before the cut at {late} (from 0).")
 
+    def complete(self, data: Any) -> None:
+        """No epoch is left: judge the last cut, should the run have been stopped before that.
+
+        Args:
+            data: what to evaluate on, if the run has not done so.
+        """
+        if self._trials is not None and self._trials.before is not None:
+            self._judge(self._metrics_of(self.first - 1, data))
+        self._say(f"The run is complete: its {self.first} epochs are done.\n{self.history.table()}")
+
     def close(self) -> None:
         """Let go of the model, and close the report."""
         self._stop_gathering()
+        give_back(self.model.network)
         report, self._report = self._report, None
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
@@ -146,7 +145,7 @@ class Session:
             fit_state.tell_evaluated(logs)
 
     def _note(self) -> dict[str, Any]:
-        return note_of(self.model, self.epoch, self.history, self._pruner, self._gathered())
+        return note_of(self.model, self.epoch, self.history, self._pruner, self._gathered(), self._trials)
 
     def _gathered(self) -> Mapping[Axis, Array]:
         """What the criterion has gathered for the next cut."""
@@ -156,6 +155,7 @@ class Session:
     def _check(self) -> None:
         """Raise now for what would go wrong later."""
         paddle_model.require_prunable(self.model, self.epochs)
+        require_evaluations(self.model, self.settings)
         planned = self.settings.schedule.preview(self.epochs)
         events = [(epoch, check_ratio(ratio, f"schedule, epoch {epoch}")) for epoch, ratio in planned]
         self._events = [event for event in rising(events, "schedule") if event[0] >= self.first]
@@ -207,12 +207,18 @@ class Session:
 
     def _event(self, ratio: Ratio) -> None:
         """One cut, with evaluations around it."""
-        pruner = self._known()
-        last = self.history.evaluations[-1] if self.history.evaluations else None
-        known = last and last[0] == self.epoch - 1 and self.settings.eval_data is None
-        before = last[1] if last and known else self._evaluate()
+        pruner, before = self._known(), self._metrics_of(self.epoch - 1)
+        if self._trials is not None:
+            before = self._judge(before)
+        aim = ratio if self._trials is None else self._trials.budget.aim(ratio)
+        if aim is None:
+            return
+
+        def cut() -> PruneRecord:
+            return pruner.cut(aim, paddle_model.optimizer(self.model), self.epoch, self.settings.on_cut)
+
         with interrupts.held(), paddle_model.precision(self.model):  # ctrl-C or not, the history knows of every cut
-            record = pruner.cut(ratio, paddle_model.optimizer(self.model), self.epoch, self.settings.on_cut)
+            record = cut() if self._trials is None else self._trials.cut(aim, before, pruner, cut)
             if record.plan:
                 self._made(replace(record, metrics_before=before))
         if not record.plan and record.notes:
@@ -231,16 +237,49 @@ class Session:
         """A cut was made: let all know that follow the network from epoch to epoch."""
         paddle_model.wrap_again(self.model)
         self.history.add(record)
-        for path in fit_state.best_models():
-            # The best network of the size that is over goes by a name of its own, or the next would overwrite it.
-            if self._keeper is not None and paddle_model.is_first_rank():
-                self._keeper.rename(path, f"{path}_{record.cost_before.params}_params")
+        self._rename_best(record.cost_before.params)
         fit_state.start_anew()
 
-    def _evaluate(self) -> dict[str, float]:
-        """The user's metrics as they are now; empty without data."""
+    def _judge(self, metrics: Metrics) -> Metrics:
+        """The phase of the last cut is over, at these metrics: it holds, or is taken back as if it had not been.
+
+        Returns:
+            The metrics of the network that is there.
+        """
+        trials, pruner = self._trials, self._known()
+        why = trials.judge(metrics) if trials is not None else ""
+        if trials is None or not why:
+            return metrics
+        with interrupts.held():
+            self._rename_best(self.history[-1].cost_after.params)
+            trials.take_back(pruner)  # hapi's own callbacks know their best of before, too
+            paddle_model.wrap_again(self.model)
+            self.history.take_back(why)
+            self._rename_best(self.history[-1].cost_before.params, back=True)
+        record = self.history[-1]
+        self._say(f"The cut of epoch {epoch_text(record)} is taken back: {why}.")
+        if self._report is not None:
+            self._report.taken_back(record, self.epoch, self.history)
+        return record.metrics_before
+
+    def _rename_best(self, params: int, back: bool = False) -> None:
+        """The best network of a size that is over goes by a name of its own, or the next would overwrite it."""
+        for path in fit_state.best_models():
+            if self._keeper is not None and paddle_model.is_first_rank():
+                names = (path, f"{path}_{params}_params")
+                self._keeper.rename(*(reversed(names) if back else names))
+
+    def _metrics_of(self, epoch: int, data: Any = None) -> Metrics:
+        """The metrics at the end of ``epoch``, which is over: evaluated then, or now."""
+        last = self.history.evaluations[-1] if self.history.evaluations else None
+        known = last and last[0] == epoch and self.settings.eval_data is None
+        return last[1] if last and known else self._evaluate(data)
+
+    def _evaluate(self, data: Any = None) -> Metrics:
+        """The user's metrics as they are now; empty without data. ``data``: None for that of ``fit``."""
         own = self.settings.eval_data
-        data = paddle_model.eval_data(self.model) if own is None else own
+        data = paddle_model.eval_data(self.model) if data is None else data
+        data = data if own is None else own
         if data is None or data is False or paddle_model.read_once(data):
             return {}
         try:
@@ -253,44 +292,9 @@ class Session:
 
     def _point(self, metrics: Mapping[str, Any]) -> None:
         if self._report is not None and self._pruner is not None:
-            ratio = self.history[-1].ratio if self.history else 0.0
+            ratio = self.history.now.ratio if self.history.now else 0.0
             self._report.evaluated(self.epoch, metrics, self._pruner.cost(), self._pruner.original, ratio)
-
-    def _announce(self) -> None:
-        """Say when what will be cut, and warn of what never will."""
-        last = self.settings.schedule.last_epoch
-        if last is not None and last >= self.epochs:
-            text = f"PruneCallback: the schedule goes on to epoch {last}, but the run ends with epoch {self.epochs - 1}"
-            warn(f"{text} (counted from 0); what is due later will not be removed.")
-        if (
-            self._events
-            and self.settings.eval_data is None
-            and paddle_model.read_once(paddle_model.eval_data(self.model))
-        ):
-            text = "the eval_data of fit can be read once only, so there is no evaluation before and after the cuts"
-            warn(f"PruneCallback: {text}. Give a list of batches or a DataLoader.")
-        parts = [f"{epoch + 1}: {'by layer' if isinstance(r, dict) else f'{r:.1%}'}" for epoch, r in self._events]
-        what = NOUNS[self.settings.options.target]
-        what = what[0].upper() + what[1:]
-        self._say(f"{what} removed by the beginning of epoch {', '.join(parts)}" if parts else "No cut is due.")
 
     def _say(self, text: str) -> None:
         if self.settings.verbose and paddle_model.is_first_rank():
             print(text, flush=True)  # noqa: T201  # what verbose=1 is for
-
-    def _hparams(self) -> dict[str, Any]:
-        options = self.settings.options
-        return {
-            "criterion": as_criterion(options.criterion).name,
-            "schedule": repr(self.settings.schedule),
-            "target": options.target,
-            "scope": as_scope(options.scope).name,
-            "epochs": self.epochs,
-            "optimizer": type(paddle_model.optimizer(self.model)).__name__,
-            "optimizer_state": options.optimizer_state,
-        }
-
-
-def warn(text: str) -> None:
-    """A PruneWarning, at the line that called."""
-    warnings.warn(text, PruneWarning, stacklevel=3)

@@ -114,6 +114,13 @@ def test_what_the_wrappers_of_before_a_cut_cost(parts):
             assert held <= 4 * size + sum(sizes[:epoch]) + 20_000
 
 
+def test_rank_0_decides_what_is_taken_back(parts):
+    found = part(parts, "budget")
+    assert found[0]["tries"] == [[0.25, False], [0.5, True], [0.375, False]]
+    assert found[0]["width"] == 5
+    assert found[0] == found[1]
+
+
 # Two hosts
 
 

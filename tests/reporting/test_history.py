@@ -101,6 +101,7 @@ records = st.builds(
     recovered=st.lists(st.tuples(st.integers(0, 99), metrics), max_size=2).map(tuple),
     seconds=floats,
     notes=st.lists(names, max_size=2).map(tuple),
+    taken_back=st.just("") | names,
 )
 histories = st.builds(
     History, st.lists(records, max_size=3), st.lists(st.tuples(st.integers(0, 99), metrics), max_size=2)

@@ -12,6 +12,7 @@ import paddle
 import paddle.amp.grad_scaler as scaling
 import paddle.nn.functional as F  # noqa: N812  # as everyone calls it
 import pytest
+from budgets import at_least, built
 from fits import HARMLESS, SHAPE, At, Images, Net, build, end, fit, same, weights, widths
 from paddle import nn
 
@@ -300,17 +301,22 @@ def test_the_scaler_goes_on_through_cuts():
     assert found[0][-2]["incr_count"] == 2
 
 
-def in_parts(amp, network, optimizer):
-    """What a run of 4 epochs ends with, in one piece and in two, and the files of the first part."""
+def in_parts(amp, network, optimizer, least=0, **options):
+    """What a run of 4 epochs ends with, in one piece and in two, and the files of the first part.
+
+    With ``max_drop`` among the options, cuts that leave less than ``least`` filters are taken back.
+    """
 
     def run(epochs, again=False):
         with paddle.utils.unique_name.guard():
             model, callback = (
-                build(network, optimizer, amp_configs=amp),
-                quiet({1: 0.25, 2: 0.5} if epochs > 2 else {1: 0.25}),
+                built(at_least(least), optimizer, network, amp_configs=amp),
+                quiet({1: 0.25, 2: 0.5} if epochs > 2 else {1: 0.25}, **options),
             )
             done = resume(model, callback, "save") if again else 0
-            fit(model, callback, epochs=epochs - done, save_dir="save" if epochs == 2 or again else None)
+            data = Images(8, 1) if options else None
+            fit(model, callback, None, data, epochs=epochs - done, save_dir="save" if epochs == 2 or again else None)
+            assert least <= widths(model)["conv1"] < 8 or epochs == 2
             return [end(model), masters(model), scaler(model)]
 
     whole = run(4)
@@ -331,6 +337,22 @@ def test_a_resumed_run_goes_on_with_the_scaler():
 def test_a_resumed_run_goes_on_with_the_master_weights():
     """Else they would start anew from what was rounded."""
     whole, resumed, _ = in_parts(None, low_net, momentum)
+    assert whole[1]
+    assert same(resumed, whole)
+
+
+@NO_AMP
+@pytest.mark.usefixtures("scaled")
+def test_where_a_cut_is_taken_back_the_scaler_is_too():
+    whole, resumed, files = in_parts(GROWING, Net, momentum, 7, max_drop=0.01)
+    assert "_before.pdscaler" in files
+    without = in_parts(GROWING, Net, momentum)[0]
+    assert whole[2]["scale"] < without[2]["scale"], "the steps of the cut that failed do not count"
+    assert same(resumed, whole)
+
+
+def test_where_a_cut_is_taken_back_the_master_weights_are_too():
+    whole, resumed, _ = in_parts(None, low_net, momentum, 7, max_drop=0.01)
     assert whole[1]
     assert same(resumed, whole)
 

@@ -1,0 +1,159 @@
+"""A network and its optimizer as they are at one moment, put back bitwise later in the run.
+
+An undo log holds on to single writes; training writes to everything, so here everything is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import paddle
+
+from ..internals import optimizer_state as stored
+from ..internals import optimizer_values
+from ..internals.preserve import spaces, training_flags
+from ..internals.tensors import gradient_places, own_tensors
+from ..plan import Array
+from . import optimizers
+from .shelf import Shelf
+from .undo_log import UndoLog
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A tensor on the shelf: its number there, and Paddle's name of it."""
+
+    number: int
+    name: str
+
+
+class Snapshot:
+    """Copies of all tensors of a network and its optimizer, and of the attributes that a cut or training changes.
+
+    Args:
+        network: the network.
+        optimizer: over its parameters, or some of them; None for none.
+        folder: where large ones are put on disk; None for where temporary files go.
+        leave: attributes of layers that stay as they are when the snapshot is put back.
+    """
+
+    def __init__(
+        self, network: paddle.nn.Layer, optimizer: Any = None, folder: str | None = None, leave: Sequence[str] = ()
+    ) -> None:
+        self._network, self._optimizer, self._leave = network, optimizer, frozenset(leave)
+        layers = network.sublayers(include_self=True)
+        tensors = {id(tensor): tensor for layer in layers for tensor in own_tensors(layer).values()}
+        # Of those that stand outside of the network, as the weights of a loss may, the state goes back: so do they.
+        tensors |= {id(tensor): tensor for each in stored.chain(optimizer) for tensor in stored.parameters(each)}
+        state = {} if optimizer is None else optimizers.states(optimizer)
+        size = sum(t.size * t.element_size() for t in [*tensors.values(), *state.values()])
+        self.shelf = Shelf(size, folder)
+        self._placed: dict[int, Placed] = {}
+        self._tensors = [(tensor, self.place(tensor), self._gradients(tensor)) for tensor in tensors.values()]
+        self._spaces = [(space, dict(space)) for space in spaces(network)]
+        self._optimizers = [_Optimizer(each, self) for each in stored.chain(optimizer)]
+        self._state = self._told(network.state_dict())
+        self._optimizer_state = {} if optimizer is None else self._told(optimizer.state_dict())
+
+    def place(self, tensor: paddle.Tensor) -> Placed:
+        """Where a copy of a tensor is, put there once."""
+        if id(tensor) not in self._placed:
+            self._placed[id(tensor)] = Placed(self.shelf.put(tensor.numpy()), tensor.name)
+        return self._placed[id(tensor)]
+
+    def _gradients(self, tensor: paddle.Tensor) -> dict[str, int]:
+        found = gradient_places(tensor)
+        return {place: self.shelf.put(gradient.numpy()) for place, gradient in found.items()}
+
+    def _told(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """A ``state_dict`` with the tensors on the shelf, and the rest copied."""
+        found: dict[str, Any] = {}
+        for name, value in state.items():
+            if isinstance(value, paddle.Tensor):
+                found[name] = self.place(value)
+            else:
+                found[name] = self._told(value) if isinstance(value, Mapping) else optimizer_values.copied(value)
+        return found
+
+    def state_dicts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What ``network.state_dict()`` and ``optimizer.state_dict()`` were, as tensors with Paddle's names."""
+        return self._tensors_of(self._state), self._tensors_of(self._optimizer_state)
+
+    def _tensors_of(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in told.items():
+            if isinstance(value, Placed):
+                found[name] = paddle.to_tensor(self.shelf.get(value.number), place=paddle.CPUPlace())
+                found[name].name = value.name
+            else:
+                found[name] = self._tensors_of(value) if isinstance(value, Mapping) else value
+        return found
+
+    def put_back(self) -> None:
+        """Let network and optimizer be as they were, bitwise; flags, hooks and names stay. All of it or nothing."""
+        undo_log = UndoLog()
+        try:
+            with training_flags(self._network, None):
+                self._put_network_back(undo_log)
+            for each in self._optimizers:
+                each.put_back(undo_log)
+        except BaseException:
+            undo_log.undo()
+            raise
+
+    def _put_network_back(self, undo_log: UndoLog) -> None:
+        for space, before in self._spaces:
+            now = dict(space)
+            undo_log.remember(partial(refill, space, now))
+            left = {name: now[name] for name in self._leave if name in now}
+            refill(space, {**before, **left})
+        for tensor, placed, gradients in self._tensors:
+            undo_log.resize(tensor, self.shelf.get(placed.number))
+            now = gradient_places(tensor)
+            for place in now.keys() | gradients.keys():
+                undo_log.remember(partial(setattr, tensor, place, now.get(place)))
+                array = self.shelf.get(gradients[place]) if place in gradients else None
+                setattr(tensor, place, None if array is None else paddle.to_tensor(array, place=tensor.place))
+
+
+class _Optimizer:
+    """What one optimizer of the chain holds."""
+
+    def __init__(self, optimizer: Any, snapshot: Snapshot) -> None:
+        self._optimizer, self._shelf = optimizer, snapshot.shelf
+        mirrors = stored.mirrors(optimizer)
+        self._mirrors = {(each.what, each.parameter): snapshot.place(each.tensor) for each in mirrors}
+        self._values = optimizer_values.values(optimizer)
+        schedulers = optimizer_values.schedulers(optimizer)
+        self._schedulers = [(each, optimizer_values.scheduler_values(each)) for each in schedulers]
+
+    def put_back(self, undo_log: UndoLog) -> None:
+        optimizer = self._optimizer
+        for mirror in stored.mirrors(optimizer):
+            undo_log.resize(mirror.tensor, self._array(mirror))
+        for name, value in self._values.items():
+            undo_log.assign(optimizer, name, value)
+        for scheduler, values in self._schedulers:
+            undo_log.remember(partial(refill, vars(scheduler), dict(vars(scheduler))))
+            vars(scheduler).update(values)
+        optimizers.forget_fused(optimizer, undo_log)
+
+    def _array(self, mirror: stored.Mirror) -> Array:
+        """What a piece of state was: it may have come from a file and not have been taken up, or not have been made."""
+        placed = self._mirrors.get((mirror.what, mirror.parameter))
+        if placed is not None:
+            return self._shelf.get(placed.number)
+        held = self._values.get(stored.LOADED, {}).get(mirror.tensor.name)
+        if held is not None:
+            array: Array = held.numpy() if isinstance(held, paddle.Tensor) else held
+            return array
+        return stored.fresh(self._optimizer)[mirror.what, mirror.parameter]
+
+
+def refill(space: dict[Any, Any], content: Mapping[Any, Any]) -> None:
+    """Let a dict hold ``content``, and nothing else."""
+    space.clear()
+    space.update(content)

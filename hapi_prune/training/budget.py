@@ -1,0 +1,97 @@
+"""An accuracy budget: which ratios have held, which have failed, and what to try next. Pure: no network, no epochs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from ..reporting.tables import is_loss, number
+from ..selection.ratios import Ratio, ratio_of
+
+LEAST_STEP = 0.01
+"""A step that is smaller is not worth a phase of training."""
+
+ROUNDING = 1e-12
+"""0.9 - 0.89 is a little more than 0.01; that is no drop of more than 0.01."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What is known so far of the ratios that a metric allows.
+
+    Attributes:
+        max_drop: how far the metric may be below that of the dense network (a loss: above).
+        monitor: the metric's name.
+        dense: its value right before the first cut; None as long as there was none.
+        held: the ratio that the network was cut to and kept the metric; 0.0 for the dense network.
+        failed: the smallest ratio that lost it; None as long as all have held.
+        tried: the ratio on trial: cut, and not yet judged; None where none is.
+    """
+
+    max_drop: float
+    monitor: str
+    dense: float | None = None
+    held: Ratio = 0.0
+    failed: Ratio | None = None
+    tried: Ratio | None = None
+
+    def aim(self, due: Ratio) -> Ratio | None:
+        """What to cut to where ``due`` is due: no more than half-way to what failed; None where that is too little.
+
+        Example:
+            >>> Budget(0.01, "acc", held=0.25, failed=0.5).aim(0.6)
+            0.375
+            >>> Budget(0.01, "acc", held=0.25, failed=0.265).aim(0.6)
+        """
+        if self.failed is None:
+            return due
+        if not any(isinstance(ratio, dict) for ratio in (due, self.held, self.failed)):
+            aim, step = self._aim(due, "*")
+            return aim if step >= LEAST_STEP - ROUNDING else None
+        aims = {layer: self._aim(due, layer) for layer in _layers(self.held, self.failed, due)}
+        if max(step for _, step in aims.values()) < LEAST_STEP - ROUNDING:
+            return None
+        return {layer: aim for layer, (aim, _) in aims.items()}
+
+    def _aim(self, due: Ratio, layer: str) -> tuple[float, float]:
+        """What to try for one layer, and how much more that is than what has held."""
+        held, failed, most = (ratio_of(ratio, layer) for ratio in (self.held, self.failed, due))
+        held = held or 0.0
+        most = held if most is None else most
+        if failed is not None and failed > held:  # else it was another layer's share that was too much
+            most = min(most, (held + failed) / 2)
+        aim = max(held, most)
+        return aim, aim - held
+
+    def begun(self, ratio: Ratio, value: float) -> Budget:
+        """A cut was made to ``ratio``, and right before it the metric was ``value``."""
+        return replace(self, tried=ratio, dense=value if self.dense is None else self.dense)
+
+    def was_nothing(self, ratio: Ratio) -> Budget:
+        """Nothing was there to remove at ``ratio``, so that it holds as what is there does."""
+        return replace(self, held=ratio, tried=None)
+
+    def judged(self, value: float) -> tuple[Budget, str]:
+        """The end of a phase at which the metric is ``value``.
+
+        Returns:
+            What is known now; and why the cut has to be taken back, or nothing where it holds.
+        """
+        if self.tried is None or self.dense is None:
+            return self, ""
+        drop = value - self.dense if is_loss(self.monitor) else self.dense - value
+        if drop <= self.max_drop + ROUNDING:  # nan is no number that holds
+            return replace(self, held=self.tried, tried=None), ""
+        side = "above" if is_loss(self.monitor) else "below"
+        values = number(value), number(self.dense)
+        why = f"{self.monitor} {values[0]} is more than {self.max_drop:g} {side} {values[1]}"
+        if math.isnan(value):
+            why = f"{self.monitor} is nan, and was {values[1]}"
+        return replace(self, failed=self.tried, tried=None), why
+
+
+def _layers(*ratios: Ratio) -> list[str]:
+    """All that the ratios name, in the order of the last, which is the newest; a plain number is for all: first."""
+    *older, newest = [list(ratio) if isinstance(ratio, dict) else ["*"] if ratio else [] for ratio in ratios]
+    extra = [layer for names in older for layer in names if layer not in newest]
+    return sorted(dict.fromkeys([*extra, *newest]), key=lambda layer: layer != "*")

@@ -1,0 +1,195 @@
+"""The cuts of a run with an accuracy budget: each is on trial until the next event, and taken back if it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import paddle
+
+from ..analysis.channel_map import CutState
+from ..cutting import ranks
+from ..cutting.snapshot import Snapshot
+from ..errors import PruneError
+from ..plan import Array, Axis
+from ..pruning import Pruner
+from ..reporting.history import History
+from ..reporting.tables import Metrics, is_loss
+from ..selection.ratios import Ratio
+from . import fit_state, paddle_model
+from .atomic_save import BEFORE
+from .budget import Budget
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Before:
+    """A run right before a cut.
+
+    Attributes:
+        snapshot: network and optimizer.
+        state: what is known of the channels.
+        gathered: what the criterion had gathered from gradients.
+        scaler: the state of hapi's GradScaler; None where there was none yet.
+        callbacks: what hapi's own callbacks remembered, as `fit_state.callbacks` gives it.
+    """
+
+    snapshot: Snapshot
+    state: CutState
+    gathered: Mapping[Axis, Array]
+    scaler: dict[str, Any] | None
+    callbacks: list[Any]
+
+    @classmethod
+    def now(cls, model: paddle.Model, pruner: Pruner, folder: str | None) -> Before:
+        """A run as it is; ``folder``: where copies of large networks go, None for where temporary files go."""
+        optimizer, state = paddle_model.optimizer(model), pruner.channel_map.state
+        snapshot = Snapshot(model.network, optimizer, folder, leave=(paddle_model.RETIRED,))
+        copied = replace(state, fits=dict(state.fits))
+        return cls(snapshot, copied, pruner.gathered, fit_state.scaler_state(model), fit_state.callbacks())
+
+    def put_back(self, model: paddle.Model, pruner: Pruner) -> None:
+        """Let network, optimizer, schedulers, GradScaler and all that is known of them be as they were."""
+        self.snapshot.put_back()
+        pruner.channel_map.state, pruner.gathered = self.state, dict(self.gathered)
+        fit_state.put_scaler_back(model, self.scaler)
+        fit_state.recall_callbacks(self.callbacks)
+
+    def write(self, draft: str) -> None:
+        """Write it as a checkpoint beside one that is about to be written."""
+        network, optimizer = self.snapshot.state_dicts()
+        for part, state in zip(BEFORE, (network, optimizer, self.scaler)):
+            if state:
+                paddle.save(state, draft + part)
+
+
+class Trials:
+    """What is known of the budget of a run, and the network as it was before the cut that is on trial.
+
+    Args:
+        model: what is trained.
+        budget: what is known.
+        before: the run right before the cut on trial; None where none is.
+
+    Attributes:
+        budget: what is known by now.
+    """
+
+    def __init__(self, model: paddle.Model, budget: Budget, before: Before | None = None) -> None:
+        self._model, self.budget, self._before = model, budget, before
+
+    @property
+    def before(self) -> Before | None:
+        """The run right before the cut on trial; None where none is."""
+        return self._before if self.budget.tried is not None else None
+
+    def write(self, draft: str) -> None:
+        """Write, beside a checkpoint, what a resumed run needs to take back the cut on trial."""
+        if self.before is not None:
+            self.before.write(draft)
+
+    def judge(self, metrics: Metrics) -> str:
+        """The end of a phase: why its cut has to be taken back, or nothing where it holds, or none is on trial.
+
+        Rank 0's metric decides.
+        """
+        if self.budget.tried is None:
+            return ""
+        self.budget, why = self.budget.judged(self._value(metrics))
+        if not why:
+            self._before = None
+        return why
+
+    def take_back(self, pruner: Pruner) -> None:
+        """Put the run back to where it was before the cut that has failed."""
+        before, self._before = self._before, None
+        if before is not None:
+            before.put_back(self._model, pruner)
+
+    def cut(self, ratio: Ratio, metrics: Metrics, pruner: Pruner, make: Callable[[], Any]) -> Any:
+        """Let ``make`` cut to ``ratio``; from then on the cut is on trial.
+
+        Args:
+            ratio: what is tried.
+            metrics: those right before the cut.
+            pruner: the network.
+            make: makes the cut, and returns its record.
+        """
+        value = self._value(metrics)
+        self._before = Before.now(self._model, pruner, fit_state.save_folder())
+        record = make()
+        if record.plan:
+            self.budget = self.budget.begun(ratio, value)
+        else:
+            self.budget, self._before = self.budget.was_nothing(ratio), None
+        return record
+
+    def _value(self, metrics: Metrics) -> float:
+        name = self.budget.monitor
+        value: float | None = ranks.from_first(metrics.get(name))
+        if value is None or (value != value and self.budget.dense is None):
+            got = f"the evaluation has {'no' if value is None else 'nan for'} {name!r}"
+            raise PruneError("PruneCallback(max_drop=...)", got, "a number, at each evaluation")
+        return value
+
+
+def trials_of(
+    model: paddle.Model, settings: Settings, history: History, known: Budget | None, before: Before | None
+) -> Trials | None:
+    """The trials of a run that begins, or goes on; None where it has no budget.
+
+    Args:
+        model: what is trained.
+        settings: what the callback was given.
+        history: what has happened so far.
+        known: what a checkpoint knows of the budget.
+        before: the run right before the cut that is on trial.
+
+    Raises:
+        PruneError: there is nothing by which a budget could be kept.
+    """
+    if settings.max_drop is None:
+        return None
+    monitor = monitored(paddle_model.metric_names(model), settings.monitor)
+    if known is not None:
+        if known.monitor != monitor:
+            where = "PruneCallback(monitor=...)"
+            raise PruneError(where, f"{monitor!r}, in a run that has gone by {known.monitor!r}", repr(known.monitor))
+        return Trials(model, replace(known, max_drop=settings.max_drop), before)
+    if not history:
+        return Trials(model, Budget(settings.max_drop, monitor))
+    dense = history[0].metrics_before.get(monitor)
+    if dense is None:
+        got = f"a run to go on with that was not evaluated by {monitor!r} before its first cut"
+        raise PruneError("PruneCallback(max_drop=...)", got, "a run with a budget from its beginning")
+    held = history.now.ratio_asked if history.now is not None else 0.0
+    return Trials(model, Budget(settings.max_drop, monitor, dense, held))
+
+
+def require_evaluations(model: paddle.Model, settings: Settings) -> None:
+    """Raise if a budget is asked for, and there is no data, or not for more than one evaluation."""
+    own = settings.eval_data
+    data = paddle_model.eval_data(model) if own is None else own
+    if settings.max_drop is not None and (data is None or data is False or paddle_model.read_once(data)):
+        got = "no evaluation data" if data is None or data is False else "evaluation data that can be read once only"
+        todo = "give a list of batches, a Dataset or a DataLoader"
+        raise PruneError("PruneCallback(max_drop=...)", got, "eval_data in fit(...) or in PruneCallback(...)", todo)
+
+
+def monitored(names: list[str], asked: str | None) -> str:
+    """The metric to go by: the one asked for, else ``acc_top1``, else ``acc``, else the first that is no loss.
+
+    Raises:
+        PruneError: there is none.
+    """
+    where, has = "PruneCallback(monitor=...)", f"one of {', '.join(map(repr, names))}"
+    if asked is not None:
+        if asked not in names:
+            raise PruneError(where, f"{asked!r:.80}", has, "name a metric given to model.prepare, or 'loss'")
+        return asked
+    others = [name for name in names if not is_loss(name)]
+    if not others:
+        todo = "give metrics to model.prepare, or write monitor='loss'"
+        raise PruneError(where, "None, and model.prepare was given no metric", "a metric that is no loss", todo)
+    return next(name for name in ("acc_top1", "acc", *others) if name in others)
