@@ -37,7 +37,7 @@ from fits import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapi_prune import History, PruneCallback, PruneError, resume
+from hapi_prune import Global, History, PruneCallback, PruneError, resume
 from hapi_prune.cutting import shelf
 from hapi_prune.cutting.snapshot import Snapshot
 from hapi_prune.options import Options
@@ -506,7 +506,7 @@ def test_evaluations_after_it_belong_to_the_network_that_is_there():
 
 @pytest.mark.parametrize(
     ("optimizer", "options"),
-    [(adam, {}), (momentum, {"criterion": "taylor"}), (momentum, {"target": "flops", "scope": "global"})],
+    [(adam, {}), (momentum, {"criterion": "taylor"}), (momentum, {"target": "flops", "scope": Global(cost_power=1.0)})],
     ids=["adam", "taylor", "flops"],
 )
 def test_a_run_on_a_budget_is_resumed_bitwise_from_any_epoch(optimizer, options, tmp_path):
