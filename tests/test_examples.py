@@ -12,6 +12,7 @@ import pytest
 RECIPES = Path(__file__).resolve().parent.parent / "examples" / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.py") if path.stem != "digits")
 SAYS = {
+    "accuracy_budget": "epoch 1: ",
     "by_sensitivity": "acc_top1: ",
     "export_and_serve": "is taken for a",
     "flops_goal": "of the FLOPs are gone.",

@@ -207,6 +207,8 @@ def columns(history: History) -> list[tables.Column]:
         ("params", "kept", *(tables.percent(tables.share(cost.params, dense.params)) for cost in costs)),
     ]
     made.insert([group for group, *_ in made].index(asked[0]), asked)
+    if asked[0] != "filters":
+        del made[1]  # what was asked for is told by what is kept of it
     logs: dict[str, list[Metrics]] = {
         "before": [{}, *(record.metrics_before for record in records)],
         "after": [{}, *(record.metrics_after for record in records)],

@@ -267,8 +267,9 @@ def test_a_run_lands_on_each_goal():
     for record, ratio in zip(callback.history, (0.25, 0.5)):
         assert record.reached == pytest.approx(ratio, abs=0.03), "layers of 8 and 12 filters"
     heads = callback.history.table().splitlines()[1:3]
-    assert heads[0].index("FLOPs") < heads[0].index("params")
-    assert heads[1].index("removed") < heads[1].index("asked"), "asked stands with the FLOPs"
+    assert "filters" not in heads[0]
+    assert heads[0].index("FLOPs") < heads[1].index("kept") < heads[0].index("params")
+    assert heads[1].index("asked") < heads[1].index("kept"), "asked stands with the FLOPs"
 
 
 def test_a_run_says_before_it_trains_that_a_goal_is_out_of_reach():
