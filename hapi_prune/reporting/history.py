@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 VERSION = 2
+WIDEST = 100
+"""Columns of a terminal that a table may take."""
 _NOTHING = "Nothing was pruned."
 
 
@@ -117,7 +119,13 @@ class History:
     def table(self) -> str:
         """The run as text: the dense network and each cut, a line each, at most 100 columns wide."""
         back = [f"epoch {mark_text(record)}: {record.taken_back}" for record in self if record.taken_back]
-        return tables.table(columns(self), below=back) if self else _NOTHING
+        if not self:
+            return _NOTHING
+        made = columns(self)
+        for head in ("seconds", "before"):  # what can be left out where numbers are long
+            if tables.wide(tables.table(made).partition("\n")[0]) > WIDEST:
+                made = [column for column in made if column[1] != head]
+        return tables.table(made, below=back)
 
     def markdown(self) -> str:
         """What `table` gives, in Markdown."""

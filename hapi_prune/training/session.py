@@ -58,15 +58,14 @@ class Session:
         """Check what can be checked, and say what will happen. Nothing is changed yet."""
         if self._resumed:
             fit_state.rewind_data(self._resumed.memory["sampler"])
-        give_back(self.model.network)
         self._check()
+        give_back(self.model.network)
         self._look()
         self._say(announced(self.model, self.settings, self._events, self.epochs))
         if self.settings.log_dir is not None and paddle_model.is_first_rank():
             self._report = Dashboard(self.settings.log_dir)
             self._report.attach()
-            optimizer = type(paddle_model.optimizer(self.model)).__name__
-            self._report.hparams({**self.settings.hparams(), "epochs": self.epochs, "optimizer": optimizer})
+            self._report.hparams(self.settings.hparams(self.epochs, paddle_model.optimizer(self.model)))
             self._report.replay(self.history)
         beside = self._trials.write if self._trials is not None else None
         self._keeper = AtomicSaver(self.model, self.first, self._note, beside)
@@ -127,7 +126,8 @@ class Session:
     def close(self) -> None:
         """Let go of the model, and close the report."""
         self._stop_gathering()
-        give_back(self.model.network)
+        if self._rewarming:
+            self._rewarming.close()
         report, self._report = self._report, None
         keeper, self._keeper = self._keeper, None
         if keeper is not None:

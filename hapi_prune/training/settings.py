@@ -62,7 +62,7 @@ class Settings:
             got = "on_cut, which is told of cuts, and could not be told that one is taken back"
             raise PruneError(where, got, "no on_cut beside max_drop", "make what mirrors the weights after the run")
 
-    def hparams(self) -> dict[str, Any]:
+    def hparams(self, epochs: int, optimizer: Any) -> dict[str, Any]:
         """What of it goes into VisualDL's table of hyper-parameters; None is left out there."""
         options = self.options
         return {
@@ -72,4 +72,6 @@ class Settings:
             "scope": as_scope(options.scope).name,
             "optimizer_state": options.optimizer_state,
             "max_drop": self.max_drop,
+            "epochs": epochs,
+            "optimizer": type(optimizer).__name__,
         }
