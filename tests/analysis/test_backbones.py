@@ -12,6 +12,7 @@ import paddle
 import pytest
 import reference
 from backbones import BACKBONES, Backbone
+from backbones_files import FILES
 
 from hapi_prune import explain
 from hapi_prune.analysis.example_input import example
@@ -19,6 +20,7 @@ from hapi_prune.errors import NothingToPruneError
 from hapi_prune.pruning import Options, Pruner
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
+assert len(FILES) == 6, "which enter the networks"
 TOLERANCE = 1e-3
 
 
