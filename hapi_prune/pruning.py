@@ -23,7 +23,7 @@ from .options import Options
 from .plan import Array, Axis, Cost, Cut, PruningPlan
 from .reporting.record import NOUNS, PruneRecord
 from .selection.goals import Goal, goal
-from .selection.ratios import check_ratio
+from .selection.ratios import Ratio, check_ratio
 from .selection.scopes import Scope
 from .selection.scores import gathered_now
 from .selection.select import select
@@ -81,6 +81,15 @@ class Pruner:
         if aim and not self.channel_map.findings.refused:
             require_reachable(self.channel_map, wanted, aim)
         return wanted
+
+    def require_goals(self, events: Sequence[tuple[int, Ratio]]) -> None:
+        """Raise a PruneError that names the epoch, if what is due at one of the ``events`` of a schedule is no goal."""
+        for epoch, ratio in events:
+            try:
+                self.goal(ratio)
+            except PruneError as error:  # noqa: PERF203  # one that names the epoch
+                where = f"schedule, epoch {epoch}, {error.where}"
+                raise PruneError(where, error.got, error.allowed, error.todo) from error
 
     def _why_nothing(self, wanted: Goal) -> str:
         """Why all groups stay: how many there are, how many of them were tried, and each reason once."""

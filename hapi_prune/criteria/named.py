@@ -45,6 +45,11 @@ def as_criterion(criterion: str | AnyCriterion | Callable[[Weight], Any]) -> Any
     return FunctionCriterion(criterion, getattr(criterion, "__name__", type(criterion).__name__))
 
 
+def wants_gradients(criterion: AnyCriterion) -> bool:
+    """Whether a criterion gathers from gradients, see `GroupCriterion`."""
+    return hasattr(criterion, "gather")
+
+
 def _named(name: str) -> AnyCriterion:
     known = ALIASES.get(name, name)
     if known not in BUILT_IN:

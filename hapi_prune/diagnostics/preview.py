@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +9,7 @@ import paddle
 
 from ..analysis.cost import cost_at
 from ..analysis.layer_names import layer_name
-from ..criteria.named import as_criterion
-from ..errors import PruneError
+from ..criteria.named import as_criterion, wants_gradients
 from ..internals.preserve import everything
 from ..options import Options
 from ..plan import Cost
@@ -110,20 +108,15 @@ def preview(network: paddle.nn.Layer, inputs: Any, schedule: Schedule, options: 
         PruneError: a goal that cannot be reached, with the nearest that can; anything that `prune` would raise.
     """
     events = rising([(e, check_ratio(r, f"schedule, epoch {e}")) for e, r in schedule.preview(epochs)], "schedule")
-    if hasattr(as_criterion(options.criterion), "gather"):
+    if wants_gradients(as_criterion(options.criterion)):
         options = replace(options, criterion="l1_norm")  # there are no gradients yet; how many stay is the same
     with everything(network):
         pruner = Pruner(network, inputs, options)
-        for epoch, ratio in events:
-            try:
-                pruner.goal(ratio)
-            except PruneError as error:  # noqa: PERF203  # one that names the epoch
-                where = f"schedule, epoch {epoch}, {error.where}"
-                raise PruneError(where, error.got, error.allowed, error.todo) from error
-        if events:
-            cuttable(pruner.channel_map, events[-1][1], options)
+        pruner.require_goals(events)
+        stays = cuttable(pruner.channel_map, events[-1][1], options)[0].stays if events else {}
         rows = tuple(_row(pruner, epoch, ratio) for epoch, ratio in events)
-        return Preview(options.target, pruner.original, rows, _stays(pruner, events))
+        reasons = {name: str(why) for key, why in stays.items() for name in pruner.layers_of(key)}
+        return Preview(options.target, pruner.original, rows, reasons)
 
 
 def _row(pruner: Pruner, epoch: int, ratio: Ratio) -> PreviewRow:
@@ -142,11 +135,3 @@ def _row(pruner: Pruner, epoch: int, ratio: Ratio) -> PreviewRow:
     axis, pair = min(widths.items(), key=lambda item: item[1][1] / item[1][0])
     reached = 1 - left[pruner.options.target]
     return PreviewRow(epoch, ratio, reached, after, (layer_name(axis[0]), pair))
-
-
-def _stays(pruner: Pruner, events: Sequence[tuple[int, Ratio]]) -> dict[str, str]:
-    if not events:
-        return {}
-    wanted = pruner.goal(events[-1][1])
-    pruner.plan(wanted)
-    return {name: str(why) for key, why in wanted.stays.items() for name in pruner.layers_of(key)}

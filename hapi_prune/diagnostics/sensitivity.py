@@ -19,7 +19,7 @@ from ..criteria.named import AnyCriterion, as_criterion
 from ..cutting import surgery
 from ..cutting.undo_log import UndoLog
 from ..errors import PruneError
-from ..internals.preserve import everything
+from ..internals.preserve import everything, training_flags
 from ..plan import Axis, Cut
 from ..reporting.tables import is_loss
 from ..selection.goals import Goal, goal
@@ -123,14 +123,8 @@ def _measure(network: Any, evaluate: Any, monitor: str | None) -> tuple[Any, Cal
         raise PruneError("sensitivity(evaluate=...)", f"{evaluate!r:.80}", "a function network -> number", todo)
 
     def measure(layer: Any) -> float:
-        flags = [(each, each.training) for each in layer.sublayers(include_self=True)]
-        layer.eval()
-        try:
-            with paddle.no_grad():
-                value = evaluate(layer)
-        finally:
-            for each, flag in flags:
-                each.training = flag
+        with training_flags(layer, training=False), paddle.no_grad():
+            value = evaluate(layer)
         try:
             return float(value)
         except (TypeError, ValueError) as error:

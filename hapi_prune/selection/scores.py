@@ -12,7 +12,7 @@ import paddle
 from ..analysis.layer_names import layer_name
 from ..criteria import filters
 from ..criteria.groups import GroupCriterion, GroupSlices
-from ..criteria.named import AnyCriterion
+from ..criteria.named import AnyCriterion, wants_gradients
 from ..errors import PruneError
 from ..plan import Array, Axis, ChannelGroup, ascending
 from .goals import Goal
@@ -51,7 +51,7 @@ def gathered_now(criterion: AnyCriterion, tensors: Mapping[str, paddle.Tensor], 
         PruneError: a layer that is to be scored has no gradient.
     """
     found: dict[Axis, Array] = {}
-    for axis in {axis for scored in wanted.scored.values() for axis in scored} if hasattr(criterion, "gather") else ():
+    for axis in {axis for scored in wanted.scored.values() for axis in scored} if wants_gradients(criterion) else ():
         gradient = tensors[axis[0]].grad
         if gradient is None:
             got = f"{criterion.name!r}, and no gradient for layer {layer_name(axis[0])!r}"

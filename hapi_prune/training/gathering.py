@@ -50,11 +50,6 @@ class Gathering:
         self._pruner.gathered = self.averages()
 
 
-def wants_gradients(criterion: Any) -> bool:
-    """Whether a criterion gathers from gradients."""
-    return hasattr(criterion, "gather")
-
-
 def written(gathered: Mapping[Axis, Array]) -> list[list[Any]]:
     """What was gathered, as JSON can hold it."""
     return [[name, slot, array.tolist()] for (name, slot), array in gathered.items()]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import paddle
 from paddle import nn
 
 from ..cutting import ranks
 from ..internals import layers
-from ..internals.preserve import quiet, random_generators, training_flags
+from ..internals.preserve import attributes, quiet, random_generators, training_flags
 from . import paddle_model
 
 
@@ -31,7 +27,9 @@ def recalibrate(model: paddle.Model, batches: int) -> int:
     Source: Li, Wu, Su, Wang, "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning" (2020).
     """
     network, data = model.network, paddle_model.train_data(model)
-    with training_flags(network, None), random_generators(), quiet(), _epoch_kept(data), paddle.no_grad():
+    sampler = getattr(data, "batch_sampler", None)  # one that shuffles counts how often it was asked
+    counted = [(sampler, ("epoch",))] if sampler is not None else []
+    with training_flags(network, None), random_generators(), quiet(), attributes(*counted), paddle.no_grad():
         network.train()
         norms = layers.batch_norms(network)
         if not norms or data is None or paddle_model.read_once(data):
@@ -50,15 +48,3 @@ def _same_on_all_ranks(norms: list[nn.Layer]) -> None:
         for norm in norms:
             for tensor in layers.statistics_of(norm):
                 paddle.distributed.broadcast(tensor, 0)
-
-
-@contextmanager
-def _epoch_kept(data: Any) -> Iterator[None]:
-    """A sampler that shuffles counts how often it was asked."""
-    sampler: Any = getattr(data, "batch_sampler", None)
-    epoch = getattr(sampler, "epoch", None)
-    try:
-        yield
-    finally:
-        if epoch is not None:
-            sampler.epoch = epoch

@@ -8,7 +8,7 @@ from typing import Any
 
 import paddle
 
-from ..criteria.named import as_criterion
+from ..criteria.named import as_criterion, wants_gradients
 from ..cutting import interrupts
 from ..errors import PruneError, gist
 from ..plan import Array, Axis
@@ -21,7 +21,7 @@ from ..selection.ratios import Ratio, check_ratio, rising
 from . import fit_state, paddle_model
 from .announcement import announced, warn
 from .atomic_save import AtomicSaver
-from .gathering import Gathering, wants_gradients
+from .gathering import Gathering
 from .healing import recalibrate
 from .note import note_of
 from .resume import Resumed
@@ -175,12 +175,7 @@ class Session:
         if shapes is not None:
             with paddle_model.precision(self.model):
                 pruner = Pruner(self.model.network, shapes, self.settings.options)
-            for epoch, ratio in self._events:
-                try:
-                    pruner.goal(ratio)
-                except PruneError as error:  # noqa: PERF203  # one that names the epoch
-                    where = f"schedule, epoch {epoch}, {error.where}"
-                    raise PruneError(where, error.got, error.allowed, error.todo) from error
+            pruner.require_goals(self._events)
             self._pruner = pruner
 
     def _known(self) -> Pruner:
