@@ -76,6 +76,7 @@ def test_a_group_is_given_with_all_that_goes_with_a_unit():
 
 def test_group_l2_norm_is_the_length_of_all_that_goes():
     network = Residual()
+    network.norm.weight.set_value(np.array([3.0, 0.0, 2.0, 0.1, 0.2, 4.0], "float32"))  # they decide
     w = {name: tensor.numpy().astype(np.float64) for name, tensor in network.state_dict().items()}
     parts = [w["a.weight"].reshape(6, -1), w["b.weight"].reshape(6, -1)]
     parts += [w["c.weight"].transpose(1, 0, 2, 3).reshape(6, -1), w["norm.weight"].reshape(6, 1)]
