@@ -174,7 +174,7 @@ def failing(weight):
 
 
 NAMES = "use a name such as"
-TRACED = "a forward that paddle.jit.to_static can convert"
+TRACED = "a forward that runs at this input shape"
 NO_SHAPE, STREAM = "no input shape to be had", paddle.io.DataLoader(Stream(), batch_size=4)
 OWN, CHECK, CONV1 = "PruneCallback(eval_data=...)", "check the input shape", "layer 'conv1'"
 SCORES = "8 finite numbers, one a filter, higher is kept"

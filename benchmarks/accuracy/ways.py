@@ -39,6 +39,11 @@ def gradual(goal: float, epochs: int) -> Schedule:
     return Polynomial(goal, start=0, end=min(3, epochs - 2), initial=goal * 0.4)
 
 
+def later(goal: float, epochs: int) -> Schedule:
+    """`gradual`, an epoch later: before the first cut there is an epoch in which gradients can be gathered."""
+    return Polynomial(goal, start=1, end=min(4, epochs - 2), initial=goal * 0.4)
+
+
 ALL = [
     Way("dense"),
     Way("two programs", at_once, two_programs=True),
@@ -57,5 +62,7 @@ ALL = [
     Way("gradual, bn_scale", gradual, lambda: {"criterion": "bn_scale"}),
     Way("gradual, random", gradual, lambda: {"criterion": "random"}),
     Way("gradual, fpgm", gradual, lambda: {"criterion": "fpgm"}),
+    Way("later", later),
+    Way("later, taylor", later, lambda: {"criterion": "taylor"}),
 ]
 WAYS = {way.name: way for way in ALL}

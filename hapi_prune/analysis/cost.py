@@ -58,18 +58,17 @@ def cost_at(graph: Graph, propagation: Propagation) -> Cost:
         macs[owner] = macs.get(owner, 0) + of_op[1]
     shapes = {name: graph.shape(name, propagation.sizes) for name in graph.shapes if name in graph.parameters}
     params = {name: math.prod(shape) for name, shape in shapes.items()}
+    owned: dict[str, int] = {}
+    for name, elements in params.items():
+        layer = name.rpartition(".")[0]
+        owned[layer] = owned.get(layer, 0) + elements
     rows = tuple(
-        LayerCost(name, kind, flops.get(name, 0), macs.get(name, 0), owned(params, name))
+        LayerCost(name, kind, flops.get(name, 0), macs.get(name, 0), owned.get(name, 0))
         for name, kind in graph.kinds.items()
-        if flops.get(name) or owned(params, name)
+        if flops.get(name) or owned.get(name)
     )
     trainable = sum(count for name, count in params.items() if name in graph.trainable)
     return Cost(sum(flops.values()), sum(macs.values()), sum(params.values()), trainable, rows, tuple(unknown))
-
-
-def owned(params: dict[str, int], layer: str) -> int:
-    """The elements of a layer's own parameters."""
-    return sum(count for name, count in params.items() if name.rpartition(".")[0] == layer)
 
 
 def layer_of(op: Op, graph: Graph, last: str) -> str:

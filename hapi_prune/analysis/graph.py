@@ -129,17 +129,15 @@ def traced_program(network: paddle.nn.Layer, given: Example, aliases: dict[str, 
     names = {id(layer): name for name, layer in network.named_sublayers(include_self=True)}
     with forward_pass(network, training):
         try:
-            traced = program.Traced(run, given.leaves, names)
+            raw = program.traced(run, given.leaves, names)
         except Exception as error:  # whatever the user's forward raises belongs to the user
             raise PruneError(
                 f"tracing {type(network).__name__} in {'training' if training else 'evaluation'} mode",
                 gist(error),
-                "a forward that paddle.jit.to_static can convert, at this input shape",
-                "check the input shape, and that the forward runs under paddle.jit.to_static",
+                "a forward that runs at this input shape, and does the same whatever the values of its input are",
+                "check the input shape, and the line at which a tensor is asked for its value, if one is named",
             ) from error
-    return program_of(
-        traced, aliases, {name: held(layer) for name, layer in network.named_sublayers(include_self=True)}
-    )
+    return program_of(raw, aliases, {name: held(layer) for name, layer in network.named_sublayers(include_self=True)})
 
 
 def held(layer: paddle.nn.Layer) -> set[int]:
@@ -148,12 +146,12 @@ def held(layer: paddle.nn.Layer) -> set[int]:
     return {int(n) for value in values for n in (value if isinstance(value, (list, tuple)) else [value])}
 
 
-def program_of(traced: program.Traced, aliases: dict[str, str], numbers: dict[str, set[int]]) -> Program:
+def program_of(traced: program.RawProgram, aliases: dict[str, str], numbers: dict[str, set[int]]) -> Program:
     """The traced program as operations, and which of its values are tensors of the network; ``numbers`` of layers."""
     ops: list[Op] = []
     tensors: dict[int, str] = {}
     producers: dict[int, Op] = {}
-    for raw in traced.ops():
+    for raw in traced.ops:
         if raw.tensor:
             if raw.tensor in aliases:
                 tensors[raw.results[0]] = aliases[raw.tensor]
@@ -167,7 +165,7 @@ def program_of(traced: program.Traced, aliases: dict[str, str], numbers: dict[st
         op = Op(raw.name, attrs, raw.operands, raw.results, raw.shapes, raw.where, raw.scope, raw.owner)
         ops.append(op)
         producers.update((result, op) for result in op.results)
-    return Program(tuple(ops), tensors, traced.outputs())
+    return Program(tuple(ops), tensors, traced.outputs)
 
 
 def written(op: Op) -> list[int]:

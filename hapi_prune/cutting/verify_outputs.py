@@ -14,7 +14,7 @@ from ..analysis.channel_map import ChannelMap
 from ..analysis.example_input import Example
 from ..errors import gist
 from ..internals.preserve import forward_pass
-from ..internals.program import is_user_code
+from ..internals.stacks import is_user_code
 from ..plan import Reason, ReasonKind
 from . import interrupts
 

@@ -1,25 +1,32 @@
-"""Paddle's own op program (PIR) of a function, and whose line of code each op came from."""
+"""Paddle's own op program (PIR) of a function, as plain data.
+
+Three ways to it, the next where the one before does not lead there:
+
+1. The function is run as it is on Paddle's symbolic values: nothing is computed and no source is converted.
+2. Paddle converts the source first, so that what depends on values (a branch, a loop) becomes an op of the program.
+3. The function is run on tensors, and what its code asks of them (``int(paddle.shape(x)[1])``) is written down; then it
+   is run as in 1, and told these answers. Only for answers that sizes alone decide.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import paddle
+from paddle.base.libpaddle.pir import reset_insertion_point_to_start
+from paddle.jit.dy2static import parameter_recorder
 from paddle.static import InputSpec
 
-_HOME = os.path.dirname(paddle.__file__)
-_HERE = os.path.dirname(os.path.dirname(__file__))
-_MODELS = os.path.join(_HOME, "vision")
-_OWNER = "<layer>"
-"""How the frame begins in which a traced op carries the number of its layer; no file of a user's is called so."""
+from .answers import Answers, finite_values
+from .stacks import Stacks, user_line
+
+_TENSOR = "<tensor>"
+"""How the names of data begin that are tensors of the network."""
+_WRITES = ("set_value_", "set_value_with_tensor_")
+"""Ops of ``x[...] = y``. Paddle makes a new value; whoever held the old one sees the new, as with tensors."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,8 @@ class RawOp:
 
     Attributes:
         name: without the dialect.
+        where: ``file:line`` of the user's code.
+        scope: which call of which layers the op was made in, outermost first.
         tensor: Paddle's name of the network's own tensor, where the op only stands for one.
         owner: the layer in whose code the op was made; None where it was made in none.
     """
@@ -43,7 +52,22 @@ class RawOp:
     owner: str | None = None
 
 
-class Traced:
+@dataclass(frozen=True)
+class RawProgram:
+    """What a function did.
+
+    Attributes:
+        ops: the operations, in order.
+        outputs: the numbers of the values that it returned.
+    """
+
+    ops: tuple[RawOp, ...]
+    outputs: tuple[int, ...]
+
+
+def traced(
+    function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor], names: Mapping[int, str]
+) -> RawProgram:
     """A function, traced to Paddle's own op program (PIR) at fixed shapes.
 
     A plain function is traced and not the Layer itself, since that would replace the Layer's forward.
@@ -52,97 +76,146 @@ class Traced:
         function: what to trace.
         leaves: its tensors.
         names: id of each layer -> its name.
+
+    Raises:
+        Exception: whatever the function raises where Paddle converts its source.
     """
+    stacks = Stacks(names)
+    with stacks.kept(), finite_values():
+        program = _concrete(function, leaves)
+    reader = _Reader(stacks)
+    ops = tuple(reader.ops(program.main_program))
+    return RawProgram(ops, reader.numbers(program.outputs))
 
-    def __init__(self, function: Callable[..., Any], leaves: Sequence[paddle.Tensor], names: Mapping[int, str]) -> None:
-        specs = [InputSpec(list(leaf.shape), leaf.dtype, name=f"input_{n}") for n, leaf in enumerate(leaves)]
-        static = paddle.jit.to_static(function, input_spec=[specs], full_graph=True)
-        with short_stacks({layer: number for number, layer in enumerate(names)}):
-            self._program = static.concrete_program
-        self._layers = list(names.values())
-        self._numbers: dict[str, int] = {}
 
-    def outputs(self) -> tuple[int, ...]:
-        """The numbers of the values that the function returned."""
-        return tuple(
-            self._number(value) for value in paddle.utils.flatten(self._program.outputs) if hasattr(value, "id")
-        )
+def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Any:
+    """Paddle's program of a function, by the first way that leads there."""
 
-    def ops(self) -> Iterator[RawOp]:
+    @paddle.jit.not_to_static
+    def as_it_is(values: list[Any]) -> Any:
+        return function(values)
+
+    specs = [InputSpec(list(leaf.shape), leaf.dtype, name=f"input_{n}") for n, leaf in enumerate(leaves)]
+    try:
+        with _quick_parameters():
+            return _program(as_it_is, specs)
+    except Exception:  # whatever cannot be done with symbolic values
+        ...
+    try:
+        return _program(function, specs)
+    except Exception as error:
+        answers = Answers()
+        with suppress(Exception), answers.written_down():
+            function(list(leaves))
+        if not answers:
+            raise
+        try:
+            with answers.given(), _quick_parameters():
+                return _program(as_it_is, specs)
+        except Exception as second:
+            raise second from error
+
+
+def _program(function: Callable[[list[Any]], Any], specs: list[InputSpec]) -> Any:
+    with _nothing_left_of_failures():
+        return paddle.jit.to_static(function, input_spec=[specs], full_graph=True).concrete_program
+
+
+@contextmanager
+def _nothing_left_of_failures() -> Iterator[None]:
+    """What Paddle has noted of a program is taken back where it fails.
+
+    It goes by the address of the program and is only dropped at the end of a trace: a later program at the same address
+    would be given values of the one that is gone.
+    """
+    recorder, writes = parameter_recorder._global_parameter_recorder, parameter_recorder._global_inplace_map
+    notes = [recorder.params_dict, recorder.tensor2value, writes.params_dict]
+    before = [set(note) for note in notes]
+    try:
+        yield
+    except BaseException:
+        for note, keys in zip(notes, before):
+            for key in note.keys() - keys:
+                del note[key]
+        raise
+
+
+@contextmanager
+def _quick_parameters() -> Iterator[None]:
+    """The network's own tensors go into the program as data by their names, until the block ends.
+
+    Paddle's way makes a second program that fills each with zeros, and copies what it holds for each: half of the time
+    of a trace, and of a deep network's more.
+    """
+    recorder = parameter_recorder._global_parameter_recorder
+    known: dict[int, Any] = {}
+
+    def get(program: Any, tensor: paddle.Tensor) -> Any:
+        if id(tensor) not in known:
+            # Before all else, as a loop whose body is just being made uses it too.
+            with parameter_recorder.append_op_in_top_block():
+                reset_insertion_point_to_start()
+                value = paddle._C_ops.data(_TENSOR + tensor.name, tensor.shape, tensor.dtype, paddle.base.core.Place())
+            value.stop_gradient = tensor.stop_gradient
+            known[id(tensor)] = value
+        return known[id(tensor)]
+
+    recorder.get = get
+    try:
+        yield
+    finally:
+        del recorder.get
+
+
+class _Reader:
+    """Reads one of Paddle's programs; its values get numbers."""
+
+    def __init__(self, stacks: Stacks) -> None:
+        self._stacks = stacks
+        self._numbers: dict[int, int] = {}
+        self._given = 0
+
+    def numbers(self, outputs: Any) -> tuple[int, ...]:
+        """The numbers of the values among what a function returned."""
+        return tuple(self._number(value) for value in paddle.utils.flatten(outputs) if hasattr(value, "id"))
+
+    def ops(self, program: Any) -> Iterator[RawOp]:
         """The operations, in order."""
-        for op in self._program.main_program.global_block().ops:
-            attrs = op.attrs()
+        for op in program.global_block().ops:
+            attrs, name = op.attrs(), op.name().replace("pd_op.", "", 1)
             stack = attrs.pop("op_callstack", None) or ()
+            scope, owner = self._stacks.made_in(stack)
             operands = tuple(self._operand(value) for value in op.operands_source())
             inner = tuple(self._number(value) for block in op.blocks() for value in _captured(block))
+            results = tuple(self._number(value) for value in op.results())
+            if name in _WRITES:
+                self._numbers[op.operands_source()[0].id] = results[0]
             yield RawOp(
-                name=op.name().replace("pd_op.", "", 1),
+                name=name,
                 attrs=attrs,
                 operands=operands + inner,
-                results=tuple(self._number(value) for value in op.results()),
+                results=results,
                 shapes=tuple(_shape(value) for value in op.results()),
-                where=_user_line(stack),
-                scope=attrs.pop("struct_name", ""),
-                tensor=attrs.get("parameter_name", "") if op.name() == "builtin.parameter" else "",
-                owner=_owner(stack, self._layers),
+                where=user_line(stack),
+                scope=scope,
+                tensor=_tensor(name, attrs),
+                owner=owner,
             )
 
     def _number(self, value: Any) -> int:
-        return self._numbers.setdefault(value.id, len(self._numbers))
+        number = self._numbers.setdefault(value.id, self._given)
+        self._given += number == self._given
+        return number
 
     def _operand(self, value: Any) -> int | None:
         return self._number(value) if value.initialized() else None
 
 
-@contextmanager
-def short_stacks(numbers: Mapping[int, int]) -> Iterator[None]:
-    """While Paddle traces, let it keep the user's line of each op and its layer, and not the whole stack.
-
-    The number of the layer goes as a frame of its own in front of the line, as the stack is all that Paddle keeps of
-    where an op was made.
-
-    It asks Python for the stack at each op, and keeps what it gets for ever: two thirds of the time of a trace, and
-    most of the memory that it never gives back.
-    """
-    whole, thread = traceback.extract_stack, threading.get_ident()
-
-    def user_line(*args: Any, **options: Any) -> traceback.StackSummary:
-        if args or options or threading.get_ident() != thread:
-            return whole(*args, **options)
-        frame = sys._getframe(1)
-        while frame.f_back is not None and not is_user_code(frame.f_code.co_filename):
-            frame = frame.f_back
-        line, owner = whole(frame, limit=1), _layer_at_work(frame, numbers)
-        mark = [] if owner is None else [traceback.FrameSummary(f"{_OWNER}{owner}", 1, "layer", line="")]
-        return traceback.StackSummary.from_list([*mark, *line])
-
-    traceback.extract_stack = user_line
-    try:
-        yield
-    finally:
-        traceback.extract_stack = whole
-
-
-def _layer_at_work(frame: FrameType | None, numbers: Mapping[int, int]) -> int | None:
-    """The layer whose code runs in a frame or called it: what goes by ``self`` there, in what it encloses too.
-
-    Only frames of the trace are looked into: a frame holds on to what was seen of it for as long as it runs.
-    """
-    while frame is not None and frame.f_code.co_filename != __file__:
-        code = frame.f_code
-        if "self" in (*code.co_varnames, *code.co_freevars) and is_user_code(code.co_filename):
-            number = numbers.get(id(frame.f_locals.get("self")))
-            if number is not None:
-                return number
-        frame = frame.f_back
-    return None
-
-
-def _owner(stack: Sequence[str], layers: Sequence[str]) -> str | None:
-    """The layer that `short_stacks` has put in front of a line."""
-    head = f'  File "{_OWNER}'
-    numbers = (line[len(head) :].partition('"')[0] for line in stack if line.startswith(head))
-    return next((layers[int(number)] for number in numbers), None)
+def _tensor(name: str, attrs: Mapping[str, Any]) -> str:
+    """Paddle's name of the network's own tensor that an op stands for; empty for other ops."""
+    if name == "data" and attrs["name"].startswith(_TENSOR):
+        return str(attrs["name"][len(_TENSOR) :])
+    return str(attrs["parameter_name"]) if name == "builtin.parameter" else ""
 
 
 def _captured(block: Any) -> Iterator[Any]:
@@ -159,19 +232,3 @@ def _shape(value: Any) -> tuple[int, ...] | None:
         return tuple(value.shape)
     except ValueError:
         return None
-
-
-def is_user_code(path: str) -> bool:
-    """Whether a file is neither Paddle's nor ours. The models that Paddle ships count as a user's."""
-    return path.startswith(_MODELS) or not path.startswith((_HOME, _HERE, "<"))
-
-
-def _user_line(stack: Sequence[str]) -> str:
-    """``file:line`` of the innermost frame that is neither Paddle's nor ours."""
-    for frame in reversed(stack):
-        if not frame.startswith('  File "'):
-            continue
-        path, _, rest = frame[8:].partition('"')
-        if is_user_code(path):
-            return f"{path}:{rest.split('line ')[1].split(',')[0]}"
-    return ""

@@ -1089,6 +1089,16 @@ class ToStatic(Chain):
         return self.head(pooled(F.relu(self.b(x))))
 
 
+@structure("a b")
+class ComputedRange(Chain):
+    """A loop of Python's over a number that is computed from a shape: no source of it can be converted."""
+
+    def middle(self, x):
+        rows = [x[:, :, row] for row in range(paddle.shape(x)[2])]
+        batch, *_ = [int(size) for size in paddle.shape(x)]
+        return paddle.stack(rows, 2).reshape([batch, *paddle.shape(x).numpy()[1:].tolist()])
+
+
 @structure("b", {"a": "values of tensors decide"})
 class ControlFlow(Chain):
     """A branch on the value of a tensor: what goes into it stays."""
