@@ -121,7 +121,7 @@ def measured(sides: Mapping[str, Side], network: str, criterion: str, args: Any)
         "seconds": times,
         "params_removed": {name: first[name]["removed"] for name in able},
         "failed": {name: first[name]["failed"] for name in sides if name not in able},
-        "times_as_fast": {name: ratio(times["hapi_prune"], times[name]) for name in able if "hapi_prune" in able},
+        "times_as_fast": {name: ratio(times["hapi_prune"], times[name]) for name in able if able[0] == SIDES[0] != name},
     }
     told = ", ".join(f"{name} {times:.2f}" for name, times in found["times_as_fast"].items())
     print(f"{network} {criterion}: {told} {found['failed'] or ''}", flush=True)
