@@ -117,11 +117,12 @@ def measured(sides: Mapping[str, Side], network: str, criterion: str, args: Any)
     able = [name for name in sides if "failed" not in first[name]]
     calls = {name: lambda name=name: sides[name].prune(network, criterion)["seconds"] for name in able}
     times = in_turn(calls, args.repeats, args.limit, warm=False)
+    others = [name for name in able if name != "hapi_prune"] if "hapi_prune" in able else []
     found = {
         "seconds": times,
         "params_removed": {name: first[name]["removed"] for name in able},
         "failed": {name: first[name]["failed"] for name in sides if name not in able},
-        "times_as_fast": {name: ratio(times["hapi_prune"], times[name]) for name in able if able[0] == SIDES[0] != name},
+        "times_as_fast": {name: ratio(times["hapi_prune"], times[name]) for name in others},
     }
     told = ", ".join(f"{name} {times:.2f}" for name, times in found["times_as_fast"].items())
     print(f"{network} {criterion}: {told} {found['failed'] or ''}", flush=True)

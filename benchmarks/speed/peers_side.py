@@ -28,7 +28,7 @@ def hapi_prune(name: str, criterion: str) -> tuple[Any, Call]:
 
 
 def torch_pruning(name: str, criterion: str) -> tuple[Any, Call]:
-    """The same with Torch-Pruning: the graph of dependencies, the scores and the cut; only convolutions lose filters."""
+    """The same with Torch-Pruning: its graph, the scores and the cut; only convolutions lose filters."""
     import torch
     import torch_pruning as tp
     import torchvision
