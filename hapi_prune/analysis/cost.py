@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import paddle
@@ -58,18 +59,16 @@ def cost_at(graph: Graph, propagation: Propagation) -> Cost:
         macs[owner] = macs.get(owner, 0) + of_op[1]
     shapes = {name: graph.shape(name, propagation.sizes) for name in graph.shapes if name in graph.parameters}
     params = {name: math.prod(shape) for name, shape in shapes.items()}
+    owned: Counter[str] = Counter()
+    for name, count in params.items():
+        owned[name.rpartition(".")[0]] += count
     rows = tuple(
-        LayerCost(name, kind, flops.get(name, 0), macs.get(name, 0), owned(params, name))
+        LayerCost(name, kind, flops.get(name, 0), macs.get(name, 0), owned[name])
         for name, kind in graph.kinds.items()
-        if flops.get(name) or owned(params, name)
+        if flops.get(name) or owned[name]
     )
     trainable = sum(count for name, count in params.items() if name in graph.trainable)
     return Cost(sum(flops.values()), sum(macs.values()), sum(params.values()), trainable, rows, tuple(unknown))
-
-
-def owned(params: dict[str, int], layer: str) -> int:
-    """The elements of a layer's own parameters."""
-    return sum(count for name, count in params.items() if name.rpartition(".")[0] == layer)
 
 
 def layer_of(op: Op, graph: Graph, last: str) -> str:

@@ -158,7 +158,7 @@ def collect(
     index: dict[int, dict[Axis, Index]] = {}
     for chunk in np.split(order, edges) if number.count else []:
         axis = number.axis_of[chunk[0]]
-        units = len(np.unique(root[chunk]))
+        units = 1 + np.count_nonzero(np.diff(root[chunk]))  # they lie one after the other
         index.setdefault(int(cell[chunk[0]]), {})[number.axes[axis]] = (chunk - number.starts[axis]).reshape(units, -1)
     reasons = first_reasons(number, root, constraints.frozen)
     approximate = first_reasons(number, root, constraints.mixed)
