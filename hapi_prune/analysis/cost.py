@@ -60,8 +60,8 @@ def cost_at(graph: Graph, propagation: Propagation) -> Cost:
     shapes = {name: graph.shape(name, propagation.sizes) for name in graph.shapes if name in graph.parameters}
     params = {name: math.prod(shape) for name, shape in shapes.items()}
     owned: Counter[str] = Counter()
-    for name, count in params.items():
-        owned[name.rpartition(".")[0]] += count
+    for name, elements in params.items():
+        owned[name.rpartition(".")[0]] += elements
     rows = tuple(
         LayerCost(name, kind, flops.get(name, 0), macs.get(name, 0), owned[name])
         for name, kind in graph.kinds.items()

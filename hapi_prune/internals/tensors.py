@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ def resize(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
     become(tensor, paddle.to_tensor(array, place=tensor.place))
 
 
-@lru_cache(maxsize=None)
+@cache
 def numpy_type(dtype: Any) -> np.dtype[Any]:
     """The type of the elements of a tensor of ``dtype`` as an array."""
     return np.asarray(paddle.empty([0], dtype=dtype).numpy()).dtype
