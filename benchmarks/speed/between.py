@@ -12,6 +12,7 @@ About 4 minutes.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -126,10 +127,12 @@ def epochs(args: Any) -> dict[str, Any]:
 def imports(args: Any) -> dict[str, Any]:
     """Imports in fresh processes: milliseconds beyond ``import paddle``."""
 
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as installed
+
     def run(code: str) -> float:
         timed = f"import time; start = time.perf_counter(); {code}; print(time.perf_counter() - start)"
         command = [sys.executable, "-W", "ignore", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {timed}"]
-        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+        return float(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.split()[-1])
 
     sides = {name: lambda code=f"import paddle; {code}": run(code) for name, code in IMPORTS.items()}
     times = in_turn(sides, args.imports)

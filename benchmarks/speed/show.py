@@ -223,10 +223,10 @@ def plot_gains(found: Found, path: Path) -> None:
             for multiple, color in {1: LIGHT, 4: BLUE, 8: DARK, 16: "#0b2d4e"}.items():
                 chosen = [one for one in each["variants"] if one["round_to"] == multiple]
                 axes.plot([100 * one["flops_removed"] for one in chosen], [100 * one[way] for one in chosen], mark,
-                          color=color, markersize=5, label=name if multiple == 8 else None)  # fmt: skip
+                          color=color, markersize=5, label=name if multiple == each["variants"][0]["round_to"] else None)  # fmt: skip
         axes.set_title(way)
         axes.set_xlabel("FLOPs gone, %")
-    figure.axes[0].set_ylabel("time saved, %; the darker, the coarser round_to")
+    figure.axes[0].set_ylabel("time saved, %; darker: coarser")
     finish(figure, path)
 
 
