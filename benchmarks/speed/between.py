@@ -126,7 +126,6 @@ def epochs(args: Any) -> dict[str, Any]:
 
 def imports(args: Any) -> dict[str, Any]:
     """Imports in fresh processes: milliseconds beyond ``import paddle``."""
-
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as installed
 
     def run(code: str) -> float:

@@ -220,10 +220,11 @@ def plot_gains(found: Found, path: Path) -> None:
     for axes, way in zip(figure.subplots(1, 3, sharey=True), ("training", "inference", "exported")):
         axes.plot([0, 80], [0, 80], color=GREY, linewidth=1)
         for (name, each), mark in zip(found["networks"].items(), "os^Dv"):
+            first = each["variants"][0]["round_to"]
             for multiple, color in {1: LIGHT, 4: BLUE, 8: DARK, 16: "#0b2d4e"}.items():
                 chosen = [one for one in each["variants"] if one["round_to"] == multiple]
                 axes.plot([100 * one["flops_removed"] for one in chosen], [100 * one[way] for one in chosen], mark,
-                          color=color, markersize=5, label=name if multiple == each["variants"][0]["round_to"] else None)  # fmt: skip
+                          color=color, markersize=5, label=name if multiple == first else None)  # fmt: skip
         axes.set_title(way)
         axes.set_xlabel("FLOPs gone, %")
     figure.axes[0].set_ylabel("time saved, %; darker: coarser")
