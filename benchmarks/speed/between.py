@@ -30,11 +30,7 @@ from hapi_prune import PruneCallback
 
 HOOKS = [name for name in dir(paddle.callbacks.Callback) if name.startswith("on_") and "train_" not in name]
 HOOKS += ["on_train_batch_begin", "on_train_batch_end"]
-IMPORTS = {
-    "paddle": "import paddle",
-    "import hapi_prune": "import hapi_prune",
-    "from hapi_prune import PruneCallback": "from hapi_prune import PruneCallback",
-}
+IMPORTS = ("import hapi_prune", "from hapi_prune import PruneCallback")
 
 
 class Residual(nn.Layer):
@@ -125,18 +121,17 @@ def epochs(args: Any) -> dict[str, Any]:
 
 
 def imports(args: Any) -> dict[str, Any]:
-    """Imports in fresh processes: milliseconds beyond ``import paddle``."""
+    """Imports in fresh processes: milliseconds after ``import paddle``."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as installed
 
-    def run(code: str) -> float:
-        timed = f"import time; start = time.perf_counter(); {code}; print(time.perf_counter() - start)"
-        command = [sys.executable, "-W", "ignore", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {timed}"]
+    def run(before: str, code: str) -> float:
+        timed = f"import sys, time; sys.path.insert(0, {str(ROOT)!r}); {before}; start = time.perf_counter(); {code}"
+        command = [sys.executable, "-W", "ignore", "-c", f"{timed}; print(time.perf_counter() - start)"]
         return float(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.split()[-1])
 
-    sides = {name: lambda code=f"import paddle; {code}": run(code) for name, code in IMPORTS.items()}
-    times = in_turn(sides, args.imports)
-    base = median(times["paddle"])
-    found = {"seconds": times, "beyond_ms": {name: 1000 * (median(times[name]) - base) for name in list(times)[1:]}}
+    sides = {code: lambda code=code: run("import paddle", code) for code in IMPORTS}
+    times = in_turn({"import paddle": lambda: run("pass", "import paddle"), **sides}, args.imports)
+    found = {"seconds": times, "beyond_ms": {code: 1000 * median(times[code]) for code in IMPORTS}}
     print(f"imports: {found['beyond_ms']}", flush=True)
     return found
 

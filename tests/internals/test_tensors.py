@@ -36,6 +36,13 @@ def test_what_does_not_lie_in_one_piece_is_copied_and_written_back():
     assert turned.numpy().tolist() == [[7, 7], [1, 4], [2, 5]]
 
 
+@pytest.mark.parametrize("part", [slice(1, 3), slice(2, None)])
+def test_a_part_of_another_tensor_is_seen_where_it_begins(part):
+    tensor = paddle.arange(12, dtype="float32").reshape([4, 3])
+    assert view(tensor[part]).tolist() == tensor.numpy()[part].tolist()
+    assert view(tensor.detach()).tolist() == tensor.tolist()
+
+
 def test_what_is_written_is_the_tensor_s_and_its_storage_stays():
     tensor = paddle.zeros([2, 2])
     place = tensor.data_ptr()
