@@ -228,7 +228,7 @@ class ChannelMap:
         ):
             ends, rank = np.unique(np.concatenate([ours[1], theirs[1]]), return_inverse=True)
             met = np.concatenate([ours[0], theirs[0]]) * len(ends) + rank
-            strange = np.setdiff1d(met[ours.shape[1] :], met[: ours.shape[1]])
+            strange = strangers(met[ours.shape[1] :], met[: ours.shape[1]])
             if strange.size:
                 axis = old.axes[old.axis_of[strange[0] // len(ends)]]
                 raise Mismatch(f"channels of {axis[0]!r} would be wired in another way")
@@ -259,3 +259,10 @@ class ChannelMap:
         """Take note that the network has been cut, and has the sizes of ``propagation`` now."""
         self.state.propagation, self.state.grouping = propagation, grouping
         self.state.fits.clear()
+
+
+def strangers(numbers: Index, known: Index) -> Index:
+    """Those of ``numbers`` that are not ``known``, ascending; by sorting, which is faster than NumPy's sets."""
+    numbers, known = np.sort(numbers), np.append(np.sort(known), -1)  # the last is no number's place
+    found: Index = numbers[known[np.searchsorted(known[:-1], numbers)] != numbers]
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import paddle
@@ -58,14 +59,13 @@ def cost_at(graph: Graph, propagation: Propagation) -> Cost:
         macs[owner] = macs.get(owner, 0) + of_op[1]
     shapes = {name: graph.shape(name, propagation.sizes) for name in graph.shapes if name in graph.parameters}
     params = {name: math.prod(shape) for name, shape in shapes.items()}
-    owned: dict[str, int] = {}
+    owned: Counter[str] = Counter()
     for name, elements in params.items():
-        layer = name.rpartition(".")[0]
-        owned[layer] = owned.get(layer, 0) + elements
+        owned[name.rpartition(".")[0]] += elements
     rows = tuple(
-        LayerCost(name, kind, flops.get(name, 0), macs.get(name, 0), owned.get(name, 0))
+        LayerCost(name, kind, flops.get(name, 0), macs.get(name, 0), owned[name])
         for name, kind in graph.kinds.items()
-        if flops.get(name) or owned.get(name)
+        if flops.get(name) or owned[name]
     )
     trainable = sum(count for name, count in params.items() if name in graph.trainable)
     return Cost(sum(flops.values()), sum(macs.values()), sum(params.values()), trainable, rows, tuple(unknown))

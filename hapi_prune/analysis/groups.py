@@ -153,13 +153,7 @@ def collect(
     """Sort the atoms by axis, footprint, unit and looks, and read the groups off."""
     footprints, first = np.unique(cell, return_index=True)
     rank = np.argsort(np.argsort(first))[np.searchsorted(footprints, cell)]
-    order = np.lexsort((looks, root, rank, number.axis_of))
-    edges = np.flatnonzero(np.diff(rank[order]) | np.diff(number.axis_of[order])) + 1
-    index: dict[int, dict[Axis, Index]] = {}
-    for chunk in np.split(order, edges) if number.count else []:
-        axis = number.axis_of[chunk[0]]
-        units = len(np.unique(root[chunk]))
-        index.setdefault(int(cell[chunk[0]]), {})[number.axes[axis]] = (chunk - number.starts[axis]).reshape(units, -1)
+    index = slices(number, root, np.lexsort((looks, root, rank, number.axis_of)), rank, cell)
     reasons = first_reasons(number, root, constraints.frozen)
     approximate = first_reasons(number, root, constraints.mixed)
     groups, seen = {}, dict(names or {})
@@ -172,6 +166,20 @@ def collect(
         unit = int(root[atom])
         groups[key] = ChannelGroup(key, size, index[mark], approximate.get(unit), reasons.get(unit))
     return Grouping(groups, seen, families(number, root, cell, constraints, seen))
+
+
+def slices(number: Numbering, root: Index, order: Index, rank: Index, cell: Marks) -> dict[int, dict[Axis, Index]]:
+    """For each footprint the positions of its units on each axis; ``order`` has those of an axis and unit together."""
+    axes, units = number.axis_of[order], root[order]
+    edges = np.flatnonzero(np.diff(rank[order]) | np.diff(axes)) + 1
+    starts, ends = (np.concatenate(parts) for parts in (([0], edges), (edges, [number.count])))
+    nth = np.cumsum(np.diff(units, prepend=-1) != 0)
+    positions = order - number.starts[axes]
+    found: dict[int, dict[Axis, Index]] = {}
+    for start, end in zip(starts.tolist(), ends.tolist()) if number.count else ():
+        index = positions[start:end].reshape(int(nth[end - 1] - nth[start]) + 1, -1)
+        found.setdefault(int(cell[order[start]]), {})[number.axes[axes[start]]] = index
+    return found
 
 
 def key_of(axis: Axis, taken: dict[str, int]) -> str:

@@ -180,7 +180,7 @@ def applied(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) ->
     undo_log = UndoLog()
     with interrupts.held():
         try:
-            masked = outputs_of_masked(channel_map, planned.cut, undo_log) if compare else {}
+            masked = outputs_of_masked(channel_map, planned.cut) if compare else {}
             proven = proven_with_counts(channel_map, planned, undo_log, masked, exact)
             yield undo_log, proven
         except BaseException:
@@ -248,16 +248,16 @@ def apply_and_compare(
                 verify_outputs.compare(pruned, masked[training], exact, most)
 
 
-def outputs_of_masked(channel_map: ChannelMap, cut: Cut, undo_log: UndoLog) -> dict[bool, list[Array]]:
+def outputs_of_masked(channel_map: ChannelMap, cut: Cut) -> dict[bool, list[Array]]:
     """What the network returns with all that goes set to zero, in evaluation mode and, where it can be told, training.
 
     Raises:
         PruneError: it does not run, so it did not before either.
     """
-    surgery.mask(channel_map.tensors, cut, undo_log)
     modes = (False, True) if trains_otherwise(channel_map) else (False,)
     try:
-        return {mode: verify_outputs.outputs(channel_map.network, channel_map.example, mode) for mode in modes}
+        with surgery.masked(channel_map.tensors, cut):
+            return {mode: verify_outputs.outputs(channel_map.network, channel_map.example, mode) for mode in modes}
     except Exception as error:  # the user's forward may raise anything
         shapes = ", ".join(str(list(leaf.shape)) for leaf in channel_map.example.leaves)
         raise PruneError(

@@ -17,6 +17,7 @@ import paddle
 
 from ..errors import PruneError
 from ..internals import optimizer_state as stored
+from ..internals.tensors import view
 from ..plan import Array, Cut
 from .undo_log import UndoLog
 
@@ -116,11 +117,11 @@ def _carry(optimizer: Any, cut: Cut, tensors: Mapping[str, paddle.Tensor], undo_
     for mirror in stored.mirrors(optimizer):
         if mirror.parameter in names and mirror.tensor.size != 1:
             where = f"{stored.describe(optimizer)}, {mirror.what!r} of {mirror.parameter!r}"
-            writes.append((mirror.tensor, _gathered(cut, names[mirror.parameter], mirror.tensor.numpy(), where)))
+            writes.append((mirror.tensor, _gathered(cut, names[mirror.parameter], view(mirror.tensor), where)))
     loaded = _gathered_loaded(optimizer, cut, names, tensors)
     flat = stored.gathered_flat(optimizer, cut, names)
-    for tensor, array in writes:
-        undo_log.resize(tensor, array)
+    while writes:  # an array goes as soon as its tensor holds the numbers
+        undo_log.resize(*writes.pop())
     if loaded:  # a new dict: the tensors in the old one are the user's own state dict
         undo_log.assign(optimizer, stored.LOADED, {**getattr(optimizer, stored.LOADED), **loaded})
     if flat is not None:

@@ -44,11 +44,10 @@ def second_opinion(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused,
     """
     log = UndoLog()
     try:
-        surgery.mask(channel_map.tensors, planned.cut, log)
-        if not any(is_noisy(channel_map, training) for training in modes):
-            raise doubt
-        theirs = outputs_in_float64(channel_map, modes)
-        log.undo()
+        with surgery.masked(channel_map.tensors, planned.cut):
+            if not any(is_noisy(channel_map, training) for training in modes):
+                raise doubt
+            theirs = outputs_in_float64(channel_map, modes)
         depthwise = channel_map.traced.constraints.depthwise
         surgery.shrink(channel_map.network, channel_map.tensors, planned.cut, depthwise, log)
         surgery.set_counts(channel_map.network, planned.counts, log)

@@ -11,9 +11,12 @@ import paddle
 
 from ..analysis.held_counts import Count
 from ..internals import layers
-from ..internals.tensors import gradients, own_tensors
-from ..plan import Array, Cut
+from ..internals.tensors import gradients, own_tensors, view, written
+from ..plan import Array, Cut, Index
 from .undo_log import UndoLog
+
+Slices = tuple["slice | Index", ...]
+"""What picks slices along one axis of an array: the axes before it whole, then positions."""
 
 
 def mask(tensors: Mapping[str, paddle.Tensor], cut: Cut, undo_log: UndoLog) -> None:
@@ -22,18 +25,37 @@ def mask(tensors: Mapping[str, paddle.Tensor], cut: Cut, undo_log: UndoLog) -> N
     A buffer that picks channels by their number stays: what it picks is zero.
     """
     for name in (name for name in cut.kept if name not in cut.numbers):
-        undo_log.resize(tensors[name], masked(tensors[name].numpy(), cut, name))
+        array = tensors[name].numpy()
+        for index in removed(cut, name, array.shape):
+            array[index] = 0
+        undo_log.resize(tensors[name], array)
 
 
-def masked(array: Array, cut: Cut, name: str) -> Array:
-    """``array``, shape ``before[name]``, with the slices that the cut removes set to zero."""
-    result = array.copy()
+@contextmanager
+def masked(tensors: Mapping[str, paddle.Tensor], cut: Cut) -> Iterator[None]:
+    """As `mask`, for the length of a block: in place, with nothing but what is zeroed put aside."""
+    aside: list[tuple[paddle.Tensor, Slices, Array]] = []
+    try:
+        for name in (name for name in cut.kept if name not in cut.numbers):
+            for index in removed(cut, name, tuple(tensors[name].shape)):
+                with written(tensors[name]) as array:
+                    aside.append((tensors[name], index, array[index]))
+                    array[index] = 0
+        yield
+    finally:
+        for tensor, index, values in reversed(aside):
+            with written(tensor) as array:
+                array[index] = values
+
+
+def removed(cut: Cut, name: str, shape: tuple[int, ...]) -> list[Slices]:
+    """The slices of a tensor of this shape that the cut removes, an index for each axis."""
+    found: list[Slices] = []
     for axis, positions in cut.kept[name].items():
-        gone = np.setdiff1d(np.arange(array.shape[axis]), positions)
-        index: list[slice | np.ndarray] = [slice(None)] * array.ndim
-        index[axis] = gone
-        result[tuple(index)] = 0
-    return result
+        gone = np.ones(shape[axis], dtype=bool)
+        gone[positions] = False
+        found.append((*[slice(None)] * axis, np.flatnonzero(gone)))
+    return found
 
 
 def shrink(
@@ -55,7 +77,7 @@ def shrink(
     for name in cut.kept:
         # Gradients too: between two steps of an accumulation they hold what the filters that stay have learnt.
         for tensor in (tensors[name], *gradients(tensors[name])):
-            undo_log.resize(tensor, cut.gather(name, tensor.numpy()))
+            undo_log.resize(tensor, cut.gather(name, view(tensor)))
     touched = {id(tensors[name]): name for name in cut.kept}
     for layer in network.sublayers(include_self=True):
         own = {slot: touched[id(t)] for slot, t in own_tensors(layer).items() if id(t) in touched}

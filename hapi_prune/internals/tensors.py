@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import paddle
 
@@ -15,6 +20,33 @@ def resize(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
     bfloat16 travels as NumPy's uint16, both ways.
     """
     become(tensor, paddle.to_tensor(array, place=tensor.place))
+
+
+@cache
+def numpy_type(dtype: Any) -> np.dtype[Any]:
+    """The type of the elements of a tensor of ``dtype`` as an array."""
+    return np.asarray(paddle.empty([0], dtype=dtype).numpy()).dtype
+
+
+def view(tensor: paddle.Tensor) -> npt.NDArray[Any]:
+    """The numbers of ``tensor``, to be read at once: its own memory where NumPy can see it, else a copy.
+
+    The array is of no use once the tensor has another storage, or is gone.
+    """
+    if not (tensor.place.is_cpu_place() and tensor.is_dense() and tensor.is_contiguous() and tensor.size):
+        return np.asarray(tensor.numpy())
+    dtype = numpy_type(tensor.dtype)
+    memory = (ctypes.c_char * (tensor.size * dtype.itemsize)).from_address(tensor.data_ptr())
+    return np.frombuffer(memory, dtype).reshape(tensor.shape)
+
+
+@contextmanager
+def written(tensor: paddle.Tensor) -> Iterator[npt.NDArray[Any]]:
+    """The numbers of ``tensor`` as an array for the length of a block; what is written there is the tensor's."""
+    array = view(tensor)
+    yield array
+    if array.ctypes.data != tensor.data_ptr():
+        resize(tensor, array)
 
 
 def as_type(array: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:

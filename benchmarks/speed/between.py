@@ -1,0 +1,207 @@
+"""What pruning costs where nothing is pruned: between events, at an import; and an event beside an evaluation.
+
+    python benchmarks/speed/between.py
+
+Three parts. *Epochs*: a small residual network is trained with the callback (VisualDL's curves included) and without
+it, in turn; no event is due in the epochs that count. Two numbers: the epochs' times, and, as clocks are not that good,
+the time spent in the callback's hooks as a share of its epochs. *Import*: fresh processes, in turn. *Event*: the time
+of `on_epoch_begin` at a cut less that of its evaluations, in units of one evaluation pass.
+
+About 4 minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from statistics import median
+from typing import Any
+
+import paddle
+from measuring import ROOT, arguments, in_turn, ratio, save
+from networks import zoo
+from paddle import nn
+
+from hapi_prune import PruneCallback
+
+HOOKS = [name for name in dir(paddle.callbacks.Callback) if name.startswith("on_") and "train_" not in name]
+HOOKS += ["on_train_batch_begin", "on_train_batch_end"]
+IMPORTS = ("import hapi_prune", "from hapi_prune import PruneCallback")
+
+
+class Residual(nn.Layer):
+    """Two convolutions around which the input goes."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2D(width, width, 3, padding=1), nn.Conv2D(width, width, 3, padding=1)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return nn.functional.relu(x + self.second(nn.functional.relu(self.first(x))))
+
+
+def small() -> nn.Layer:
+    """Of the size of the quick start's network, for 28 x 28 images."""
+
+    def down(channels: int, filters: int) -> nn.Layer:
+        return nn.Sequential(nn.Conv2D(channels, filters, 3, 2, 1), nn.BatchNorm2D(filters), nn.ReLU())
+
+    parts = [down(1, 16), Residual(16), down(16, 32), Residual(32), down(32, 64), nn.AdaptiveAvgPool2D(1)]
+    return nn.Sequential(*parts, nn.Flatten(), nn.Linear(64, 10))
+
+
+def model_of(network: nn.Layer, shape: list[int]) -> paddle.Model:
+    """Ready to be trained."""
+    model = paddle.Model(network, [paddle.static.InputSpec([None, *shape], "float32", "image")],
+                         [paddle.static.InputSpec([None, 1], "int64", "label")])  # fmt: skip
+    optimizer = paddle.optimizer.Momentum(1e-3, 0.9, parameters=network.parameters())
+    model.prepare(optimizer, nn.CrossEntropyLoss(), paddle.metric.Accuracy())
+    return model
+
+
+def batches(count: int, size: int, shape: list[int]) -> list[Any]:
+    """Images and labels, in memory."""
+    return [(paddle.randn([size, *shape]), paddle.randint(0, 10, [size, 1])) for _ in range(count)]
+
+
+class Clock(paddle.callbacks.Callback):
+    """The seconds of each epoch: one of these stands in front of all callbacks, and one behind them."""
+
+    def __init__(self, other: Clock | None = None) -> None:
+        super().__init__()
+        self.begun: list[float] = []
+        self.seconds: list[float] = []
+        self.other = other
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.begun.append(time.perf_counter())
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.other is not None:
+            self.seconds.append(time.perf_counter() - self.other.begun[-1])
+
+
+def epochs(args: Any) -> dict[str, Any]:
+    """Epochs with the callback and without it."""
+    shape, data = [1, 28, 28], batches(args.steps, 64, [1, 28, 28])
+    models = {"with": model_of(small(), shape), "without": model_of(small(), shape)}
+    hooks_seconds, epoch_seconds = [], []
+
+    def fit(side: str) -> float:
+        front = Clock()
+        back, callbacks, hooks = Clock(front), [front], None
+        with tempfile.TemporaryDirectory() as folder:
+            if side == "with":
+                callback = PruneCallback({args.epochs: 0.5}, verbose=0, log_dir=folder)  # due after the last epoch
+                hooks = []
+                for name in HOOKS:
+                    setattr(callback, name, timed(getattr(callback, name), hooks))
+                callbacks.append(callback)
+            callbacks.append(back)
+            models[side].fit(data, epochs=args.epochs, verbose=0, callbacks=callbacks)
+        if hooks is not None:
+            hooks_seconds.append(sum(hooks))
+            epoch_seconds.append(sum(back.seconds))
+        return median(back.seconds[1:])
+
+    times = in_turn({side: lambda side=side: fit(side) for side in models}, args.repeats)
+    share = median(h / e for h, e in zip(hooks_seconds, epoch_seconds))
+    found = {
+        "seconds": times,
+        "steps": args.steps,
+        "with_to_without": ratio(times["without"], times["with"]),
+        "hooks_share": share,
+    }
+    print(f"epochs: {found['with_to_without']:.4f}; hooks {share:.4%} of an epoch", flush=True)
+    return found
+
+
+def imports(args: Any) -> dict[str, Any]:
+    """Imports in fresh processes: milliseconds after ``import paddle``."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as installed
+
+    def run(before: str, code: str) -> float:
+        timed = f"import sys, time; sys.path.insert(0, {str(ROOT)!r}); {before}; start = time.perf_counter(); {code}"
+        command = [sys.executable, "-W", "ignore", "-c", f"{timed}; print(time.perf_counter() - start)"]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.split()[-1])
+
+    sides = {code: lambda code=code: run("import paddle", code) for code in IMPORTS}
+    times = in_turn({"import paddle": lambda: run("pass", "import paddle"), **sides}, args.imports)
+    found = {"seconds": times, "beyond_ms": {code: 1000 * median(times[code]) for code in IMPORTS}}
+    print(f"imports: {found['beyond_ms']}", flush=True)
+    return found
+
+
+def event(name: str, args: Any) -> dict[str, Any]:
+    """A cut in a fit, in units of one evaluation pass; the first, at which it is traced, and the second."""
+    shape = [1, 28, 28] if name == "quick start" else [3, 32, 32]
+    data, held_out = batches(2, 64, shape), batches(-(-args.images // 64), 64, shape)
+    first, following = [], []
+    for _ in range(args.events):
+        model = model_of(small() if name == "quick start" else zoo(name, classes=10), shape)
+        passes: list[float] = []
+        beyond: list[float] = []
+        model.evaluate = timed(model.evaluate, passes)
+        callback = PruneCallback({0: 0.1, 1: 0.3}, verbose=0, eval_data=held_out)
+        for hook in ("on_train_begin", "on_epoch_begin"):
+            setattr(callback, hook, without_passes(getattr(callback, hook), passes, beyond))
+        model.fit(data, epochs=2, verbose=0, callbacks=[callback])
+        first.append((beyond[0] + beyond[1]) / median(passes))
+        following.append(beyond[2] / median(passes))
+    found = {"images": args.images, "first_in_passes": median(first), "next_in_passes": median(following)}
+    print(f"event, {name}: {found['first_in_passes']:.2f} and {found['next_in_passes']:.2f} passes", flush=True)
+    return found
+
+
+def timed(function: Any, spent: list[float]) -> Any:
+    """A function whose calls add their seconds to ``spent``."""
+
+    def call(*args: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*args, **options)
+        finally:
+            spent.append(time.perf_counter() - start)
+
+    return call
+
+
+def without_passes(hook: Any, passes: list[float], beyond: list[float]) -> Any:
+    """A hook whose time, less that of the evaluations in it, is added to ``beyond``."""
+
+    def call(*args: Any) -> None:
+        known, start = len(passes), time.perf_counter()
+        hook(*args)
+        beyond.append(time.perf_counter() - start - sum(passes[known:]))
+
+    return call
+
+
+def main() -> None:
+    """Measure all parts, and write the results."""
+    parser = arguments(__doc__)
+    parser.add_argument("--parts", nargs="*", default=["epochs", "imports", "event"], metavar="PART")
+    parser.add_argument("--networks", nargs="*", default=["quick start", "resnet50"], metavar="NETWORK")
+    parser.add_argument("--epochs", type=int, default=5, help="of one fit; the first does not count")
+    parser.add_argument("--steps", type=int, default=60, help="of an epoch, 64 images each (default: %(default)s)")
+    parser.add_argument("--imports", type=int, default=7, help="rounds of imports (default: %(default)s)")
+    parser.add_argument("--events", type=int, default=3, help="fits with two events each (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=1000, help="of an evaluation pass (default: %(default)s)")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    start, found = time.time(), {}
+    if "epochs" in args.parts:
+        found["epochs"] = epochs(args)
+    if "imports" in args.parts:
+        found["imports"] = imports(args)
+    if "event" in args.parts:
+        found["event"] = {name: event(name, args) for name in args.networks}
+    save(args.out, "between", found, start)
+
+
+if __name__ == "__main__":
+    main()
