@@ -111,7 +111,7 @@ class Forms(nn.Layer):
         super().__init__()
         self.conv, self.head = nn.Conv2D(3, 8, 3), nn.Conv2D(8, 2, 1)
 
-    def forward(self, image, scale=None, *, more=None):
+    def forward(self, image, scale=None, more=None):
         image = image["x"] if isinstance(image, dict) else image[0] if isinstance(image, list) else image
         out = self.head(nn.functional.relu(self.conv(image)))
         out = out if scale is None else out * scale.reshape([-1, 1, 1, 1])
@@ -134,6 +134,17 @@ def test_every_form_of_input_is_exported(form):
     network = Forms()
     prune(network, FORMS[form], 0.5)
     assert export(network, "net", FORMS[form]).difference <= 1e-5
+
+
+@pytest.mark.skipif(paddle.__version__ < "3.2", reason="its to_static loses the defaults of keyword-only arguments")
+def test_arguments_by_keyword_alone_are_exported():
+    class Keyword(Forms):
+        def forward(self, image, *, scale=None, more=None):
+            return super().forward(image, scale, more)
+
+    network = Keyword()
+    prune(network, FORMS["keyword"], 0.5)
+    assert export(network, "net", FORMS["keyword"]).difference <= 1e-5
 
 
 @pytest.mark.slow
