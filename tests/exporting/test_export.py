@@ -43,6 +43,7 @@ def run(path, *arrays):
     return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
 
 
+@pytest.mark.smoke
 def test_a_pruned_network_is_exported_and_is_as_small_as_it_says():
     network = Net()
     dense = export(network, "dense", SHAPE)
@@ -60,6 +61,7 @@ def test_a_pruned_network_is_exported_and_is_as_small_as_it_says():
     assert str(report).startswith("out/small: ")
 
 
+@pytest.mark.smoke
 def test_the_network_is_left_as_it_was():
     network = nn.Sequential(Net(drop=0.5), nn.ReLU())
     network[0].bn1.eval()
@@ -252,6 +254,7 @@ def test_a_process_that_ends_badly_or_never_is_told(monkeypatch):
         serving.served("net.json", "net.pdiparams", arrays, onednn=True)
 
 
+@pytest.mark.smoke
 def test_model_save_exports_what_was_pruned():
     model = build()
     prune(model.network, SHAPE, 0.5)
