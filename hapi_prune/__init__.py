@@ -12,8 +12,8 @@ if find_spec("paddle") is None:
 if import_module("paddle").__version__.split(".")[0] in {"1", "2"}:  # not "< 3": a build from source says 0.0.0
     raise ImportError(
         f"hapi_prune needs PaddlePaddle 3.0 or later; {import_module('paddle').__version__} is installed, which has no "
-        "PIR programs to follow channels through. Upgrade it, for example `pip install --upgrade paddlepaddle` (CPU), or "
-        "to a paddlepaddle-gpu build of version 3."
+        "PIR programs to follow channels through. Upgrade it, for example with `pip install --upgrade paddlepaddle` "
+        "(CPU), or to a paddlepaddle-gpu build of version 3."
     )
 
 from .analysis.cost import cost

@@ -60,8 +60,8 @@ def interpreter(version: str) -> str | None:
 
 
 def wheel(folder: str) -> Path:
-    """The wheel of this checkout."""
-    made = ran([uv(), "build", "--quiet", "--wheel", "--out-dir", folder, ROOT])
+    """The wheel of this checkout, made from its sdist."""
+    made = ran([uv(), "build", "--quiet", "--out-dir", folder, ROOT])
     if made.returncode:
         sys.exit(made.stdout)
     shutil.rmtree(ROOT / "build", ignore_errors=True)
