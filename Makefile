@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-quick demo lint types format clean
+.PHONY: help install test test-quick test-oldest matrix docs demo lint types format clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/'
@@ -17,7 +17,7 @@ install: $(READY)  ## set up the virtual environment (the targets below do it by
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[paddle,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[paddle,dev,docs]"
 	touch $@
 
 test: $(READY)  ## run the tests, JOBS at a time
@@ -25,6 +25,15 @@ test: $(READY)  ## run the tests, JOBS at a time
 
 test-quick: $(READY)  ## run the tests that are not marked slow: for the daily loop
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
+
+test-oldest: $(READY)  ## the smoke tests with the oldest Paddle, Python and NumPy, in an empty environment of its own
+	$(BIN)/python scripts/matrix.py --oldest
+
+matrix: $(READY)  ## the same for every version, and the table in the READMEs: an hour or so
+	$(BIN)/python scripts/matrix.py $(ARGS)
+
+docs: $(READY)  ## build the site in site/, without a warning and with every link checked
+	$(BIN)/python scripts/docs_site.py
 
 demo: $(READY)  ## train, prune and fine-tune a small network on real digits
 	$(BIN)/python examples/quickstart.py
@@ -41,5 +50,5 @@ format: $(READY)  ## mend what `make lint` finds, where it can be mended by itse
 	$(BIN)/ruff format .
 
 clean:  ## remove the virtual environment and whatever was built or printed
-	rm -rf $(VENV) build dist output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist output site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

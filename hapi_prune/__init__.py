@@ -1,5 +1,6 @@
 """Prune the filters of a network while ``paddle.Model.fit`` trains it: pruning and fine-tuning in one run."""
 
+from importlib import import_module
 from importlib.util import find_spec
 
 if find_spec("paddle") is None:
@@ -7,6 +8,12 @@ if find_spec("paddle") is None:
         "hapi_prune needs PaddlePaddle 3, which is not installed. Install the build for your machine, for example "
         "`pip install paddlepaddle` (CPU) or a paddlepaddle-gpu build; hapi_prune does not do it by itself, since it "
         "would overwrite a GPU build."
+    )
+if import_module("paddle").__version__.split(".")[0] in {"1", "2"}:  # not "< 3": a build from source says 0.0.0
+    raise ImportError(
+        f"hapi_prune needs PaddlePaddle 3.0 or later; {import_module('paddle').__version__} is installed, which has no "
+        "PIR programs to follow channels through. Upgrade it, for example with `pip install --upgrade paddlepaddle` "
+        "(CPU), or to a paddlepaddle-gpu build of version 3."
     )
 
 from .analysis.cost import cost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ SAYS = {
     "flops_goal": "of the FLOPs are gone.",
     "from_paddleslim": "step",
     "go_on": "0 of 3 epochs are done.",
+    "mixed_precision": "2 cuts; the parameters are",
     "own_loop": "epoch 3: ",
     "own_parts": "'0.0': ",
     "two_ranks": "",
@@ -40,6 +42,11 @@ def ran(name, *launcher, epochs=3):
 
 def test_every_recipe_is_tested():
     assert sorted(SAYS) == NAMES
+
+
+def test_the_page_of_recipes_has_them_all():
+    page = (RECIPES.parent.parent / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"recipes/(\w+)\.py", page)) == NAMES
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "two_ranks"])

@@ -125,6 +125,7 @@ def loss(network, recipe):
     return sum((leaf * (1 + 0.1 * n)).square().mean() for n, leaf in enumerate(leaves))
 
 
+@pytest.mark.smoke
 @law
 @given(recipes(written_down=True), st.sampled_from([0.3, 0.5, 0.7]))
 def test_the_cut_network_computes_what_the_masked_one_computes(recipe, ratio):

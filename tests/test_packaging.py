@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -51,11 +52,11 @@ def test_files_name_no_machine():
     assert not found, "\n".join(found)
 
 
-def test_only_numpy_and_visualdl_are_required():
+def test_only_what_is_imported_is_required():
     required = importlib.metadata.requires("hapi-prune")
     always = {re.match(r"[\w-]+", line).group() for line in required if "extra ==" not in line}
     extras = [line for line in required if line.startswith("paddlepaddle")]
-    assert always == {"numpy", "visualdl"}
+    assert always == {"numpy", "psutil", "visualdl"}
     assert len(extras) == 1
     assert 'extra == "paddle"' in extras[0]
 
@@ -65,3 +66,15 @@ def test_without_paddle_the_import_says_what_to_install():
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode
     assert re.search(r"ImportError: .*pip install .*paddlepaddle", run.stderr, re.DOTALL)
+
+
+@pytest.mark.parametrize("version", ["2.6.2", "1.8.5"])
+def test_with_an_older_paddle_the_import_says_which_is_needed(version, tmp_path):
+    (tmp_path / "paddle").mkdir()
+    (tmp_path / "paddle" / "__init__.py").write_text(f'__version__ = "{version}"', encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-c", "import hapi_prune"]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode
+    assert f"ImportError: hapi_prune needs PaddlePaddle 3.0 or later; {version} is installed" in run.stderr
+    assert "pip install" in run.stderr

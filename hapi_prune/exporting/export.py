@@ -18,7 +18,7 @@ from ..analysis.cost import cost
 from ..analysis.example_input import Example, example
 from ..cutting import verify_outputs
 from ..errors import PruneError, PruneWarning, gist
-from ..internals.preserve import quiet, random_generators, training_flags
+from ..internals.preserve import forwards, quiet, random_generators, training_flags
 from ..plan import Array, Cost
 from ..reporting import tables
 from .program import save_program, specs_of
@@ -139,7 +139,7 @@ def export(
 @contextmanager
 def preserved(network: paddle.nn.Layer) -> Iterator[None]:
     """In evaluation mode, without a word, and nothing left behind."""
-    with training_flags(network, False), random_generators(), quiet():
+    with training_flags(network, False), random_generators(), forwards(network), quiet():
         yield
 
 

@@ -18,7 +18,7 @@ from .tensors import hold, own_tensors, resize
 @contextmanager
 def forward_pass(network: paddle.nn.Layer, training: bool) -> Iterator[None]:
     """For a forward pass in training or evaluation mode that leaves nothing behind, and says nothing."""
-    with training_flags(network, training), random_generators(), statistics(network), quiet():
+    with training_flags(network, training), random_generators(), statistics(network), forwards(network), quiet():
         yield
 
 
@@ -87,6 +87,28 @@ def statistics(network: paddle.nn.Layer) -> Iterator[None]:
         for name, tensor in still.items():
             if not np.array_equal(tensor.numpy(), kept[name]):
                 tensor.set_value(kept[name])
+
+
+@contextmanager
+def forwards(network: paddle.nn.Layer) -> Iterator[None]:
+    """Put back each layer's forward: Paddle 3.0 leaves the one that it has converted for a trace in its place.
+
+    It cannot save that one, and a network that it was left on could not be exported after a cut.
+    """
+    before = [(space, space.get("forward")) for layer in network.sublayers(True) for space in _forwards_of(layer)]
+    try:
+        yield
+    finally:
+        for space, forward in before:
+            if forward is not None:
+                space["forward"] = forward
+            else:
+                space.pop("forward", None)
+
+
+def _forwards_of(layer: paddle.nn.Layer) -> tuple[dict[str, Any], ...]:
+    """Where a layer may hold a forward of its own, and where Paddle keeps the one that it has converted."""
+    return vars(layer), layer._original_funcs
 
 
 @contextmanager

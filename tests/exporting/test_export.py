@@ -43,6 +43,7 @@ def run(path, *arrays):
     return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
 
 
+@pytest.mark.smoke
 def test_a_pruned_network_is_exported_and_is_as_small_as_it_says():
     network = Net()
     dense = export(network, "dense", SHAPE)
@@ -60,6 +61,7 @@ def test_a_pruned_network_is_exported_and_is_as_small_as_it_says():
     assert str(report).startswith("out/small: ")
 
 
+@pytest.mark.smoke
 def test_the_network_is_left_as_it_was():
     network = nn.Sequential(Net(drop=0.5), nn.ReLU())
     network[0].bn1.eval()
@@ -111,7 +113,7 @@ class Forms(nn.Layer):
         super().__init__()
         self.conv, self.head = nn.Conv2D(3, 8, 3), nn.Conv2D(8, 2, 1)
 
-    def forward(self, image, scale=None, *, more=None):
+    def forward(self, image, scale=None, more=None):
         image = image["x"] if isinstance(image, dict) else image[0] if isinstance(image, list) else image
         out = self.head(nn.functional.relu(self.conv(image)))
         out = out if scale is None else out * scale.reshape([-1, 1, 1, 1])
@@ -134,6 +136,17 @@ def test_every_form_of_input_is_exported(form):
     network = Forms()
     prune(network, FORMS[form], 0.5)
     assert export(network, "net", FORMS[form]).difference <= 1e-5
+
+
+@pytest.mark.skipif(paddle.__version__ < "3.2", reason="its to_static loses the defaults of keyword-only arguments")
+def test_arguments_by_keyword_alone_are_exported():
+    class Keyword(Forms):
+        def forward(self, image, *, scale=None, more=None):
+            return super().forward(image, scale, more)
+
+    network = Keyword()
+    prune(network, FORMS["keyword"], 0.5)
+    assert export(network, "net", FORMS["keyword"]).difference <= 1e-5
 
 
 @pytest.mark.slow
@@ -241,6 +254,7 @@ def test_a_process_that_ends_badly_or_never_is_told(monkeypatch):
         serving.served("net.json", "net.pdiparams", arrays, onednn=True)
 
 
+@pytest.mark.smoke
 def test_model_save_exports_what_was_pruned():
     model = build()
     prune(model.network, SHAPE, 0.5)

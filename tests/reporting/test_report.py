@@ -96,6 +96,7 @@ def curves(log_dir):
     return {t: [(p.id, p.value) for p in read.get_data("scalar", t)] for t in read.get_tags().get("scalar", [])}
 
 
+@pytest.mark.smoke
 def test_everything_is_read_back():
     history = History([record()])
     report = Dashboard("log")

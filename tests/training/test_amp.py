@@ -93,6 +93,7 @@ def masters(model):
 LOWERED = ["conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "fc.weight", "fc.bias"]
 
 
+@pytest.mark.smoke
 def test_master_weights_are_cut_by_the_same_indices_and_train_on():
     model = build(low_net, momentum)
     before, after = (At("on_epoch_begin", lambda model, _: (masters(model), end(model)["state"])) for _ in range(2))

@@ -33,7 +33,7 @@ from hapi_prune import PruneError
 from hapi_prune.internals.hapi_frames import running_callbacks
 from hapi_prune.training import paddle_model
 
-pytestmark = HARMLESS
+pytestmark = [*HARMLESS, pytest.mark.smoke]
 
 CHANGED = (
     f"Paddle {paddle.__version__} has changed a private part of paddle.Model that hapi_prune/training/paddle_model.py "

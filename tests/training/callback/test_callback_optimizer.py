@@ -22,6 +22,7 @@ def kept_rows(dense, cut):
     return [numbers[0] for numbers in found]
 
 
+@pytest.mark.smoke
 def test_kept_filters_keep_their_own_velocity():
     def both(model, _):
         return weights(model), {p.name: state(model).get(f"{p.name}_velocity") for p in model.network.parameters()}
