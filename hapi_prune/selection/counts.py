@@ -9,12 +9,15 @@ from typing import Union
 from ..analysis.channel_map import ChannelMap
 from ..analysis.labels import Mismatch
 from ..plan import Axis, Reason, ReasonKind
-from .family_sizes import family_sizes
+from .family_sizes import FamilySizes, family_sizes
 from .goals import Goal
 from .limits import Limits
 
 Fit = Union[dict[str, int], frozenset[str]]
 """How many units each group has, or else the groups that do not fit."""
+
+WHOLE = 64
+"""More often than any size can be halved."""
 
 FEW = 4
 """How many sizes of a family are tried one after the other, where the first does not fit."""
@@ -115,13 +118,14 @@ class Choice:
         step: how many filters its widest layer keeps.
         sizes: the sizes of the axes that it touches.
         exact: whether no number that an attribute holds is rounded.
-        whole: whether each of its groups keeps the same share of its units.
+        even: how often ``step`` can be halved (or divided by what the blocks of the family are); `WHOLE` where each of
+            its groups keeps the same share of its units.
     """
 
     step: int
     sizes: dict[Axis, int]
     exact: bool
-    whole: bool
+    even: int
 
 
 def choices_of(
@@ -133,25 +137,33 @@ def choices_of(
     exact = family.steps(limits)
     rounded = [step for step in family.steps(limits, exact=False) if step not in set(exact)]
     return [
-        Choice(step, family.option(channel_map, step, steps is exact), steps is exact, family.is_whole(step))
+        Choice(step, family.option(channel_map, step, steps is exact), steps is exact, evenness(family, step, blocks))
         for steps in (exact, rounded)
         for step in sorted(steps, key=lambda step: (step % blocks != 0, abs(step - wish), -step))
     ]
+
+
+def evenness(family: FamilySizes, step: int, blocks: int) -> int:
+    """How often a step can be divided by ``blocks``, or by 2 where there are none; see `Choice`."""
+    if family.is_whole(step):
+        return WHOLE
+    base = max(blocks, 2)
+    return next(power for power in range(WHOLE) if step % base ** (power + 1))
 
 
 class Search:
     """Finds, for one family, the first of its choices that fits.
 
     What the equations leave open are shuffles: at some sizes a group is left without a unit, or channels would be wired
-    in another way. Then the next few are tried, and those at which all groups keep the same share; at last larger and
-    larger ones, and halving leads back from the first that fits.
+    in another way. Then the next few are tried, and those that can be halved most often; at last ever larger ones,
+    and halving leads back from the first that fits.
 
     Args:
         choices: the nearest to what was asked first.
     """
 
     def __init__(self, choices: Sequence[Choice]) -> None:
-        near = [*choices[:FEW], *[choice for choice in choices[FEW:] if choice.whole][:FEW]]
+        near = [*choices[:FEW], *sorted(choices[FEW:], key=lambda choice: -choice.even)[: 2 * FEW]]
         larger = [choice for choice in choices[FEW:] if choice.step > choices[0].step and choice not in near]
         self._line, self._near = [*near, *larger], len(near)
         self._at, self._fails, self._holds = 0, -1, len(self._line)

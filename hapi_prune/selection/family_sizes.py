@@ -58,14 +58,28 @@ class FamilySizes:
 
         If not ``exact``, numbers that attributes hold may be rounded.
         """
-        sizes = {axis: max(1, round(size * step / self.widest)) for axis, size in self.was.items()}
-        units = dict(zip(self.groups, self._solved[exact].units[:, step - 1]))
-        for axis in sizes:
-            told = [
-                units[key] * group.index[axis].shape[1] for key, group in self.groups.items() if axis in group.index
-            ]
-            sizes[axis] = sizes[axis] if np.isnan(told).any() else round(sum(told))
-        return sizes
+        return dict(zip(self.was, self._sizes[exact][:, step - 1].tolist()))
+
+    @cached_property
+    def _sizes(self) -> Mapping[bool, npt.NDArray[np.int64]]:
+        """The slices on each axis at each step: told by the units where these are known, or else its share."""
+        shares = np.stack([*self._shares.values()]) if self.was else np.zeros((0, max(self.widest - 1, 0)))
+        slices = np.zeros((len(self.was), len(self.groups)))
+        for row, axis in enumerate(self.was):
+            for column, group in enumerate(self.groups.values()):
+                slices[row, column] = group.index[axis].shape[1] if axis in group.index else 0
+        found = {}
+        for exact, solution in self.solved.items():
+            open_ = (slices > 0) @ np.isnan(solution.units) > 0
+            sizes = np.where(open_, shares, slices @ np.nan_to_num(solution.units))
+            found[exact] = np.rint(sizes).astype(np.int64)
+        return found
+
+    @cached_property
+    def _shares(self) -> dict[Axis, Floats]:
+        """The slices on each axis at each step, if each axis keeps the same share."""
+        steps = np.arange(1, self.widest)
+        return {axis: np.maximum(1, np.rint(size * steps / self.widest)) for axis, size in self.was.items()}
 
     def option(self, channel_map: ChannelMap, step: int, exact: bool = True) -> dict[Axis, int]:
         """The whole sizes of these axes, with what they hold of other groups."""
@@ -83,7 +97,7 @@ class FamilySizes:
         """
         found = []
         for step in range(self.widest - 1, 0, -1):
-            if self._solved[exact].fits[step - 1]:
+            if self.solved[exact].fits[step - 1]:
                 sizes = self.at(step, exact)
                 fits = all(sizes[axis] <= self.has[axis] for axis in sizes)
                 if fits and all(limits.allow(self.was[axis], sizes[axis]) for axis in self.filters):
@@ -91,14 +105,14 @@ class FamilySizes:
         return [step for step in found if step % blocks == 0] or found
 
     @cached_property
-    def _solved(self) -> Mapping[bool, Solution]:
-        """The solutions where nothing may be rounded, and where numbers that attributes hold may."""
+    def solved(self) -> Mapping[bool, Solution]:
+        """What the equations say where nothing may be rounded, and where numbers that attributes hold may."""
         return {exact: self._solution(exact) for exact in (True, False)}
 
     def _solution(self, exact: bool) -> Solution:
         steps = np.arange(1, self.widest)
         rows, sides = [], []
-        for row, side in self._equations(steps, exact):
+        for row, side in self._equations(exact):
             rows.append(row)
             sides.append(np.broadcast_to(side, steps.shape))
         if not rows or not steps.size:
@@ -113,13 +127,12 @@ class FamilySizes:
         fits &= (np.abs(numbers - np.rint(numbers)) < NEAR).all(axis=0) & (numbers > 1 - NEAR).all(axis=0)
         return Solution(fits, np.where(told[: len(self.groups), None] & fits, np.rint(units), np.nan))
 
-    def _equations(self, steps: npt.NDArray[np.int64], exact: bool) -> Iterator[tuple[Floats, Floats | float]]:
+    def _equations(self, exact: bool) -> Iterator[tuple[Floats, Floats | float]]:
         """What has to hold for the units of the groups: for each equation its coefficients and its right side."""
-        sizes = {axis: np.maximum(1, np.rint(size * steps / self.widest)) for axis, size in self.was.items()}
         for axis in sorted(self.filters) or sorted(self.was):
             yield (
                 self._row([(key, axis, g.index[axis].size) for key, g in self.groups.items() if axis in g.index]),
-                sizes[axis],
+                self._shares[axis],
             )
         for place in self.places:
             row = sum(map(self._of, place.parts), np.zeros(len(self.groups)))
@@ -129,15 +142,16 @@ class FamilySizes:
                     share = part.size / whole
                     yield self._of(part) - share * row, share * fixed - part.fixed
                 continue
-            total, before, border = fixed + self._slices(place, sizes), 0, np.zeros(len(steps))
+            total, before, border = fixed + self._slices(place), 0, np.zeros(self.widest - 1)
             for part in place.parts:
                 before, begin = before + part.size, border
                 border = np.floor(before * total / whole + NEAR)
                 yield self._of(part), border - begin - part.fixed
 
-    def _slices(self, place: Place, sizes: Mapping[Axis, Floats]) -> Floats:
+    def _slices(self, place: Place) -> Floats:
         """How many slices at a place are none that stay; each axis has its share of them."""
-        found = [sizes[axis] * (count / self.was[axis]) for part in place.parts for _, axis, count in part.slices]
+        parts = [one for part in place.parts for one in part.slices]
+        found = [self._shares[axis] * (count / self.was[axis]) for _, axis, count in parts]
         return np.rint(sum(found, np.zeros(self.widest - 1)))
 
     def _parts(self) -> Floats:
@@ -167,5 +181,5 @@ def family_sizes(channel_map: ChannelMap, members: frozenset[str]) -> FamilySize
                 sizes[axis] = sizes.get(axis, 0) + index.size
     filters = frozenset(was.keys() & channel_map.traced.constraints.filters)
     widest = max((was[axis] for axis in filters), default=max(was.values(), default=0))
-    places = tuple(place for place in channel_map.places if place.keys & free.keys())
+    places = tuple(place for place in channel_map.places if place.keys and place.keys <= free.keys())
     return FamilySizes(was, has, widest, filters, free, places)
