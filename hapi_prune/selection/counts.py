@@ -49,10 +49,12 @@ def balanced(channel_map: ChannelMap, wanted: Goal, counts: dict[str, int], limi
             searches[members] = Search(choices)
         elif any(wanted.ratios[key] and channel_map.groups[key].size == 1 for key in asked):
             leave_alone(channel_map, wanted, members)  # each of its channels is wired in a way of its own
-    while searches:
+    while True:
         for members in [members for members, search in searches.items() if search.is_over]:
             leave_alone(channel_map, wanted, members)
             del searches[members]
+        if not searches:
+            return result
         chosen = {members: search.choice for members, search in searches.items()}
         found = fitted(channel_map, frozenset().union(*chosen), list(chosen.values()))
         guilty = [members for members in chosen if isinstance(found, frozenset) and found & members]
@@ -62,11 +64,7 @@ def balanced(channel_map: ChannelMap, wanted: Goal, counts: dict[str, int], limi
         for members, one in fits.items():
             searches[members].told(isinstance(one, dict))
         if all(isinstance(one, dict) and searches[members].choice is chosen[members] for members, one in fits.items()):
-            return {
-                **result,
-                **{key: count for one in fits.values() if isinstance(one, dict) for key, count in one.items()},
-            }
-    return result
+            return result | {key: n for one in fits.values() if isinstance(one, dict) for key, n in one.items()}
 
 
 def leave_alone(channel_map: ChannelMap, wanted: Goal, members: frozenset[str]) -> None:
@@ -182,8 +180,8 @@ class Search:
         """Go on from whether the choice fits."""
         if fits:
             self._holds = self._at
-        else:
-            self._fails = self._at
+        else:  # it may have held before, together with others
+            self._fails, self._holds = self._at, self._holds if self._at < self._holds else len(self._line)
         if self._holds < len(self._line):
             self._at = (self._fails + self._holds + 1) // 2
         else:

@@ -166,3 +166,12 @@ def test_a_search_finds_the_first_that_fits_by_halving():
 def test_a_search_tries_early_what_can_be_halved_often():
     options = [*choices(*range(10, 40)), *choices(64, even=6)]
     assert searched(options, lambda step: step == 64) == (64, 5)
+
+
+def test_a_search_ends_where_what_held_with_others_holds_no_more():
+    search = Search(choices(10, 11, 12))
+    search.told(False)
+    search.told(True)
+    for _ in range(2):
+        search.told(False)
+    assert search.is_over
