@@ -78,7 +78,7 @@ class Pruner:
         if not wanted.ratios:
             allowed = "a convolution that feeds another layer"
             raise NothingToPruneError("network", f"nothing to prune: {self._why_nothing(wanted)}", allowed)
-        if aim and not self.channel_map.findings.refused:
+        if aim and not (self.channel_map.findings.refused or self.channel_map.findings.coupled):
             require_reachable(self.channel_map, wanted, aim)
         return wanted
 

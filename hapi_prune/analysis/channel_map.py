@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from .groups import Family, Grouping, Numbering, group
 from .held_counts import Count
 from .labels import Mismatch
 from .picks import Picks, turn
+from .places import Place, places_of
 from .propagation import Propagation, propagate
 
 
@@ -46,13 +48,13 @@ class CutState:
     Attributes:
         propagation, grouping: the labels and the groups at the sizes of now.
         findings: what trials have shown.
-        fits: how many units each group has at sizes that were tried for a family; None where they do not fit.
+        fits: how many units each group has at sizes that were tried for families; or the groups that do not fit.
     """
 
     propagation: Propagation
     grouping: Grouping
     findings: Findings
-    fits: dict[tuple[frozenset[tuple[Axis, int]], bool], dict[str, int] | None] = field(default_factory=dict)
+    fits: dict[tuple[frozenset[tuple[Axis, int]], bool], dict[str, int] | frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ class ChannelMap:
         """The size of every axis that can shrink, as it is now."""
         return self.state.propagation.sizes
 
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """Where slices are parted and every part keeps its share, when the network was traced."""
+        return places_of(self.traced.constraints, self.origin.groups)
+
     @property
     def findings(self) -> Findings:
         """What trying cuts has shown so far."""
@@ -131,10 +138,10 @@ class ChannelMap:
         for key, found in grouping.groups.items():
             if key not in self.groups:
                 name = next(iter(found.index))[0]
-                raise Mismatch(f"channels of {name!r} would be wired in another way")
+                raise Mismatch(f"channels of {name!r} would be wired in another way", found.index.keys())
             now = self.groups[key]
             if found.size > now.size or (found.size < now.size and now.frozen):
-                raise Mismatch(f"{key!r} has {now.size} units, not {found.size}")
+                raise Mismatch(f"{key!r} has {now.size} units, not {found.size}", found.index.keys())
         return propagation, grouping
 
     def sizes_after(self, plan: PruningPlan) -> dict[Axis, int]:

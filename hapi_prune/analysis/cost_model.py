@@ -132,14 +132,10 @@ class _Shares:
     """How many slices of a label each unit of each group has; worked out once for each label."""
 
     def __init__(self, channel_map: ChannelMap) -> None:
-        groups = list(channel_map.groups.values())
+        groups = channel_map.groups
         self._number = Numbering(channel_map.state.propagation.constraints)
-        self._sizes = np.array([group.size for group in groups], dtype=np.float64)
-        self._group_of = np.full(self._number.count + 1, len(groups))
-        starts = dict(zip(self._number.axes, self._number.starts))
-        for place, group in enumerate(groups):
-            for axis, index in group.index.items() if not group.frozen else ():
-                self._group_of[starts[axis] + index.ravel()] = place
+        self._sizes = np.array([group.size for group in groups.values()], dtype=np.float64)
+        self._group_of = self._number.owners(groups)
         self._known: dict[int, tuple[Index, npt.NDArray[np.float64] | None]] = {}
 
     def of(self, label: Label) -> npt.NDArray[np.float64] | None:

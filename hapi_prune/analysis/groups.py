@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,14 @@ class Numbering:
         atoms = atoms[atoms >= 0]
         numbers: Index = self.starts[atoms >> INDEX_BITS] + (atoms & ((1 << INDEX_BITS) - 1))
         return numbers
+
+    def owners(self, groups: Mapping[str, ChannelGroup]) -> Index:
+        """For each atom the place of its group in ``groups``; as many as there are groups, where it is to stay."""
+        places, found = {axis: place for place, axis in enumerate(self.axes)}, np.full(self.count, len(groups))
+        for owner, group in enumerate(groups.values()):
+            for axis, index in group.index.items() if not group.frozen else ():
+                found[self.starts[places[axis]] + index.ravel()] = owner
+        return found
 
     def pairs(self, ties: list[tuple[Index, Index]]) -> Index:
         """The numbers of what is tied, shape ``[2, ties]``."""
@@ -207,8 +216,8 @@ def families(
 ) -> tuple[Family, ...]:
     """The groups whose sizes depend on each other, those with a group in common made one family."""
     found: list[tuple[set[str], int]] = []
-    for atoms, blocks in constraints.balanced:
-        touched = {keys[int(mark)] for mark in np.unique(cell[root[number(atoms)]])}
+    for balance in constraints.balanced:
+        touched, blocks = {keys[int(mark)] for mark in np.unique(cell[root[number(balance.atoms)]])}, balance.blocks
         for members, others in [f for f in found if f[0] & touched]:
             touched |= members
             blocks = int(np.lcm(blocks, others))

@@ -14,6 +14,7 @@ from typing import Union
 import numpy as np
 
 from ..plan import Axis, Index, Reason, ReasonKind
+from .balance import Balance
 from .op import Op
 from .picks import Picks
 
@@ -30,6 +31,10 @@ class Mismatch(Exception):
     A rule raises it, and other sizes are tried. Raised while the network is traced, it says that the op cannot be
     followed.
 
+    Args:
+        text: what does not fit.
+        axes: the axes of tensors whose slices do not, where that is known.
+
     Example:
         >>> from hapi_prune import Mismatch
         >>> def halves(call):
@@ -37,6 +42,10 @@ class Mismatch(Exception):
         ...     if x.shape[1] % 2:
         ...         raise Mismatch(f"{call.op}: {x.shape[1]} channels in two halves")
     """
+
+    def __init__(self, text: str, axes: Iterable[Axis] = ()) -> None:
+        super().__init__(text)
+        self.axes = frozenset(axes)
 
 
 @dataclass(frozen=True)
@@ -171,7 +180,7 @@ class Constraints:
         frozen: atoms that stay, and why.
         mixed: atoms that are mixed non-linearly with others, and where.
         pins: atoms and what tells them apart from others with the same neighbours.
-        balanced: atoms whose numbers depend on each other, and the number of blocks they come in.
+        balanced: atoms whose numbers depend on each other, and how.
         filters: the axes along which weights hold filters (the columns of a Linear included).
         convolutions: those of convolutions alone.
         depthwise: weights of convolutions with one group per channel: their groups go with the channels.
@@ -188,7 +197,7 @@ class Constraints:
     frozen: list[tuple[Index, Reason]] = field(default_factory=list)
     mixed: list[tuple[Index, Reason]] = field(default_factory=list)
     pins: list[tuple[Index, Index]] = field(default_factory=list)
-    balanced: list[tuple[Index, int]] = field(default_factory=list)
+    balanced: list[Balance] = field(default_factory=list)
     filters: set[Axis] = field(default_factory=set)
     convolutions: set[Axis] = field(default_factory=set)
     depthwise: set[str] = field(default_factory=set)
@@ -271,21 +280,15 @@ class Constraints:
     def pin_along(self, label: Label, axes: Iterable[int]) -> None:
         """Pin a label's atoms by their index along some of its axes."""
         for axis in axes:
-            index = np.arange(label.atoms.shape[label.axes.index(axis)])
-            shape = [-1 if a == axis else 1 for a in label.axes]
-            self.pin(label.atoms, np.broadcast_to(index.reshape(shape), label.atoms.shape))
+            self.pin(label.atoms, np.broadcast_to(positions(label, axis), label.atoms.shape))
 
-    def balance(self, atoms: Index, blocks: int = 1) -> None:
-        """The numbers kept among ``atoms`` depend on each other; their sum is best a multiple of ``blocks``."""
-        self.balanced.append((atoms[atoms >= 0].ravel(), blocks))
+    def balance(self, atoms: Index, blocks: int = 1, parts: Index | None = None, rounded: bool = False) -> None:
+        """The numbers kept among ``atoms`` depend on each other, see `Balance`; ``parts`` broadcasts against them."""
+        parts = None if parts is None else np.broadcast_to(parts, atoms.shape).ravel()
+        self.balanced.append(Balance(atoms.ravel(), blocks, parts, rounded))
 
 
-def merge(labels: Sequence[Label], shape: Sequence[int], axes: tuple[int, ...]) -> Index:
-    """One label's atoms spread over all of ``axes`` of a value of ``shape``; NONE where there is no label."""
-    if not labels:
-        return np.full([shape[axis] for axis in axes], NONE, dtype=np.int64)
-    label = labels[0]
-    place = [-1 if axis in label.axes else 1 for axis in axes]
-    sizes = iter(label.atoms.shape)
-    spread = label.atoms.reshape([next(sizes) if p == -1 else 1 for p in place])
-    return np.broadcast_to(spread, [shape[axis] for axis in axes])
+def positions(label: Label, axis: int) -> Index:
+    """The positions along one axis of a label, in a shape that broadcasts against its atoms."""
+    size = label.atoms.shape[label.axes.index(axis)]
+    return np.arange(size).reshape([-1 if other == axis else 1 for other in label.axes])

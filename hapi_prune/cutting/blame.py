@@ -8,7 +8,7 @@ import numpy as np
 
 from ..analysis.channel_map import ChannelMap
 from ..analysis.labels import INDEX_BITS, signals_of
-from ..plan import PruningPlan, Reason
+from ..plan import Axis, PruningPlan, Reason
 from . import ranks
 from .verify_outputs import Refused
 
@@ -16,12 +16,20 @@ Rehearsed = Callable[[ChannelMap, PruningPlan, bool], "Refused | None"]
 """Why a plan cannot be cut, with its values compared or not; None if it can."""
 
 
+Retry = Callable[[Sequence[list[str]], Refused], "Refused | None"]
+"""The same for parts of a plan, after a refusal."""
+
+Spot = tuple[tuple[str, ...], str, int]
+"""Where an axis is in the network, in words that are the same for all layers of one class: see `spot_of`."""
+
+
 def blamed_groups(
     channel_map: ChannelMap, plan: PruningPlan, refused: Refused, rehearsed: Rehearsed
 ) -> dict[str, Reason]:
     """The groups that ``plan`` cannot cut, and why.
 
-    Where the network stopped at a line of the user's code, the groups that reach that line are tried first.
+    Where the network stopped at a line of the user's code, the groups that reach that line are tried first. Of those at
+    the same spot in layers of one class, one stands for all.
     """
 
     def retry(parts: Sequence[list[str]], refused: Refused) -> Refused | None:
@@ -37,12 +45,46 @@ def blamed_groups(
     others = [part for part in parts if part not in suspects]
     if suspects and others and retry(others, refused) is None:
         parts = suspects
-    return halved(parts, refused, retry)
+    return likewise(alike(channel_map, parts), refused, retry)
 
 
-def halved(
-    parts: Sequence[list[str]], refused: Refused, retry: Callable[[Sequence[list[str]], Refused], Refused | None]
-) -> dict[str, Reason]:
+def alike(channel_map: ChannelMap, parts: Sequence[list[str]]) -> list[list[list[str]]]:
+    """The ``parts`` of a plan sorted by the spots in the network that they touch."""
+    found: dict[frozenset[Spot], list[list[str]]] = {}
+    for part in parts:
+        axes = {axis for key in part for axis in channel_map.groups[key].index}
+        found.setdefault(frozenset(spot_of(axis, channel_map.graph.kinds) for axis in axes), []).append(part)
+    return list(found.values())
+
+
+def spot_of(axis: Axis, kinds: Mapping[str, str]) -> Spot:
+    """The classes of the layers that a tensor lies in, outermost first, its name in the last two, and the axis."""
+    path = axis[0].split(".")
+    classes = tuple(kinds.get(".".join(path[:depth]), "") for depth in range(len(path)))
+    return classes, ".".join(name for name in path[-2:] if not name.isdigit()), axis[1]
+
+
+def likewise(kinds: Sequence[Sequence[list[str]]], refused: Refused, retry: Retry) -> dict[str, Reason]:
+    """As `halved`, for parts of which those of one kind are likely to be refused for the same reason.
+
+    The first of each kind is tried. The others of a kind that is to blame are refused with it, if together they are.
+    """
+    parts, first = [part for kind in kinds for part in kind], [kind[0] for kind in kinds]
+    again = retry(first, refused) if len(first) < len(parts) else refused
+    if again is None:
+        return halved(parts, refused, retry)
+    found = halved(first, again, retry)
+    guilty = [kind for kind in kinds if found.keys() & set(kind[0])]
+    rest = [part for kind in guilty for part in kind[1:]]
+    if rest and (doubt := retry(rest, refused)):
+        found.update({key: doubt.reason for part in rest for key in part})
+    unsure = [part for kind in kinds if kind not in guilty for part in kind[1:]]
+    if unsure and (doubt := retry(unsure, refused)):
+        found.update(halved(unsure, doubt, retry))
+    return found
+
+
+def halved(parts: Sequence[list[str]], refused: Refused, retry: Retry) -> dict[str, Reason]:
     """The keys in those of ``parts`` that are refused by themselves; all of them where only together they are."""
     everyone = {key: refused.reason for keys in parts for key in keys}
     if len(parts) == 1:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Union
 
 from ..analysis.channel_map import ChannelMap
 from ..analysis.labels import Mismatch
 from ..plan import Axis, Reason, ReasonKind
+from .family_sizes import FamilySizes, family_sizes
 from .goals import Goal
 from .limits import Limits
 
-MOST_TRIES = 64
-"""Sizes of a family that are tried at most."""
+Fit = Union[dict[str, int], frozenset[str]]
+"""How many units each group has, or else the groups that do not fit."""
+
+WHOLE = 64
+"""More often than any size can be halved."""
+
+FEW = 4
+"""How many sizes of a family are tried one after the other, where the first does not fit."""
 
 
 def counts_for(channel_map: ChannelMap, wanted: Goal, limits: Limits) -> dict[str, int]:
@@ -27,30 +35,36 @@ def counts_for(channel_map: ChannelMap, wanted: Goal, limits: Limits) -> dict[st
 def balanced(channel_map: ChannelMap, wanted: Goal, counts: dict[str, int], limits: Limits) -> dict[str, int]:
     """Counts that fit together, for groups whose sizes depend on each other (splits, shuffles, group convolutions).
 
-    The labels are run at smaller sizes, the nearest to what was asked first, until the network is wired as
-    before; how many units each group has there is how many it keeps.
+    Which sizes fit is solved (`family_sizes`), and the nearest to what was asked is verified: the labels are run once
+    for all families, and how many units each group has there is how many it keeps.
     """
-    families = channel_map.findings.families
     result = {key: count for key, count in counts.items() if not channel_map.findings.family_of(key)}
-    options: dict[frozenset[str], list[dict[Axis, int]]] = {}
-    for members, blocks in families:
+    searches: dict[frozenset[str], Search] = {}
+    for members, blocks in channel_map.findings.families:
         asked = members & wanted.ratios.keys()
         share = max((wanted.ratios[key] for key in asked & counts.keys()), default=0.0)
         if asked & counts.keys():
             stuck = stuck_member(channel_map, wanted, members)
-            options[members] = [] if stuck else candidates(channel_map, members, blocks, share, limits)
+            choices = [] if stuck else choices_of(channel_map, members, blocks, share, limits)
+            searches[members] = Search(choices)
         elif any(wanted.ratios[key] and channel_map.groups[key].size == 1 for key in asked):
             leave_alone(channel_map, wanted, members)  # each of its channels is wired in a way of its own
-    # The first choice of all families at once is nearly always right, and saves running the labels for each.
-    first = {axis: size for sizes in options.values() for axis, size in (sizes[0] if sizes else {}).items()}
-    joint = fitted(channel_map, frozenset().union(*options), [first]) if all(options.values()) and options else None
-    for members, sizes in options.items() if joint is None else ():
-        found = fitted(channel_map, members, sizes) or fitted(channel_map, members, sizes, exact=False)
-        if found is None:
+    while True:
+        for members in [members for members, search in searches.items() if search.is_over]:
             leave_alone(channel_map, wanted, members)
-        result.update(found or {})
-    result.update(joint or {})
-    return result
+            del searches[members]
+        if not searches:
+            return result
+        chosen = {members: search.choice for members, search in searches.items()}
+        found = fitted(channel_map, frozenset().union(*chosen), list(chosen.values()))
+        guilty = [members for members in chosen if isinstance(found, frozenset) and found & members]
+        fits = dict.fromkeys(guilty or chosen, found)
+        if len(guilty) == len(chosen):  # one of them, or that all are asked for at once: then each is tried alone
+            fits = {members: fitted(channel_map, members, [choice]) for members, choice in chosen.items()}
+        for members, one in fits.items():
+            searches[members].told(isinstance(one, dict))
+        if all(isinstance(one, dict) and searches[members].choice is chosen[members] for members, one in fits.items()):
+            return result | {key: n for one in fits.values() if isinstance(one, dict) for key, n in one.items()}
 
 
 def leave_alone(channel_map: ChannelMap, wanted: Goal, members: frozenset[str]) -> None:
@@ -70,92 +84,105 @@ def stuck_member(channel_map: ChannelMap, wanted: Goal, members: frozenset[str])
     return next((key for key in sorted(members) if key in wanted.stays and key in now and not now[key].frozen), "")
 
 
-def fitted(
-    channel_map: ChannelMap, members: frozenset[str], options: Sequence[dict[Axis, int]], exact: bool = True
-) -> dict[str, int] | None:
-    """How many units each of ``members`` has at the first sizes that fit; None if none do.
-
-    If not ``exact``, numbers that attributes hold may be rounded.
-    """
+def fitted(channel_map: ChannelMap, members: frozenset[str], choices: Sequence[Choice]) -> Fit:
+    """How many units each of ``members`` has where their families have the sizes chosen; or what does not fit."""
+    option = {axis: size for choice in choices for axis, size in choice.sizes.items()}
+    asked = frozenset(option.items()), all(choice.exact for choice in choices)
     tried = channel_map.state.fits
-    for option in options:
-        asked = frozenset(option.items()), exact
-        if asked not in tried:
-            tried[asked] = units_at(channel_map, members, option, exact)
-        if tried[asked] is not None:
-            return tried[asked]
-    return None
+    if asked not in tried:
+        tried[asked] = units_at(channel_map, members, option, asked[1])
+    return tried[asked]
 
 
-def units_at(
-    channel_map: ChannelMap, members: frozenset[str], option: dict[Axis, int], exact: bool
-) -> dict[str, int] | None:
-    """How many units each of ``members`` has at these sizes, all else being as now; None if they do not fit."""
+def units_at(channel_map: ChannelMap, members: frozenset[str], option: dict[Axis, int], exact: bool) -> Fit:
+    """How many units each of ``members`` has at these sizes, all else being as now; or the groups that do not fit."""
     now = channel_map.groups
     try:
         _, after = channel_map.at({**channel_map.sizes, **option}, strict=False, exact=exact)
-    except Mismatch:
-        return None
-    found = {key: after.groups[key].size if key in after.groups else 0 for key in members if key in now}
-    others = [key for key in now if key not in members]
-    same = all(key in after.groups and after.groups[key].size == now[key].size for key in others)
-    fits = same and all(found.values())
-    return {key: count for key, count in found.items() if not now[key].frozen} if fits else None
+    except Mismatch as error:
+        return frozenset(key for key, group in now.items() if group.index.keys() & error.axes) or members
+    sizes = {key: after.groups[key].size if key in after.groups else 0 for key in now}
+    if any(sizes[key] != now[key].size for key in now.keys() - members):
+        return members
+    gone = frozenset(key for key in members if not sizes.get(key, 1))
+    return gone or {key: sizes[key] for key in members if key in now and not now[key].frozen}
 
 
 @dataclass(frozen=True)
-class FamilySizes:
-    """The sizes that a family can have: each axis keeps the same share of what it was traced with.
+class Choice:
+    """A size of a family.
 
     Attributes:
-        was, has: for each axis that the family touches, its slices when the network was traced, and now.
-        widest: the most filters that a layer has of the family; sizes go in steps of one of these.
-        filters: the axes that hold filters.
+        step: how many filters its widest layer keeps.
+        sizes: the sizes of the axes that it touches.
+        exact: whether no number that an attribute holds is rounded.
+        even: how often ``step`` can be halved (or divided by what the blocks of the family are); `WHOLE` where each of
+            its groups keeps the same share of its units.
     """
 
-    was: dict[Axis, int]
-    has: dict[Axis, int]
-    widest: int
-    filters: frozenset[Axis]
-
-    def at(self, step: int) -> dict[Axis, int]:
-        """The slices on each axis where the widest layer keeps ``step`` filters."""
-        return {axis: max(1, round(size * step / self.widest)) for axis, size in self.was.items()}
-
-    def option(self, channel_map: ChannelMap, step: int) -> dict[Axis, int]:
-        """The whole sizes of these axes, with what they hold of other groups."""
-        return {axis: channel_map.sizes[axis] - self.has[axis] + size for axis, size in self.at(step).items()}
-
-    def steps(self, blocks: int, limits: Limits) -> list[int]:
-        """Where the widest layer can go, widest first; whole blocks, if there are any."""
-        found = []
-        for step in range(self.widest - 1, 0, -1):
-            sizes = self.at(step)
-            fits = all(sizes[axis] <= self.has[axis] for axis in sizes)
-            if fits and all(limits.allow(self.was[axis], sizes[axis]) for axis in self.filters):
-                found.append(step)
-        return [step for step in found if step % blocks == 0] or found
+    step: int
+    sizes: dict[Axis, int]
+    exact: bool
+    even: int
 
 
-def family_sizes(channel_map: ChannelMap, members: frozenset[str]) -> FamilySizes:
-    """The sizes that a family had and has."""
-    now, origin = channel_map.groups, channel_map.origin.groups
-    was: dict[Axis, int] = {}
-    has: dict[Axis, int] = {}
-    for key in [key for key in members if key in now and not now[key].frozen]:
-        for groups, sizes in ((origin, was), (now, has)):
-            for axis, index in groups[key].index.items():
-                sizes[axis] = sizes.get(axis, 0) + index.size
-    filters = frozenset(was.keys() & channel_map.traced.constraints.filters)
-    widest = max((was[axis] for axis in filters), default=max(was.values(), default=0))
-    return FamilySizes(was, has, widest, filters)
-
-
-def candidates(
+def choices_of(
     channel_map: ChannelMap, members: frozenset[str], blocks: int, share: float, limits: Limits
-) -> list[dict[Axis, int]]:
-    """Sizes of the axes of a family, the nearest to removing ``share`` first."""
+) -> list[Choice]:
+    """The sizes of a family that fit together, the nearest to removing ``share`` first."""
     family = family_sizes(channel_map, members)
     wish = family.widest * (1 - share)
-    steps = sorted(family.steps(1, limits), key=lambda step: (step % blocks != 0, abs(step - wish), -step))
-    return [family.option(channel_map, step) for step in steps[:MOST_TRIES]]
+    exact = family.steps(limits)
+    rounded = [step for step in family.steps(limits, exact=False) if step not in set(exact)]
+    return [
+        Choice(step, family.option(channel_map, step, steps is exact), steps is exact, evenness(family, step, blocks))
+        for steps in (exact, rounded)
+        for step in sorted(steps, key=lambda step: (step % blocks != 0, abs(step - wish), -step))
+    ]
+
+
+def evenness(family: FamilySizes, step: int, blocks: int) -> int:
+    """How often a step can be divided by ``blocks``, or by 2 where there are none; see `Choice`."""
+    if family.is_whole(step):
+        return WHOLE
+    base = max(blocks, 2)
+    return next(power for power in range(WHOLE) if step % base ** (power + 1))
+
+
+class Search:
+    """Finds, for one family, the first of its choices that fits.
+
+    What the equations leave open are shuffles: at some sizes a group is left without a unit, or channels would be wired
+    in another way. Then the next few are tried, and those that can be halved most often; at last ever larger ones,
+    and halving leads back from the first that fits.
+
+    Args:
+        choices: the nearest to what was asked first.
+    """
+
+    def __init__(self, choices: Sequence[Choice]) -> None:
+        near = [*choices[:FEW], *sorted(choices[FEW:], key=lambda choice: -choice.even)[: 2 * FEW]]
+        larger = [choice for choice in choices[FEW:] if choice.step > choices[0].step and choice not in near]
+        self._line, self._near = [*near, *larger], len(near)
+        self._at, self._fails, self._holds = 0, -1, len(self._line)
+
+    @property
+    def choice(self) -> Choice:
+        """What to try, or what was found."""
+        return self._line[self._at]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing fits."""
+        return self._fails == len(self._line) - 1
+
+    def told(self, fits: bool) -> None:
+        """Go on from whether the choice fits."""
+        if fits:
+            self._holds = self._at
+        else:  # it may have held before, together with others
+            self._fails, self._holds = self._at, self._holds if self._at < self._holds else len(self._line)
+        if self._holds < len(self._line):
+            self._at = (self._fails + self._holds + 1) // 2
+        else:
+            self._at = min(self._at + max(1, self._at - self._near + 2), len(self._line) - 1)

@@ -19,7 +19,8 @@ from ..analysis.cost_model import CostModel
 from ..analysis.layer_names import layer_name
 from ..criteria.filters import Scores
 from ..errors import PruneError
-from .counts import balanced, family_sizes, stuck_member
+from .counts import balanced, stuck_member
+from .family_sizes import family_sizes
 from .goals import Goal
 from .limits import Limits
 from .scopes import Scope, prices_of
@@ -198,10 +199,8 @@ class Solver:
         free = [key for key in sorted(members) if key in groups and not groups[key].frozen]
         asked = [key for key in free if key in self._wanted.ratios]
         family, steps = family_sizes(self._map, members), []
-        tried = self._map.state.fits
-        for step in family.steps(blocks, self._aim.limits):
-            if tried.get((frozenset(family.option(self._map, step).items()), True), {}) is None:
-                continue  # it was tried, and does not fit
+        limits = self._aim.limits
+        for step in family.steps(limits, True, blocks) or family.steps(limits, False, blocks):
             share = 1 - step / family.widest
             counts = {key: min(groups[key].size, max(1, round(origin[key].size * (1 - share)))) for key in free}
             gone = [(prices(key), groups[key].size - counts[key]) for key in asked]

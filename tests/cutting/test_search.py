@@ -7,7 +7,9 @@ import pytest
 from paddle import nn
 
 from hapi_prune import PruneError, explain, prune
+from hapi_prune.analysis import channel_map as maps
 from hapi_prune.analysis.channel_map import ChannelMap
+from hapi_prune.cutting import blame, verify_outputs
 from hapi_prune.cutting import cut as module
 from hapi_prune.errors import NothingToPruneError
 from hapi_prune.plan import PruningPlan, Reason, ReasonKind
@@ -150,3 +152,95 @@ def test_where_nothing_was_tried_that_is_said_too():
     with pytest.raises(NothingToPruneError, match="2 groups stay, none of them after being tried") as caught:
         prune(nn.Sequential(nn.Conv2D(3, 8, 1), nn.Conv2D(8, 4, 1)), [2, 3, 4, 4], 0.5, skip=["0"])
     assert "'0': is protected by skip; '1': is an output of the network" in str(caught.value)
+
+
+class Attention(nn.Layer):
+    """Attention by convolutions; how many channels a head has is written into the code."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.q, self.k, self.v = nn.Conv2D(width, 8, 1), nn.Conv2D(width, 8, 1), nn.Conv2D(width, 16, 1)
+        self.proj = nn.Conv2D(16, width, 1)
+
+    def forward(self, x):
+        h, w = x.shape[2:]
+        q, k = (conv(x).reshape([-1, 2, 4, h * w]) for conv in (self.q, self.k))
+        weights = nn.functional.softmax(paddle.matmul(q, k, transpose_x=True) * 0.5, -1)
+        out = paddle.matmul(self.v(x).reshape([-1, 2, 8, h * w]), weights, transpose_y=True)
+        return x + 0.2 * self.proj(out.reshape([-1, 16, h, w]))
+
+
+class Block(nn.Layer):
+    def __init__(self, width):
+        super().__init__()
+        self.up, self.down, self.attention = nn.Conv2D(width, 24, 1), nn.Conv2D(24, width, 1), Attention(width)
+
+    def forward(self, x):
+        return self.attention(x + 0.2 * self.down(nn.functional.relu(self.up(x))))
+
+
+def hybrid(depth):
+    blocks = [Block(16) for _ in range(depth)]
+    return nn.Sequential(nn.Conv2D(3, 16, 3, padding=1), *blocks, nn.Conv2D(16, 4, 1))
+
+
+def test_of_blocks_of_one_class_one_is_tried_for_all(monkeypatch):
+    """Three groups of each block are refused, for two reasons: six blocks take no more passes and journeys than two."""
+    made: dict[str, int] = {}
+
+    def counted(owner, name):
+        real = getattr(owner, name)
+
+        def call(*args, **kwargs):
+            made[name] = made.get(name, 0) + 1
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, call)
+
+    counted(maps, "propagate")
+    counted(verify_outputs, "outputs")
+    found = {}
+    for depth in (2, 6):
+        paddle.seed(1)
+        made.clear()
+        widths = Pruner(hybrid(depth), [2, 3, 8, 8], Options()).cut(0.5).widths
+        found[depth] = dict(made)
+        stay = {name for name, (was, now) in widths.items() if was == now} - {str(depth + 1)}
+        assert stay == {f"{n}.attention.{name}" for n in range(1, depth + 1) for name in "qkv"}
+    assert found[6] == found[2]
+    assert found[6]["propagate"] <= 24
+    assert found[6]["outputs"] <= 48
+
+
+REFUSED = module.Refused(Reason(ReasonKind.DOES_NOT_RUN, "does not run"))
+
+
+def tried(bad):
+    """A trial that refuses whatever holds one of the keys ``bad``, and the keys that it was asked for."""
+    asked = []
+
+    def retry(parts, _):
+        keys = {key for part in parts for key in part}
+        asked.append(keys)
+        return REFUSED if keys & bad else None
+
+    return retry, asked
+
+
+KINDS = [[["a1"], ["a2"], ["a3"]], [["b1"], ["b2"], ["b3"]]]
+
+
+@pytest.mark.parametrize(
+    ("bad", "blamed"),
+    [
+        ({"a1", "a2", "a3"}, {"a1", "a2", "a3"}),
+        ({"a1"}, {"a1"}),
+        ({"a1", "b3"}, {"a1", "b3"}),
+        ({"b2"}, {"b2"}),
+        ({"a1", "a2", "a3", "b1", "b2", "b3"}, {"a1", "a2", "a3", "b1", "b2", "b3"}),
+    ],
+)
+def test_others_of_a_kind_are_blamed_only_where_they_do_not_hold_together(bad, blamed):
+    retry, asked = tried(bad)
+    assert blame.likewise(KINDS, REFUSED, retry).keys() == blamed
+    assert len(asked) <= 8

@@ -143,9 +143,9 @@ def is_depthwise(call: Call, weight: Signal) -> None:
 
 def fix_blocks(call: Call, channels: Index, groups: int) -> None:
     """Slices of different groups are told apart, and each group keeps as many; ``channels``: ``[slices, any]``."""
-    block = np.arange(len(channels)) // (len(channels) // groups)
-    call.constraints.pin(channels, np.broadcast_to(block[:, None], channels.shape))
-    call.constraints.balance(channels, groups)
+    block = np.arange(len(channels))[:, None] // (len(channels) // groups)
+    call.constraints.pin(channels, np.broadcast_to(block, channels.shape))
+    call.constraints.balance(channels, groups, block)
 
 
 def passing(call: Call, x: Signal, axis: int) -> list[Label]:

@@ -90,8 +90,9 @@ def pixel_shuffle(call: Call) -> Sequence[Value]:
         if label.axes != (axis,):
             call.constraints.stop([label], "is a place in an image")
             continue
-        call.constraints.balance(label.atoms, r * r)
-        call.constraints.pin(label.atoms, np.arange(len(label.atoms)) % (r * r))
+        phase = np.arange(len(label.atoms)) % (r * r)
+        call.constraints.balance(label.atoms, r * r, phase)
+        call.constraints.pin(label.atoms, phase)
         tiles = (1, shape[high] // r, shape[high + 1] // r)
         labels.append(Label((1, 2, 3), np.tile(label.atoms.reshape(-1, r, r), tiles)).renamed((axis, high, high + 1)))
     return [Signal(tuple(shape), tuple(labels))]
@@ -124,7 +125,8 @@ def tied_runs(call: Call, atoms: Index, times: int) -> Index:
         raise Mismatch(f"{call.op}: {len(atoms)} channels by {times}")
     runs = atoms.reshape(-1, times, *atoms.shape[1:])
     if (runs != runs[:, :1]).any():  # where a slice was repeated as often, any number of them will do
-        call.constraints.balance(atoms, times)
+        phase = (np.arange(len(atoms)) % times).reshape(-1, *(1 for _ in atoms.shape[1:]))
+        call.constraints.balance(atoms, times, phase)
     call.constraints.tie(runs, np.broadcast_to(runs[:, :1], runs.shape))
     first: Index = runs[:, 0]
     return first

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from ...plan import Index
-from ..labels import Label, Mismatch, Signal, Value, merge
+from ..labels import Label, Mismatch, Signal, Value, positions
 from .registry import Call, free, rule
+from .stacking import merge
 
 Run = tuple[tuple[int, ...], tuple[int, ...]]
 """Axes before and axes after a reshape that hold the same slices."""
@@ -67,7 +68,10 @@ def divide(call: Call, label: Label, axes: Sequence[int]) -> None:
     """A run became several ``axes``: one of them shrinks, equally everywhere along the others."""
     if len(axes) > 1:
         fixed = [axis for axis in axes if axis != shrinking(call, axes)]
-        call.constraints.balance(label.atoms, math.prod(call.shape()[axis] for axis in fixed))
+        rows = np.zeros((), np.int64)
+        for axis in fixed:
+            rows = rows * call.shape()[axis] + positions(label, axis)
+        call.constraints.balance(label.atoms, math.prod(call.shape()[axis] for axis in fixed), rows)
         call.constraints.pin_along(label, fixed)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...plan import Index
-from ..labels import INDEX_BITS, Label, Mismatch, Signal, Value
+from ..labels import INDEX_BITS, Label, Mismatch, Signal, Value, positions
 from .registry import Call, free, rule
 from .stacking import squeezed
 
@@ -35,11 +35,12 @@ def place(call: Call, axis: int, position: int) -> int:
     was, now = runs(before[0] if before else None, axis), runs(labels[0] if labels else None, axis)
     if position in was and len(was) == len(now):
         return int(now[list(was).index(position)])
+    border, held = position * size // old, bool(call.op.attrs.get("held"))
     for label in labels:
-        call.constraints.balance(label.atoms)
-    if (position * size) % old and (call.constraints.exact or not call.op.attrs.get("held")):
+        call.constraints.balance(label.atoms, parts=(positions(label, axis) >= border).astype(int), rounded=held)
+    if (position * size) % old and (call.constraints.exact or not held):
         raise Mismatch(f"{call.op}: {size} channels cannot be split at {position} of {old}")
-    return position * size // old
+    return border
 
 
 def part(call: Call, x: Signal, axis: int, positions: Index, length: int) -> Signal:
@@ -138,7 +139,7 @@ def ranged(call: Call, axis: int, span: range) -> Index:
         return np.arange(place(call, axis, first), place(call, axis, end))
     # Every stride-th slice: of each run of that many one is taken, at the same place in the run.
     for label in call.arg(0).on(axis):
-        call.constraints.balance(label.atoms, stride)
+        call.constraints.balance(label.atoms, stride, None if old % stride else positions(label, axis) % stride)
     if old % stride == 0 and size % stride:
         raise Mismatch(f"{call.op}: {size} channels, of which every {stride}th is taken")
     begin = place(call, axis, first - first % stride)

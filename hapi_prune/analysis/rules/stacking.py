@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..labels import Constraints, Label, Mismatch, Signal, Value, merge
+from ...plan import Index
+from ..labels import NONE, Constraints, Label, Mismatch, Signal, Value
 from .broadcasting import meet, settled
 from .registry import Call, free, rule
 
@@ -85,3 +86,14 @@ def beside(constraints: Constraints, parts: Sequence[Signal], traced: Sequence[t
 def off(signal: Signal, axis: int) -> tuple[Label, ...]:
     """The labels that do not vary along ``axis``."""
     return tuple(label for label in signal.labels if axis not in label.axes)
+
+
+def merge(labels: Sequence[Label], shape: Sequence[int], axes: tuple[int, ...]) -> Index:
+    """One label's atoms spread over all of ``axes`` of a value of ``shape``; NONE where there is no label."""
+    if not labels:
+        return np.full([shape[axis] for axis in axes], NONE, dtype=np.int64)
+    label = labels[0]
+    place = [-1 if axis in label.axes else 1 for axis in axes]
+    sizes = iter(label.atoms.shape)
+    spread = label.atoms.reshape([next(sizes) if p == -1 else 1 for p in place])
+    return np.broadcast_to(spread, [shape[axis] for axis in axes])

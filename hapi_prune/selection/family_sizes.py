@@ -1,0 +1,185 @@
+"""The sizes that a family of groups can have: solved, as linear equations in the units that each group keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from ..analysis.channel_map import ChannelMap
+from ..analysis.places import Part, Place
+from ..plan import Axis, ChannelGroup
+from .limits import Limits
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+NEAR = 1e-6
+"""How far from a whole number, or from each other, numbers of slices may be by rounding alone."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What the equations say at each step, from 1 on.
+
+    Attributes:
+        fits: whether they can hold, shape ``[steps]``.
+        units: for each group how many units it keeps, shape ``[groups, steps]``; nan where they leave it open.
+    """
+
+    fits: Flags
+    units: Floats
+
+
+@dataclass(frozen=True)
+class FamilySizes:
+    """The sizes that a family can have: each axis keeps the same share of what it was traced with.
+
+    Attributes:
+        was, has: for each axis that the family touches, its slices when the network was traced, and now.
+        widest: the most filters that a layer has of the family; sizes go in steps of one of these.
+        filters: the axes that hold filters.
+        groups: the groups that may shrink, when the network was traced.
+        places: where the numbers that they keep depend on each other.
+    """
+
+    was: dict[Axis, int]
+    has: dict[Axis, int]
+    widest: int
+    filters: frozenset[Axis]
+    groups: Mapping[str, ChannelGroup]
+    places: tuple[Place, ...]
+
+    def at(self, step: int, exact: bool = True) -> dict[Axis, int]:
+        """The slices on each axis where the widest layer keeps ``step`` filters; `steps` says which of them fit.
+
+        If not ``exact``, numbers that attributes hold may be rounded.
+        """
+        return dict(zip(self.was, self._sizes[exact][:, step - 1].tolist()))
+
+    @cached_property
+    def _sizes(self) -> Mapping[bool, npt.NDArray[np.int64]]:
+        """The slices on each axis at each step: told by the units where these are known, or else its share."""
+        shares = np.stack([*self._shares.values()]) if self.was else np.zeros((0, max(self.widest - 1, 0)))
+        slices = np.zeros((len(self.was), len(self.groups)))
+        for row, axis in enumerate(self.was):
+            for column, group in enumerate(self.groups.values()):
+                slices[row, column] = group.index[axis].shape[1] if axis in group.index else 0
+        found = {}
+        for exact, solution in self.solved.items():
+            open_ = (slices > 0) @ np.isnan(solution.units) > 0
+            sizes = np.where(open_, shares, slices @ np.nan_to_num(solution.units))
+            found[exact] = np.rint(sizes).astype(np.int64)
+        return found
+
+    @cached_property
+    def _shares(self) -> dict[Axis, Floats]:
+        """The slices on each axis at each step, if each axis keeps the same share."""
+        steps = np.arange(1, self.widest)
+        return {axis: np.maximum(1, np.rint(size * steps / self.widest)) for axis, size in self.was.items()}
+
+    def option(self, channel_map: ChannelMap, step: int, exact: bool = True) -> dict[Axis, int]:
+        """The whole sizes of these axes, with what they hold of other groups."""
+        sizes = self.at(step, exact)
+        return {axis: channel_map.sizes[axis] - self.has[axis] + size for axis, size in sizes.items()}
+
+    def is_whole(self, step: int) -> bool:
+        """Whether each group keeps the same share of its units."""
+        return all(group.size * step % self.widest == 0 for group in self.groups.values())
+
+    def steps(self, limits: Limits, exact: bool = True, blocks: int = 1) -> list[int]:
+        """Where the widest layer can go, widest first: what fits together, and what the limits allow.
+
+        Whole ``blocks``, if there are any.
+        """
+        found = []
+        for step in range(self.widest - 1, 0, -1):
+            if self.solved[exact].fits[step - 1]:
+                sizes = self.at(step, exact)
+                fits = all(sizes[axis] <= self.has[axis] for axis in sizes)
+                if fits and all(limits.allow(self.was[axis], sizes[axis]) for axis in self.filters):
+                    found.append(step)
+        return [step for step in found if step % blocks == 0] or found
+
+    @cached_property
+    def solved(self) -> Mapping[bool, Solution]:
+        """What the equations say where nothing may be rounded, and where numbers that attributes hold may."""
+        return {exact: self._solution(exact) for exact in (True, False)}
+
+    def _solution(self, exact: bool) -> Solution:
+        steps = np.arange(1, self.widest)
+        rows, sides = [], []
+        for row, side in self._equations(exact):
+            rows.append(row)
+            sides.append(np.broadcast_to(side, steps.shape))
+        if not rows or not steps.size:
+            return Solution(np.ones(len(steps), bool), np.full((len(self.groups), len(steps)), np.nan))
+        matrix, wanted = np.stack(rows), np.stack(sides)
+        inverse = np.linalg.pinv(matrix)
+        units, space = inverse @ wanted, inverse @ matrix
+        fits = (np.abs(matrix @ units - wanted) < NEAR).all(axis=0)
+        whole = np.concatenate([np.eye(len(self.groups)), self._parts()])  # what has to be a whole number
+        told = np.abs(whole @ space - whole).max(axis=1, initial=0.0) < NEAR
+        numbers = (whole @ units)[told]
+        fits &= (np.abs(numbers - np.rint(numbers)) < NEAR).all(axis=0) & (numbers > 1 - NEAR).all(axis=0)
+        return Solution(fits, np.where(told[: len(self.groups), None] & fits, np.rint(units), np.nan))
+
+    def _equations(self, exact: bool) -> Iterator[tuple[Floats, Floats | float]]:
+        """What has to hold for the units of the groups: for each equation its coefficients and its right side."""
+        for axis in sorted(self.filters) or sorted(self.was):
+            yield (
+                self._row([(key, axis, g.index[axis].size) for key, g in self.groups.items() if axis in g.index]),
+                self._shares[axis],
+            )
+        for place in self.places:
+            row = sum(map(self._of, place.parts), np.zeros(len(self.groups)))
+            fixed, whole = sum(part.fixed for part in place.parts), sum(part.size for part in place.parts)
+            if not place.rounded or exact:
+                for part in place.parts:
+                    share = part.size / whole
+                    yield self._of(part) - share * row, share * fixed - part.fixed
+                continue
+            total, before, border = fixed + self._slices(place), 0, np.zeros(self.widest - 1)
+            for part in place.parts:
+                before, begin = before + part.size, border
+                border = np.floor(before * total / whole + NEAR)
+                yield self._of(part), border - begin - part.fixed
+
+    def _slices(self, place: Place) -> Floats:
+        """How many slices at a place are none that stay; each axis has its share of them."""
+        parts = [one for part in place.parts for one in part.slices]
+        found = [self._shares[axis] * (count / self.was[axis]) for _, axis, count in parts]
+        return np.rint(sum(found, np.zeros(self.widest - 1)))
+
+    def _parts(self) -> Floats:
+        """The slices of each part of each place, as coefficients of the units."""
+        rows = [self._of(part) for place in self.places for part in place.parts if part.slices]
+        return np.stack(rows) if rows else np.zeros((0, len(self.groups)))
+
+    def _of(self, part: Part) -> Floats:
+        return self._row(part.slices)
+
+    def _row(self, slices: Iterable[tuple[str, Axis, int]]) -> Floats:
+        row, number = np.zeros(len(self.groups)), {key: at for at, key in enumerate(self.groups)}
+        for key, _, count in slices:
+            row[number[key]] += count / self.groups[key].size
+        return row
+
+
+def family_sizes(channel_map: ChannelMap, members: frozenset[str]) -> FamilySizes:
+    """The sizes that a family had and has."""
+    now, origin = channel_map.groups, channel_map.origin.groups
+    free = {key: origin[key] for key in sorted(members) if key in now and not now[key].frozen}
+    was: dict[Axis, int] = {}
+    has: dict[Axis, int] = {}
+    for key in free:
+        for groups, sizes in ((origin, was), (now, has)):
+            for axis, index in groups[key].index.items():
+                sizes[axis] = sizes.get(axis, 0) + index.size
+    filters = frozenset(was.keys() & channel_map.traced.constraints.filters)
+    widest = max((was[axis] for axis in filters), default=max(was.values(), default=0))
+    places = tuple(place for place in channel_map.places if place.keys and place.keys <= free.keys())
+    return FamilySizes(was, has, widest, filters, free, places)
