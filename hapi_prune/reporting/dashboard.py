@@ -147,6 +147,8 @@ class Dashboard:
         points = _costs(record.cost_after, record.cost_original, record.ratio)
         for when, metrics in zip(_AROUND, (record.metrics_before, record.metrics_after, record.metrics_healed)):
             points.update({f"{name}{when}": value for name, value in metrics.items()})
+        if record.latency is not None:
+            points |= {"latency_ms": record.latency.after, "latency_ms_measured": record.latency.measured}
         written = self._points(writer, epoch, points)
         step = writer.step("prune/", epoch)
         writer.add_text("prune/event", str(record), step)

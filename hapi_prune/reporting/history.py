@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PruneError
 from ..json_reader import Reader, each, made, named, number, text, whole
-from ..plan import Cost, LayerCost, PruningPlan
+from ..plan import Cost, Latency, LayerCost, PruningPlan
 from . import tables
 from .record import NOUNS, PruneRecord, asked_text, mark_text
 from .tables import Metrics
@@ -214,6 +214,8 @@ def columns(history: History) -> list[tables.Column]:
         ("params", "", *(tables.count(cost.params) for cost in costs)),
         ("params", "kept", *(tables.percent(tables.share(cost.params, dense.params)) for cost in costs)),
     ]
+    if records[-1].latency is not None:
+        made += latency_columns(records)
     made.insert([group for group, *_ in made].index(asked[0]), asked)
     if asked[0] != "filters":
         del made[1]  # what was asked for is told by what is kept of it
@@ -228,6 +230,19 @@ def columns(history: History) -> list[tables.Column]:
     if metric:
         made += [(metric, head, *(tables.number(log.get(metric)) for log in part)) for head, part in logs.items()]
     return [*made, ("", "seconds", "-", *(tables.seconds(record.seconds) for record in records))]
+
+
+def latency_columns(records: Sequence[PruneRecord]) -> list[tables.Column]:
+    """Predicted and measured milliseconds; what is kept, as predicted."""
+    known = [record.latency for record in records if record.latency is not None]
+    dense = next(iter(known))
+    times = {
+        "ms": [dense.original, *(latency.after for latency in known)],
+        "measured": [dense.measured_original, *(latency.measured for latency in known)],
+    }
+    kept = ("latency", "kept", "100.0%", *(tables.percent(latency.kept) for latency in known))
+    text: list[tables.Column] = [("latency", head, *map(tables.number, part)) for head, part in times.items()]
+    return [text[0], kept, text[1]]
 
 
 def _encode(data: Any) -> Any:
@@ -266,6 +281,7 @@ _READ |= {
     "PruningPlan": lambda data: PruningPlan.from_json(json.dumps(data)),
     "tuple[LayerCost, ...]": each(_made(LayerCost)),
     "Cost": _made(Cost),
+    "Latency | None": lambda data: None if data is None else _made(Latency)(data),
     "tuple[tuple[int, Metrics], ...]": each(_log),
     "list[tuple[int, Metrics]]": lambda data: list(each(_log)(data)),
     "list[PruneRecord]": lambda data: list(each(_made(PruneRecord))(data)),

@@ -10,7 +10,7 @@ import paddle
 
 from ..analysis.example_input import Slot
 from ..errors import PruneError
-from ..json_reader import Reader, below, each, entries, made, member, named, number, optional, text, truth
+from ..json_reader import Reader, below, each, entries, made, member, named, number, optional, text, truth, whole
 from ..plan import Array, Axis, Reason, ReasonKind
 from ..pruning import Pruner
 from ..reporting.history import History
@@ -47,6 +47,7 @@ NOTE = entries(
     evaluate=truth,
     gathered=gathering.READER,
     budget=optional(BUDGET),
+    times=optional(named(whole)),
 )
 
 
@@ -63,6 +64,7 @@ class Note:
         evaluate: whether an evaluation was to follow.
         gathered: what the criterion gathered from gradients for the next cut.
         budget: what `BUDGET` reads; None where the run has no budget.
+        times: how long the ops of the network take; None where that is not the target.
     """
 
     epoch: int
@@ -73,6 +75,7 @@ class Note:
     evaluate: bool
     gathered: tuple[Any, ...] = ()
     budget: dict[str, Any] | None = None
+    times: dict[str, int] | None = None
 
     def specs(self) -> list[Any] | None:
         """The inputs as InputSpecs."""
@@ -99,6 +102,7 @@ def note_of(
         "memory": fit_state.remembered(model),
         "evaluate": fit_state.evaluation_follows() and not any(e == epoch for e, _ in history.evaluations[-1:]),
         "gathered": gathering.written(gathered),
+        "times": pruner.times.asked if pruner and pruner.times else None,
         "budget": None if trials is None else budget_of(trials),
     }
 
@@ -126,7 +130,7 @@ def note_from(data: dict[str, Any], base: str) -> Note:
         PruneError: it does not say all that it should.
     """
     try:
-        return Note(**NOTE(data))
+        return Note(**NOTE({"times": None, **data}))
     except ValueError as error:
         todo = "give an earlier checkpoint"
         raise PruneError(

@@ -124,7 +124,7 @@ def prepared(model: paddle.Model, callback: Any, base: str, note: Note) -> Resum
         raise PruneError("resume", "no input shape to be had", "InputSpecs in paddle.Model(...), or inputs=")
     history = History.from_json(note.history)
     with paddle_model.precision(model):
-        pruner = Pruner(model.network, shapes, callback.settings.options)
+        pruner = Pruner(model.network, shapes, callback.settings.options, note.times)
     channel_map = pruner.channel_map
     before = before_the_cut(model, callback, base, note, pruner, shapes)
     channel_map.state.findings = replace(channel_map.findings, refused=note.refused)
