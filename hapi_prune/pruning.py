@@ -16,6 +16,7 @@ from .analysis.cost import cost_now
 from .analysis.graph import tensors_of
 from .analysis.layer_names import layer_name, resolve
 from .analysis.times import Times
+from .criteria.filters import L1Norm
 from .criteria.named import AnyCriterion, as_criterion
 from .cutting import interrupts, optimizers, ranks
 from .cutting.cut import Follow, Proven, cut, until_it_holds
@@ -25,10 +26,11 @@ from .options import Options
 from .plan import Array, Axis, Cost, Cut, PruningPlan
 from .reporting.record import NOUNS, PruneRecord
 from .selection.goals import Goal, goal
+from .selection.ranking import Ranking
 from .selection.ratios import Ratio, check_ratio
 from .selection.scopes import Scope
 from .selection.scores import gathered_now
-from .selection.select import select
+from .selection.select import GroupScores, select
 from .selection.staying import layers_of, staying, why_nothing
 from .selection.targets import TOLERANCE, Aim, require_reachable
 
@@ -51,6 +53,7 @@ class Pruner:
         times: how long its ops take; None where that is not the target.
         gathered: what the criterion gathered from gradients since the last cut; without any, those that the parameters
             hold are taken.
+        ranking: how units were ranked at the last cut.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Pruner:
         self.original = self.cost()
         self._said: set[str] = set()
         self.gathered: dict[Axis, Array] = {}
+        self.ranking = Ranking()
         for name in options.skip:
             resolve(self.channel_map, name, "skip")
         self.times: Times | None = None
@@ -111,7 +115,9 @@ class Pruner:
         if optimizer is not None:
             tensors.update(optimizers.masters(optimizer, tensors))
         gathered = self.gathered or gathered_now(self.criterion, self.channel_map.tensors, wanted)
-        return select(self.channel_map, tensors, wanted, self.criterion, options.limits, self.aim, gathered)
+        self._scores = GroupScores(self.channel_map, tensors, wanted, self.criterion, gathered)
+        self._usual = GroupScores(self.channel_map, tensors, wanted, L1Norm()) if self.criterion != L1Norm() else None
+        return select(self.channel_map, self._scores, wanted, options.limits, self.aim)
 
     def cut(
         self,
@@ -130,7 +136,9 @@ class Pruner:
             with interrupts.let_through():
                 wanted = self.goal(ratio)
                 plan = self.plan(wanted, optimizer)
-            return wanted, ranks.agree(plan)
+            plan = ranks.agree(plan)
+            self.ranking.look(plan, self._scores, self._usual)
+            return wanted, plan
 
         def attempt(plan: PruningPlan) -> Proven:
             return cut(self.channel_map, plan, follow, on_cut)
@@ -156,6 +164,7 @@ class Pruner:
             seconds=time.perf_counter() - start,
             verified=proven.verified if proven else "values",
             target=self.options.target,
+            rank_correlation=self.ranking.moved(plan),
             latency=None if times is None else latency.now(self.channel_map, times, predicted),
             stays={layer: str(why) for key, why in wanted.stays.items() for layer in layers_of(self.channel_map, key)},
         )

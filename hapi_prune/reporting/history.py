@@ -267,6 +267,13 @@ def _made(kind: type[Any]) -> Reader:
     return made(kind, _READ)
 
 
+def _record(data: Any) -> PruneRecord:
+    """A record; one that was written before these fields were there has none of it."""
+    known: dict[str, Any] = {"latency": None, "rank_correlation": {}}
+    made_of: PruneRecord = _made(PruneRecord)({**known, **data} if isinstance(data, dict) else data)
+    return made_of
+
+
 _log = each(whole, named(number))
 _READ |= {
     "int": whole,
@@ -284,5 +291,5 @@ _READ |= {
     "Latency | None": lambda data: None if data is None else _made(Latency)(data),
     "tuple[tuple[int, Metrics], ...]": each(_log),
     "list[tuple[int, Metrics]]": lambda data: list(each(_log)(data)),
-    "list[PruneRecord]": lambda data: list(each(_made(PruneRecord))(data)),
+    "list[PruneRecord]": lambda data: list(each(_record)(data)),
 }

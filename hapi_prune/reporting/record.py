@@ -38,6 +38,9 @@ class PruneRecord:
         stays: for each layer that was asked to shrink and cannot, why.
         taken_back: why the cut was taken back, as a run with an accuracy budget does; empty where it was not.
         latency: how long a forward pass takes, predicted beside measured; None where that is not the target.
+        rank_correlation: how far the ranking of the units agrees, from -1 to 1, with that of the ``"last cut"``, for
+            those that it left, and with that of the ``"l1_norm"``: Spearman's correlation, the mean over the groups
+            that lose units. A ranking that is noise agrees with neither.
 
     Example:
         >>> import paddle
@@ -68,6 +71,7 @@ class PruneRecord:
     stays: dict[str, str] = field(default_factory=dict)
     taken_back: str = ""
     latency: Latency | None = None
+    rank_correlation: Metrics = field(default_factory=dict)
 
     def __str__(self) -> str:
         """The cut in words: how much was removed, the costs, the metrics, and what had to be said."""
@@ -129,7 +133,8 @@ def event_table(record: PruneRecord) -> str:
     counts = {"FLOPs": [cost.flops for cost in costs], "params": [cost.params for cost in costs]}
     rows = tables.event_rows(counts, record.metrics_before, record.metrics_after, record.widths, record.metrics_healed)
     place = 1 + len(counts)
-    rows[place:place] = latency_rows(record.latency)
+    ranks = [(f"ranked as by {name}", "", "", tables.number(rho), "") for name, rho in record.rank_correlation.items()]
+    rows[place:place] = [*latency_rows(record.latency), *ranks]
     return tables.table([("", *cells) for cells in zip(*rows)], [record.title], record.notes, names=24)
 
 
