@@ -107,14 +107,14 @@ class CostModel:
                 self._fixed += now
 
     def _count_times(self, channel_map: ChannelMap, times: Times) -> None:
-        """The ops that can be run by themselves; all else is what is left of a forward pass, and does not change."""
+        """The ops that can be run by themselves."""
         now, traced = channel_map.state.propagation.evaluation, channel_map.traced.evaluation
         for (op, args, _), (_, first, _) in zip(now.steps(), traced.steps()):
             dials = self._dials(signals_of(args), signals_of(first))
-            value = time_of(times, op, first, dials) if dials else None
-            if value is not None:
+            if not dials:
+                self._fixed += round(times.scale * (times.of(op, first) or 0))
+            elif (value := time_of(times, op, first, dials)) is not None:
                 self._terms.append(Term(value, frozenset(dial.number for dial in dials)))
-        self._fixed += times.rest
 
     def _dials(self, now: Sequence[Signal], traced: Sequence[Signal]) -> list[Dial]:
         """The sizes that an op's operands depend on; those that are multiples of each other are one."""

@@ -8,10 +8,10 @@ step is dearest.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
 
 from .labels import Signal, Value, signals_of
 from .op import Op
@@ -20,6 +20,10 @@ from .times import Times
 LANES = 8
 MOST_POINTS = 4
 """At how many multiples of `LANES` a width is measured; there are as many beside them."""
+
+CLIFF, MOST_SPLITS = 1.5, 5
+"""Where a unit takes so many times as long as at the next smaller width, as behind the end of a cache, it is measured
+in between, so many times."""
 
 MOST_DIALS = 2
 """How many widths of an op are told apart; where it has more, as a concat, they are taken to shrink alike."""
@@ -92,7 +96,7 @@ class Curve:
         """The time, in nanoseconds."""
         total = 0.0
         for corner in itertools.product(*(axis.near(width) for axis, width in zip(self.axes, widths))):
-            total += prod(weight for _, weight in corner) * self.values[tuple(number for number, _ in corner)]
+            total += math.prod(weight for _, weight in corner) * self.values[tuple(number for number, _ in corner)]
         return total
 
 
@@ -109,7 +113,7 @@ def time_of(times: Times, op: Op, traced: Sequence[Value], dials: Sequence[Dial]
         axes: tuple[Axis, ...] = (Axis(range(1, LANES + 1), lanes=1),)
         shares = [[count / LANES] * len(dials) for count in axes[0].widths]
     else:
-        axes = tuple(Axis(points(dial.original)) for dial in dials)
+        axes = tuple(Axis(widths_of(times, op, traced, dials, turned)) for turned in range(len(dials)))
         shares = [
             [width / dial.original for width, dial in zip(widths, dials)]
             for widths in itertools.product(*(axis.widths for axis in axes))
@@ -121,14 +125,34 @@ def time_of(times: Times, op: Op, traced: Sequence[Value], dials: Sequence[Dial]
         if found is None:
             return None
         values[corner] = found
-    return partial(_at, Curve(axes, values), tuple(dials))
+    return partial(_at, Curve(axes, values), tuple(dials), times.scale)
 
 
-def _at(curve: Curve, dials: Sequence[Dial], sizes: Sequence[int]) -> int:
+def widths_of(times: Times, op: Op, traced: Sequence[Value], dials: Sequence[Dial], turned: int) -> list[int]:
+    """The widths at which an op is measured when one of its dials is turned: more of them where there is a cliff."""
+    size = dials[turned].original
+    widths = points(size)
+
+    def of_a_unit(width: int) -> float:
+        found = times.of(op, sized(traced, dials, [width / size if n == turned else 1.0 for n in range(len(dials))]))
+        return math.nan if found is None else found / width
+
+    for _ in range(MOST_SPLITS):
+        full = [width for width in widths if width % LANES == 0]
+        gaps = [(low, high) for low, high in zip(full, full[1:]) if high - low > LANES]
+        cliffs = [(low, high) for low, high in gaps if of_a_unit(high) > CLIFF * of_a_unit(low)]
+        if not cliffs:
+            break
+        middle = sum(cliffs[-1]) // 2 // LANES * LANES
+        widths = sorted({*widths, middle, middle - LANES + 1})
+    return widths
+
+
+def _at(curve: Curve, dials: Sequence[Dial], scale: float, sizes: Sequence[int]) -> int:
     widths: list[float] = [sizes[dial.number] for dial in dials]
     if len(dials) > MOST_DIALS:
         widths = [LANES * sum(widths) / sum(dial.original for dial in dials)]
-    return round(curve.at(widths))
+    return round(scale * curve.at(widths))
 
 
 def sized(args: Sequence[Value], dials: Sequence[Dial], shares: Sequence[float]) -> list[Value]:

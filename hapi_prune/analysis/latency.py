@@ -17,7 +17,8 @@ MILLISECOND = 1e6
 def measured(channel_map: ChannelMap, known: Mapping[str, int] | None = None) -> Times:
     """The times of all ops of a network that is not cut yet, at the widths that they may have.
 
-    What a forward pass takes beyond its ops (Python, and ops that cannot be run by themselves) stays whatever is cut.
+    In a network an op takes longer than by itself: caches are cold, and Python has its share. All are taken to do so by
+    the same factor, such that the table is right for the network as it is.
 
     Args:
         channel_map: the network.
@@ -25,8 +26,8 @@ def measured(channel_map: ChannelMap, known: Mapping[str, int] | None = None) ->
     """
     times = Times(known)
     ops = CostModel(channel_map, "latency", times=times).at({})
-    times.rest = max(times.of_network(channel_map) - ops, 0)
-    times.original = ops + times.rest
+    times.scale = times.of_network(channel_map) / ops if ops else 1.0
+    times.original = CostModel(channel_map, "latency", times=times).at({})
     if known is None:
         times.save()
     return times

@@ -167,4 +167,4 @@ REPLAYS: dict[str, Replay] = {
     "pool2d": _pool,
     "concat": _concat,
 }
-"""The ops that are timed, by name. All others count as what they take today, whatever goes."""
+"""The ops that are timed, by name. All others are taken to grow and shrink with them."""

@@ -36,7 +36,7 @@ class Times:
 
     Attributes:
         known: what is known by now.
-        rest: what one forward pass takes beyond its timed ops.
+        scale: what the ops take in the network for each nanosecond that they take by themselves.
         original: what one forward pass takes before the first cut, by the table.
     """
 
@@ -47,7 +47,7 @@ class Times:
         self._asked: set[str] = set()
         self.known = self._read() if known is None else dict(known)
         self._kept = dict(self.known) if known is None else {}
-        self.rest = self.original = 0
+        self.scale, self.original = 1.0, 0
 
     @property
     def asked(self) -> dict[str, int]:

@@ -39,10 +39,19 @@ def stepped(op, args):
     return None
 
 
+def on_a_machine(monkeypatch, seconds):
+    """Ops take so long, and a network as long as its ops."""
+
+    def of_network(channel_map):
+        return sum(seconds(op, args) or 0.0 for op, args, _ in channel_map.state.propagation.evaluation.steps())
+
+    monkeypatch.setattr(replay, "seconds_of_op", seconds)
+    monkeypatch.setattr(replay, "seconds_of_network", of_network)
+
+
 @pytest.fixture
 def _stepped(monkeypatch):
-    monkeypatch.setattr(replay, "seconds_of_op", stepped)
-    monkeypatch.setattr(replay, "seconds_of_network", lambda channel_map: 0.0)
+    on_a_machine(monkeypatch, stepped)
 
 
 def no_clock(*args):
@@ -79,6 +88,8 @@ def test_a_goal_in_latency_is_met_at_the_widths_that_are_cheaper(ratio, scope):
     assert record.reached == pytest.approx(ratio, abs=0.005)
     assert 1 - true_nanoseconds(network) / dense == pytest.approx(record.reached, abs=1e-6), "the table is right"
     assert all(now % LANES == 0 for _, now in record.widths.values()), record.widths
+    assert record.latency.after == pytest.approx(record.latency.measured, rel=1e-4), "predicted beside measured"
+    assert record.latency.original == pytest.approx(record.latency.measured_original)
 
 
 @pytest.mark.usefixtures("_stepped")
@@ -109,7 +120,7 @@ def test_the_table_is_kept_and_read(monkeypatch):
     monkeypatch.setattr(replay, "seconds_of_op", lambda op, args: None if stepped(op, args) is None else no_clock())
     monkeypatch.setattr(replay, "seconds_of_network", no_clock)
     again = measured(ChannelMap(network, IMAGE))
-    assert (again.asked, again.original, again.rest) == (first.asked, first.original, first.rest)
+    assert (again.asked, again.original, again.scale) == (first.asked, first.original, first.scale)
     assert first.original > 0
     monkeypatch.setattr(replay, "conditions", lambda: {"processor": "another"})
     with pytest.raises(AssertionError, match="measured again"):
@@ -172,6 +183,21 @@ def test_widths_that_fill_the_lanes_are_exact_and_no_other_seems_cheaper(size):
             assert found >= full(width) - LANES / 2
 
 
+def test_a_cliff_is_found(monkeypatch):
+    """A cache that ends at 400 channels: the work of one more takes four times as long."""
+
+    def cliff(op, args):
+        return 1e-8 * args[1].size * (4 if args[1].shape[0] > 400 else 1) if op.name == "conv2d" else None
+
+    on_a_machine(monkeypatch, cliff)
+    network = nn.Sequential(nn.Conv2D(3, 512, 1), nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(512, 2))
+    pruner = Pruner(network, [1, 3, 2, 2], Options(target="latency"))
+    (key,) = pruner.goal(0.1).ratios
+    for width in (100, 256, 352, 376, 424, 480, 512):
+        truth = 1e-5 * 3 * width * (4 if width > 400 else 1)
+        assert pruner.predicted({key: width}) == pytest.approx(truth, rel=0.05), width
+
+
 NETWORKS = {"resnet18": (3, 64), "mobilenet_v3_small": (3, 64), "squeezenet1_0": (3, 64), "LeNet": (1, 28)}
 
 
@@ -199,6 +225,17 @@ def test_the_clock_is_read_around_many_runs_of_what_is_short():
 
     assert replay.median(run, lambda: now[0]) == pytest.approx(1e-5)
     assert len(runs) == replay.WARM_UP + replay.REPEATS * 20
+
+
+@pytest.mark.usefixtures("_stepped")
+def test_ops_that_are_slower_in_a_network_than_by_themselves_are_so_by_the_same_factor(monkeypatch):
+    exact = measured(ChannelMap(Wide(), IMAGE))
+    alone = replay.seconds_of_network
+    monkeypatch.setattr(replay, "seconds_of_network", lambda channel_map: 3 * alone(channel_map))
+    network = paddle.nn.Sequential(Wide())  # its whole time is not known yet
+    slower = measured(ChannelMap(network, IMAGE), {k: v for k, v in exact.asked.items() if not k.startswith("network")})
+    assert slower.scale == pytest.approx(3, rel=1e-3)
+    assert slower.original == pytest.approx(3 * exact.original, rel=1e-3)
 
 
 def test_measuring_leaves_the_network_and_the_generators_alone():
