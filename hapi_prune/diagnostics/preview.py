@@ -102,7 +102,7 @@ class Preview:
     def _latencies(self) -> list[tables.Column]:
         if self.latency is None:
             return []
-        return [("latency", "ms", *map(tables.number, (self.latency, *(row.latency for row in self.rows))))]
+        return [("", "latency, ms", *map(tables.number, (self.latency, *(row.latency for row in self.rows))))]
 
 
 def preview(network: paddle.nn.Layer, inputs: Any, schedule: Schedule, options: Options, epochs: int) -> Preview:

@@ -170,7 +170,9 @@ class Solver:
         length = bisect_left(_Costs(len(queue), lambda count: cost(beginning(count))), -goal)
         options = [beginning(length), beginning(max(length - 1, 0))]
         nearest = min(options, key=lambda taken: abs(cost(taken) - goal))
-        return _nudged(nearest, queue, lambda taken: abs(cost(taken) - goal), NEAR * self.original)
+        for _ in range(1 if self._aim.times is None else MOST_ROUNDS):  # of time, a step may take much or nothing
+            nearest = _nudged(nearest, queue, lambda taken: abs(cost(taken) - goal), NEAR * self.original)
+        return nearest
 
     def _prices(self) -> dict[str, npt.NDArray[np.float64]]:
         groups, origin = self._map.groups, self._map.origin.groups
