@@ -193,6 +193,9 @@ def left(history: History) -> PruneRecord:
         return history.now
     nothing: dict[str, Any] = {"metrics_before": {}, "metrics_after": {}, "recovered": (), "taken_back": ""}
     nothing |= {"ratio_asked": 0.0, "ratio": 0.0, "plan": PruningPlan({}), "seconds": 0.0}
+    was = last.latency
+    again = was and replace(was, before=was.original, after=was.original, measured=was.measured_original)
+    nothing |= {"latency": again, "rank_correlation": {}}
     dense = {layer: (size, size) for layer, (size, _) in last.widths.items()}
     return replace(last, cost_before=last.cost_original, cost_after=last.cost_original, widths=dense, **nothing)
 

@@ -18,6 +18,7 @@ from hapi_prune.analysis.latency import measured
 from hapi_prune.analysis.times import Times, folder
 from hapi_prune.options import Options
 from hapi_prune.pruning import Pruner
+from hapi_prune.reporting.history import left
 
 pytestmark = fits.HARMLESS
 
@@ -286,3 +287,13 @@ def test_a_resumed_run_goes_by_the_table_that_it_began_with(tmp_path, monkeypatc
     assert len(ends[0][1]) == 2 and ends[0][1][0] != ends[0][1][1]
     assert ends[0][1] == ends[1][1]
     assert fits.same(ends[0][0], ends[1][0])
+
+
+@pytest.mark.usefixtures("_stepped")
+def test_a_cut_that_was_taken_back_leaves_the_latency_of_the_dense_network():
+    history = History([prune(Wide(), IMAGE, 0.5, target="latency")])
+    history.take_back("it was too much")
+    now = left(history).latency
+    assert now.after == now.original and now.measured == now.measured_original
+    assert history[0].latency.after < now.after
+    assert history.table()
