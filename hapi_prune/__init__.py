@@ -31,7 +31,7 @@ from .diagnostics.sensitivity import sensitivity
 from .diagnostics.sensitivity_table import BySensitivity, Sensitivity, SensitivityRow
 from .errors import PruneError, PruneWarning
 from .exporting.export import ExportReport, export
-from .plan import ChannelGroup, Cost, Cut, LayerCost, PruningPlan, Reason, ReasonKind
+from .plan import ChannelGroup, Cost, Cut, Latency, LayerCost, PruningPlan, Reason, ReasonKind
 from .pruning import prune
 from .reporting.history import History
 from .reporting.record import PruneRecord
@@ -66,6 +66,7 @@ __all__ = [
     "L1Norm",
     "L2Norm",
     "Label",
+    "Latency",
     "LayerCost",
     "Linear",
     "Mismatch",

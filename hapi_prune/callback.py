@@ -40,9 +40,13 @@ class PruneCallback(paddle.callbacks.Callback):
         criterion: ``"l1_norm"``, ``"l2_norm"``, ``"fpgm"``; of the whole group: ``"group_l2_norm"``, ``"bn_scale"``,
             ``"taylor"`` (from the gradients of the epoch before a cut), ``"random"``; a Criterion or GroupCriterion,
             or a callable weight -> scores.
-        target: what a ratio is a share of: ``"filters"`` of each layer, or ``"flops"`` or ``"params"`` of the network,
-            where Linears shrink too. Each cut lands within half a point of its goal, or as near as whole filters
-            allow. A ratio by layer goes with ``"filters"`` alone.
+        target: what a ratio is a share of: ``"filters"`` of each layer, or ``"flops"``, ``"params"`` or ``"latency"``
+            of the network, where Linears shrink too. Each cut lands within half a point of its goal, or as near as
+            whole filters allow. A ratio by layer goes with ``"filters"`` alone. Latency is that of ``inputs`` on this
+            machine, with its threads, in evaluation mode: the network's ops are timed once, each at some widths, and
+            the table is kept in the folder that the environment variable ``HAPI_PRUNE_CACHE`` names, or in the user's
+            cache. Only widths that are cheaper by it are chosen; ``record.latency`` has what was predicted, and what
+            the whole network took.
         scope: how the goal is shared out: ``"uniform"``, the same share of every layer; ``"global"``, one ranking over
             all layers, by importance; ``Global(cost_power=1.0)`` for what a filter costs; a Scope, or a function as
             in `Scope`.

@@ -10,10 +10,13 @@ from typing import Any
 
 import paddle
 
+from .analysis import latency
 from .analysis.channel_map import ChannelMap
 from .analysis.cost import cost_now
 from .analysis.graph import tensors_of
 from .analysis.layer_names import layer_name, resolve
+from .analysis.times import Times
+from .criteria.filters import L1Norm
 from .criteria.named import AnyCriterion, as_criterion
 from .cutting import interrupts, optimizers, ranks
 from .cutting.cut import Follow, Proven, cut, until_it_holds
@@ -23,17 +26,16 @@ from .options import Options
 from .plan import Array, Axis, Cost, Cut, PruningPlan
 from .reporting.record import NOUNS, PruneRecord
 from .selection.goals import Goal, goal
+from .selection.ranking import Ranking
 from .selection.ratios import Ratio, check_ratio
 from .selection.scopes import Scope
 from .selection.scores import gathered_now
-from .selection.select import select
-from .selection.targets import TOLERANCE, require_reachable
+from .selection.select import GroupScores, select
+from .selection.staying import layers_of, staying, why_nothing
+from .selection.targets import TOLERANCE, Aim, require_reachable
 
 NOTHING = "nothing"
 """What a cut that removes nothing is remembered by, whatever was asked of it."""
-
-MOST_REASONS = 5
-"""How many reasons an error tells of, where nothing can be pruned for many."""
 
 
 class Pruner:
@@ -43,22 +45,38 @@ class Pruner:
         network: any ``paddle.nn.Layer``.
         inputs: an example input, as for `prune`.
         options: how to choose.
+        times: how long its ops take, as a run that is resumed knows it; None to measure, where that is the target.
 
     Attributes:
         channel_map: the network's graph and groups.
         original: what the network cost when it was looked at first.
+        times: how long its ops take; None where that is not the target.
         gathered: what the criterion gathered from gradients since the last cut; without any, those that the parameters
             hold are taken.
+        ranking: how units were ranked at the last cut.
     """
 
-    def __init__(self, network: paddle.nn.Layer, inputs: Any, options: Options) -> None:
+    def __init__(
+        self, network: paddle.nn.Layer, inputs: Any, options: Options, times: Mapping[str, int] | None = None
+    ) -> None:
         self.options, self.criterion = options, as_criterion(options.criterion)
         self.channel_map = ChannelMap(network, inputs)
         self.original = self.cost()
         self._said: set[str] = set()
         self.gathered: dict[Axis, Array] = {}
+        self.ranking = Ranking()
         for name in options.skip:
             resolve(self.channel_map, name, "skip")
+        self.times: Times | None = None
+        if options.target == "latency":
+            known = ranks.made_by_first(lambda: latency.measured(self.channel_map, times).asked)
+            self.times = latency.measured(self.channel_map, known)
+
+    @property
+    def aim(self) -> Aim | None:
+        """As `Options.aim`, with what was measured."""
+        aim = self.options.aim
+        return replace(aim, times=self.times) if aim else None
 
     def cost(self) -> Cost:
         """What the network costs now."""
@@ -70,14 +88,14 @@ class Pruner:
         Raises:
             PruneError: nothing can be pruned at all, or not as much as that.
         """
-        aim = self.options.aim
+        aim = self.aim
         if aim and isinstance(ratio, Mapping):
             got = f"a ratio by layer, with target={aim.target!r} and scope={aim.scope.name!r}"
             raise PruneError("ratio", got, "one number, or target='filters' and scope='uniform'")
         wanted = goal(self.channel_map, ratio, self.options.skip, self.options.linears)
         if not wanted.ratios:
             allowed = "a convolution that feeds another layer"
-            raise NothingToPruneError("network", f"nothing to prune: {self._why_nothing(wanted)}", allowed)
+            raise NothingToPruneError("network", f"nothing to prune: {why_nothing(self.channel_map, wanted)}", allowed)
         if aim and not (self.channel_map.findings.refused or self.channel_map.findings.coupled):
             require_reachable(self.channel_map, wanted, aim)
         return wanted
@@ -91,26 +109,15 @@ class Pruner:
                 where = f"schedule, epoch {epoch}, {error.where}"
                 raise PruneError(where, error.got, error.allowed, error.todo) from error
 
-    def _why_nothing(self, wanted: Goal) -> str:
-        """Why all groups stay: how many there are, how many of them were tried, and each reason once."""
-        layers, count = self._staying(wanted), len(wanted.stays)
-        if count < 2:
-            return next((f"{names[0]!r} {why}" for why, names in layers.items()), "it has no convolution")
-        tried = len(wanted.stays.keys() & self.channel_map.findings.refused.keys())
-        told = [
-            f"{', '.join(map(repr, names[:3]))}{f' and {len(names) - 3} more' if names[3:] else ''}: {why}"
-            for why, names in layers.items()
-        ]
-        told[MOST_REASONS:] = [f"{len(told) - MOST_REASONS} reasons more"] if told[MOST_REASONS:] else []
-        return f"{count} groups stay, {tried or 'none'} of them after being tried. {'; '.join(told)}"
-
     def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
         """The units that stay. Where there are master weights they are scored: what they were rounded to has ties."""
         options, tensors = self.options, self.channel_map.tensors
         if optimizer is not None:
             tensors.update(optimizers.masters(optimizer, tensors))
         gathered = self.gathered or gathered_now(self.criterion, self.channel_map.tensors, wanted)
-        return select(self.channel_map, tensors, wanted, self.criterion, options.limits, options.aim, gathered)
+        self._scores = GroupScores(self.channel_map, tensors, wanted, self.criterion, gathered)
+        self._usual = GroupScores(self.channel_map, tensors, wanted, L1Norm()) if self.criterion != L1Norm() else None
+        return select(self.channel_map, self._scores, wanted, options.limits, self.aim)
 
     def cut(
         self,
@@ -123,12 +130,15 @@ class Pruner:
         start = time.perf_counter()
         self.channel_map.catch_up()
         before, follow = self.cost(), self._follow(optimizer)
+        times, predicted = self.times, self.predicted({})
 
         def choose() -> tuple[Goal, PruningPlan]:
             with interrupts.let_through():
                 wanted = self.goal(ratio)
                 plan = self.plan(wanted, optimizer)
-            return wanted, ranks.agree(plan)
+            plan = ranks.agree(plan)
+            self.ranking.look(plan, self._scores, self._usual)
+            return wanted, plan
 
         def attempt(plan: PruningPlan) -> Proven:
             return cut(self.channel_map, plan, follow, on_cut)
@@ -154,10 +164,16 @@ class Pruner:
             seconds=time.perf_counter() - start,
             verified=proven.verified if proven else "values",
             target=self.options.target,
-            stays={layer: str(why) for key, why in wanted.stays.items() for layer in self.layers_of(key)},
+            rank_correlation=self.ranking.moved(plan),
+            latency=None if times is None else latency.now(self.channel_map, times, predicted),
+            stays={layer: str(why) for key, why in wanted.stays.items() for layer in layers_of(self.channel_map, key)},
         )
         counts = map(str, proven.planned.counts if proven else ())
         return replace(record, notes=(*counts, *self._notes(wanted, plan, ratio, record.reached)))
+
+    def predicted(self, counts: Mapping[str, int]) -> float | None:
+        """Milliseconds of a forward pass where each group keeps so many units; None where that is not the target."""
+        return None if self.times is None else latency.predicted(self.channel_map, self.times, counts)
 
     def _follow(self, optimizer: Any) -> Follow | None:
         """What goes with a cut, and is undone with it: the optimizer."""
@@ -199,7 +215,7 @@ class Pruner:
         if self.options.aim and abs(reached - wanted.overall) > TOLERANCE:
             asked = f"{wanted.overall:.1%} of the {NOUNS[self.options.target]} were asked for"
             told[asked] = f"{asked}, and {reached:.1%} is the nearest there is"
-        for text, names in self._staying(wanted).items():
+        for text, names in staying(self.channel_map, wanted).items():
             note = f"{', '.join(map(repr, names))} {'stays' if len(names) == 1 else 'stay'}: {text}"
             told[note] = note
         if not plan and highest(ratio):
@@ -208,20 +224,6 @@ class Pruner:
         fresh = tuple(note for what, note in told.items() if what not in self._said)
         self._said.update(told)
         return fresh
-
-    def _staying(self, wanted: Goal) -> dict[str, list[str]]:
-        """Each reason for which groups stay, and the layers that stay for it, in the order of the network."""
-        layers: dict[str, set[str]] = {}
-        for key, why in wanted.stays.items():
-            layers.setdefault(str(why), set()).update(self.layers_of(key))
-        order = {name: place for place, name in enumerate([*self.channel_map.graph.kinds, *self.channel_map.tensors])}
-        return {text: sorted(names, key=order.__getitem__) for text, names in layers.items()}
-
-    def layers_of(self, key: str) -> list[str]:
-        """The layers that a group is known by: its convolutions, or else the first layer that it touches."""
-        axes, convolutions = self.channel_map.origin.groups[key].index, self.channel_map.traced.constraints.convolutions
-        names = [layer_name(axis[0]) for axis in axes if axis in convolutions]
-        return names or [layer_name(next(iter(axes))[0])]
 
 
 def highest(ratio: float | Mapping[str, float]) -> float:

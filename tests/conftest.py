@@ -21,6 +21,7 @@ hypothesis.settings.load_profile("default")
 @pytest.fixture(autouse=True)
 def _alike(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HAPI_PRUNE_CACHE", str(tmp_path / "cache"))
     paddle.set_device("cpu")
     paddle.seed(0)
     np.random.seed(0)

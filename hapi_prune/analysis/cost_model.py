@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from ..plan import Axis, Index
 from .channel_map import ChannelMap
+from .curves import Dial, time_of
 from .groups import Numbering
 from .labels import Label, Signal, Value, signals_of
 from .op import Op
 from .rules import TABLE
 from .rules.registry import FlopsRule
+from .times import Times
 
 Sizes = Sequence[int]
 
@@ -29,7 +31,7 @@ class Term:
 
 
 class CostModel:
-    """The FLOPs, the parameters or the filters of a network, as a function of how many units its groups keep.
+    """The FLOPs, parameters, filters or nanoseconds of a network, as a function of how many units its groups keep.
 
     Each axis of each value has so many slices of each group, and the rest stays: its size is a sum. The cost is what
     the rules say of those sizes. Exact wherever a label lies along one axis; where channels are spread over several, as
@@ -37,11 +39,14 @@ class CostModel:
 
     Args:
         channel_map: the network, as it is now.
-        what: ``"flops"``, ``"params"`` or ``"filters"``.
+        what: ``"flops"``, ``"params"``, ``"filters"`` or ``"latency"``.
         filters: the axes that are counted as filters.
+        times: how long its ops take; needed for ``"latency"``, and nothing else.
     """
 
-    def __init__(self, channel_map: ChannelMap, what: str, filters: Iterable[Axis] = ()) -> None:
+    def __init__(
+        self, channel_map: ChannelMap, what: str, filters: Iterable[Axis] = (), times: Times | None = None
+    ) -> None:
         self._groups = channel_map.groups
         self._place = {key: number for number, key in enumerate(self._groups)}
         self._now = np.array([group.size for group in self._groups.values()], dtype=np.float64)
@@ -51,6 +56,8 @@ class CostModel:
         self._terms: list[Term] = []
         if what == "flops":
             self._count_flops(channel_map)
+        elif times is not None:
+            self._count_times(channel_map, times)
         else:
             self._count_tensors(channel_map, set(filters) if what == "filters" else None)
         self._matrix = np.array(list(self._lines), dtype=np.float64).reshape(len(self._lines), len(self._now) + 1)
@@ -66,11 +73,14 @@ class CostModel:
 
     def of_one_unit(self, key: str) -> float:
         """How much the cost falls for each unit of a group that goes, the others being as they are now."""
-        terms, now = self._touching.get(self._place[key], []), int(self._now[self._place[key]])
+        now = int(self._now[self._place[key]])
         less = max(now // 2, 1)
-        sizes = [self._sizes({key: count}) for count in (now, now - less)]
-        before, after = (sum(term.value(of) for term in terms) for of in sizes)
-        return (before - after) / less
+        return (self.part(key, now) - self.part(key, now - less)) / less
+
+    def part(self, key: str, count: int) -> int:
+        """What depends on a group of the cost, where it keeps so many units and the others are as they are now."""
+        sizes = self._sizes({key: count})
+        return sum(term.value(sizes) for term in self._touching.get(self._place[key], []))
 
     def _sizes(self, counts: Mapping[str, int]) -> list[int]:
         units = self._now.copy()
@@ -95,6 +105,31 @@ class CostModel:
                 self._terms.append(Term(_flops_of(count, op, args, outs, variable), numbers))
             else:
                 self._fixed += now
+
+    def _count_times(self, channel_map: ChannelMap, times: Times) -> None:
+        """The ops that can be run by themselves."""
+        now, traced = channel_map.state.propagation.evaluation, channel_map.traced.evaluation
+        for (op, args, _), (_, first, _) in zip(now.steps(), traced.steps()):
+            dials = self._dials(signals_of(args), signals_of(first))
+            if not dials:
+                self._fixed += round(times.scale * (times.of(op, first) or 0))
+            elif (value := time_of(times, op, first, dials)) is not None:
+                self._terms.append(Term(value, frozenset(dial.number for dial in dials)))
+
+    def _dials(self, now: Sequence[Signal], traced: Sequence[Signal]) -> list[Dial]:
+        """The sizes that an op's operands depend on; those that are multiples of each other are one."""
+        found: list[tuple[int, int, int, int]] = []
+        for place, signal in enumerate(now):
+            for axis, number in self._variable_axes(signal).items():
+                found.append((traced[place].shape[axis], number, place, axis))
+        lines, dials = list(self._lines), []
+        while found:
+            size, number, *_ = min(found)
+            line = np.array(lines[number])
+            alike = [one for one in found if np.allclose(line * one[0] / size, lines[one[1]])]
+            dials.append(Dial(number, tuple((place, axis, of / size) for of, _, place, axis in alike), size))
+            found = [one for one in found if one not in alike]
+        return dials
 
     def _variable_axes(self, signal: Signal) -> dict[int, int]:
         """For each axis whose size depends on the groups, the number of its size."""

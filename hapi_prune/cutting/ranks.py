@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import paddle
@@ -29,6 +29,11 @@ def from_first(value: Any) -> Any:
     if ranks() > 1:
         dist.broadcast_object_list(sent, src=0)
     return sent[0]
+
+
+def made_by_first(make: Callable[[], Any]) -> Any:
+    """What ``make`` gives on rank 0, on every rank; the others wait."""
+    return from_first(make() if ranks() == 1 or dist.get_rank() == 0 else None)
 
 
 def all_alike(value: Any) -> bool:

@@ -30,7 +30,8 @@ from ..pruning import Pruner
 from ..reporting import tables
 from ..selection.goals import Goal, goal
 from ..selection.ratios import share_of
-from ..selection.select import select
+from ..selection.select import GroupScores, select
+from ..selection.targets import Aim
 
 SAID = {True: "ok", False: "no", None: "-"}
 
@@ -189,16 +190,19 @@ def stages(network: paddle.nn.Layer, inputs: Any, options: Options, ratio: float
     yield {"export": True}
 
 
-def cuttable(channel_map: ChannelMap, ratio: Any, options: Options) -> tuple[Goal, PruningPlan, Proven | None]:
+def cuttable(
+    channel_map: ChannelMap, ratio: Any, options: Options, aim: Aim | None = None
+) -> tuple[Goal, PruningPlan, Proven | None]:
     """The plan that can be cut, found as `Pruner.cut` finds it, and how it holds; None where nothing would go.
 
-    Groups that cannot be cut are remembered. Nothing is cut.
+    Groups that cannot be cut are remembered. Nothing is cut. ``aim``: that of the options, with what was measured.
     """
-    criterion = as_criterion(options.criterion)
+    aim, criterion = aim or options.aim, as_criterion(options.criterion)
 
     def choose() -> tuple[Goal, PruningPlan]:
         wanted = goal(channel_map, ratio, options.skip, options.linears)
-        return wanted, select(channel_map, channel_map.tensors, wanted, criterion, options.limits, options.aim)
+        scores = GroupScores(channel_map, channel_map.tensors, wanted, criterion)
+        return wanted, select(channel_map, scores, wanted, options.limits, aim)
 
     return until_it_holds(channel_map, choose, lambda plan: rehearse(channel_map, plan), options.skip)
 

@@ -18,6 +18,7 @@ from ..reporting import tables
 from ..reporting.record import NOUNS
 from ..schedules import Schedule
 from ..selection.ratios import Ratio, check_ratio, rising
+from ..selection.staying import layers_of
 from .check import cuttable
 
 
@@ -28,8 +29,9 @@ class PreviewRow:
     Attributes:
         epoch: when, counted from 0.
         ratio: what is asked for by then.
-        reached: the share of it (of the filters, FLOPs or parameters) that will be removed, in [0, 1).
+        reached: the share of it (of the filters, FLOPs, parameters or latency) that will be removed, in [0, 1).
         cost: what the network will cost.
+        latency: milliseconds of a forward pass, as predicted; None where that is not the target.
         narrowest: the layer that will keep the smallest share of its filters, and ``(filters now, filters then)``.
 
     Example:
@@ -45,6 +47,7 @@ class PreviewRow:
     reached: float
     cost: Cost
     narrowest: tuple[str, tuple[int, int]]
+    latency: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Preview:
         dense: what the network costs now.
         rows: one for each cut.
         stays: the layers that stay as they are, and why.
+        latency: milliseconds of a forward pass now; None where that is not the target.
 
     Example:
         >>> import paddle
@@ -70,6 +74,7 @@ class Preview:
     dense: Cost
     rows: tuple[PreviewRow, ...]
     stays: dict[str, str]
+    latency: float | None = None
 
     def __str__(self) -> str:
         """The table, and below it what stays."""
@@ -84,6 +89,7 @@ class Preview:
             (NOUNS[self.target], "removed", "-", *(tables.percent(row.reached) for row in self.rows)),
             ("", "FLOPs", *(tables.count(cost.flops) for cost in costs)),
             ("", "params", *(tables.count(cost.params) for cost in costs)),
+            *self._latencies(),
             ("", "narrowest layer", "", *narrowest),
         ]
         reasons: dict[str, list[str]] = {}
@@ -92,6 +98,11 @@ class Preview:
         verb = {True: "stays", False: "stay"}
         below = [f"{', '.join(names)} {verb[len(names) == 1]}: {why}" for why, names in reasons.items()]
         return tables.table(columns, below=below)
+
+    def _latencies(self) -> list[tables.Column]:
+        if self.latency is None:
+            return []
+        return [("", "latency, ms", *map(tables.number, (self.latency, *(row.latency for row in self.rows))))]
 
 
 def preview(network: paddle.nn.Layer, inputs: Any, schedule: Schedule, options: Options, epochs: int) -> Preview:
@@ -113,16 +124,20 @@ def preview(network: paddle.nn.Layer, inputs: Any, schedule: Schedule, options: 
     with everything(network):
         pruner = Pruner(network, inputs, options)
         pruner.require_goals(events)
-        stays = cuttable(pruner.channel_map, events[-1][1], options)[0].stays if events else {}
+        stays = cuttable(pruner.channel_map, events[-1][1], options, pruner.aim)[0].stays if events else {}
         rows = tuple(_row(pruner, epoch, ratio) for epoch, ratio in events)
-        reasons = {name: str(why) for key, why in stays.items() for name in pruner.layers_of(key)}
-        return Preview(options.target, pruner.original, rows, reasons)
+        reasons = {name: str(why) for key, why in stays.items() for name in layers_of(pruner.channel_map, key)}
+        return Preview(options.target, pruner.original, rows, reasons, pruner.predicted({}))
 
 
 def _row(pruner: Pruner, epoch: int, ratio: Ratio) -> PreviewRow:
     channel_map = pruner.channel_map
     wanted = pruner.goal(ratio)
-    sizes = channel_map.sizes_after(pruner.plan(wanted))
+    plan = pruner.plan(wanted)
+    sizes, latency = (
+        channel_map.sizes_after(plan),
+        pruner.predicted({key: len(kept) for key, kept in plan.kept.items()}),
+    )
     after = cost_at(channel_map.graph, channel_map.at(sizes)[0])
     constraints, now = channel_map.traced.constraints, channel_map.sizes
     widths = {axis: (now[axis], size) for axis, size in sizes.items() if axis in constraints.filters}
@@ -131,7 +146,8 @@ def _row(pruner: Pruner, epoch: int, ratio: Ratio) -> PreviewRow:
         "filters": sum(then for _, then in counted) / max(sum(was for was, _ in counted), 1),
         "flops": after.flops / max(pruner.original.flops, 1),
         "params": after.params / max(pruner.original.params, 1),
+        "latency": (latency or 0.0) / (pruner.predicted({}) or 1.0),
     }
     axis, pair = min(widths.items(), key=lambda item: item[1][1] / item[1][0])
     reached = 1 - left[pruner.options.target]
-    return PreviewRow(epoch, ratio, reached, after, (layer_name(axis[0]), pair))
+    return PreviewRow(epoch, ratio, reached, after, (layer_name(axis[0]), pair), latency)

@@ -16,9 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import paddle
-from paddle.base.libpaddle.pir import reset_insertion_point_to_start
-from paddle.jit.dy2static import parameter_recorder
+from paddle import pir
 from paddle.static import InputSpec
+
+try:
+    from paddle.jit.dy2static import parameter_recorder
+except ImportError:  # where Paddle 3.0 to 3.2 have it
+    from paddle.jit.pir_dy2static import parameter_recorder
 
 from .answers import Answers, finite_values
 from .stacks import Stacks, user_line
@@ -152,10 +156,11 @@ def _quick_parameters() -> Iterator[None]:
 
     def get(program: Any, tensor: paddle.Tensor) -> Any:
         if id(tensor) not in known:
-            # Before all else, as a loop whose body is just being made uses it too.
-            with parameter_recorder.append_op_in_top_block():
-                reset_insertion_point_to_start()
-                value = paddle._C_ops.data(_TENSOR + tensor.name, tensor.shape, tensor.dtype, paddle.base.core.Place())
+            place = pir.get_current_insertion_point()
+            pir.set_insertion_point_to_block_end(program.global_block())
+            pir.reset_insertion_point_to_start()  # before all else: a loop whose body is just being made uses it too
+            value = paddle._C_ops.data(_TENSOR + tensor.name, tensor.shape, tensor.dtype, paddle.base.core.Place())
+            pir.set_insertion_point(place)
             value.stop_gradient = tensor.stop_gradient
             known[id(tensor)] = value
         return known[id(tensor)]

@@ -1,6 +1,6 @@
 """Groups, plans, cuts and costs as frozen data, and no decisions."""
 
-from .costs import Cost, LayerCost
+from .costs import Cost, Latency, LayerCost
 from .plan import Array, Axis, ChannelGroup, Cut, Index, PruningPlan, Reason, ReasonKind, ascending
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Cost",
     "Cut",
     "Index",
+    "Latency",
     "LayerCost",
     "PruningPlan",
     "Reason",

@@ -7,6 +7,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 
+from ..criteria.filters import Scores
 from ..errors import PruneWarning
 from ..internals.hapi_frames import calling, running_callbacks
 from ..plan import Cost
@@ -61,10 +62,18 @@ class Dashboard:
         """Hyper-parameters, written once it is known which metrics there are; None is left out."""
         self._hparams = {name: value for name, value in values.items() if value is not None}
 
-    def event(self, record: PruneRecord, history: History) -> None:
-        """One cut: cost, metrics before and after it, what happened in words, and the layers' filters as a picture."""
+    def event(self, record: PruneRecord, history: History, scores: Mapping[str, Scores] | None = None) -> None:
+        """One cut: cost, metrics before and after it, what happened in words, and the layers' filters as a picture.
+
+        Args:
+            record: the cut.
+            history: the run, with it.
+            scores: of the units of each group that lost some, right before it; shown as histograms.
+        """
         self._history = history
-        self._write(lambda writer: self._event(writer, record))
+        self._write(
+            lambda writer: self._event(writer, record) + self._histograms(writer, record.epoch or 0, scores or {})
+        )
 
     def taken_back(self, record: PruneRecord, epoch: int, history: History) -> None:
         """A cut was taken back at ``epoch``: the costs are those of before it again, and the text says why."""
@@ -147,11 +156,20 @@ class Dashboard:
         points = _costs(record.cost_after, record.cost_original, record.ratio)
         for when, metrics in zip(_AROUND, (record.metrics_before, record.metrics_after, record.metrics_healed)):
             points.update({f"{name}{when}": value for name, value in metrics.items()})
+        if record.latency is not None:
+            points |= {"latency_ms": record.latency.after, "latency_ms_measured": record.latency.measured}
+        points |= {f"rank_correlation_{name.replace(' ', '_')}": rho for name, rho in record.rank_correlation.items()}
         written = self._points(writer, epoch, points)
         step = writer.step("prune/", epoch)
         writer.add_text("prune/event", str(record), step)
         writer.add_image("prune/widths", np.asarray(plots.widths_picture(record.widths, record.title)), step)
         return written + 2
+
+    def _histograms(self, writer: SharedWriter, epoch: int, scores: Mapping[str, Scores]) -> int:
+        step = writer.step("prune/", epoch)
+        for key, values in scores.items():
+            writer.add_histogram(clean(f"prune/scores/{key}"), values, step)
+        return len(scores)
 
     def _glance(self, writer: SharedWriter) -> int:
         import numpy as np

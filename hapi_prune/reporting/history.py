@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PruneError
 from ..json_reader import Reader, each, made, named, number, text, whole
-from ..plan import Cost, LayerCost, PruningPlan
+from ..plan import Cost, Latency, LayerCost, PruningPlan
 from . import tables
 from .record import NOUNS, PruneRecord, asked_text, mark_text
 from .tables import Metrics
@@ -193,6 +193,9 @@ def left(history: History) -> PruneRecord:
         return history.now
     nothing: dict[str, Any] = {"metrics_before": {}, "metrics_after": {}, "recovered": (), "taken_back": ""}
     nothing |= {"ratio_asked": 0.0, "ratio": 0.0, "plan": PruningPlan({}), "seconds": 0.0}
+    was = last.latency
+    again = was and replace(was, before=was.original, after=was.original, measured=was.measured_original)
+    nothing |= {"latency": again, "rank_correlation": {}}
     dense = {layer: (size, size) for layer, (size, _) in last.widths.items()}
     return replace(last, cost_before=last.cost_original, cost_after=last.cost_original, widths=dense, **nothing)
 
@@ -214,6 +217,8 @@ def columns(history: History) -> list[tables.Column]:
         ("params", "", *(tables.count(cost.params) for cost in costs)),
         ("params", "kept", *(tables.percent(tables.share(cost.params, dense.params)) for cost in costs)),
     ]
+    if records[-1].latency is not None:
+        made += latency_columns(records)
     made.insert([group for group, *_ in made].index(asked[0]), asked)
     if asked[0] != "filters":
         del made[1]  # what was asked for is told by what is kept of it
@@ -228,6 +233,19 @@ def columns(history: History) -> list[tables.Column]:
     if metric:
         made += [(metric, head, *(tables.number(log.get(metric)) for log in part)) for head, part in logs.items()]
     return [*made, ("", "seconds", "-", *(tables.seconds(record.seconds) for record in records))]
+
+
+def latency_columns(records: Sequence[PruneRecord]) -> list[tables.Column]:
+    """Predicted and measured milliseconds; what is kept, as predicted."""
+    known = [record.latency for record in records if record.latency is not None]
+    dense = next(iter(known))
+    times = {
+        "ms": [dense.original, *(latency.after for latency in known)],
+        "measured": [dense.measured_original, *(latency.measured for latency in known)],
+    }
+    kept = ("latency", "kept", "100.0%", *(tables.percent(latency.kept) for latency in known))
+    text: list[tables.Column] = [("latency", head, *map(tables.number, part)) for head, part in times.items()]
+    return [text[0], kept, text[1]]
 
 
 def _encode(data: Any) -> Any:
@@ -252,6 +270,13 @@ def _made(kind: type[Any]) -> Reader:
     return made(kind, _READ)
 
 
+def _record(data: Any) -> PruneRecord:
+    """A record; one that was written before these fields were there has none of it."""
+    known: dict[str, Any] = {"latency": None, "rank_correlation": {}}
+    made_of: PruneRecord = _made(PruneRecord)({**known, **data} if isinstance(data, dict) else data)
+    return made_of
+
+
 _log = each(whole, named(number))
 _READ |= {
     "int": whole,
@@ -266,7 +291,8 @@ _READ |= {
     "PruningPlan": lambda data: PruningPlan.from_json(json.dumps(data)),
     "tuple[LayerCost, ...]": each(_made(LayerCost)),
     "Cost": _made(Cost),
+    "Latency | None": lambda data: None if data is None else _made(Latency)(data),
     "tuple[tuple[int, Metrics], ...]": each(_log),
     "list[tuple[int, Metrics]]": lambda data: list(each(_log)(data)),
-    "list[PruneRecord]": lambda data: list(each(_made(PruneRecord))(data)),
+    "list[PruneRecord]": lambda data: list(each(_record)(data)),
 }

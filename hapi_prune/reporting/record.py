@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..plan import Cost, PruningPlan
+from ..plan import Cost, Latency, PruningPlan
 from . import tables
 from .tables import Metrics
 
-NOUNS = {"filters": "filters", "flops": "FLOPs", "params": "params"}
+NOUNS = {"filters": "filters", "flops": "FLOPs", "params": "params", "latency": "latency"}
 """What each target counts, in words."""
 
 
@@ -34,9 +34,13 @@ class PruneRecord:
             float64"``, the same where float32 turns rounding into noise; ``"sizes"``, those of the plan, operation by
             operation, where removing is not zeroing or the network does not run in float64.
         metrics_healed: the evaluation once the statistics of BatchNorm were estimated anew; empty where they were not.
-        target: what `ratio_asked` is a share of: ``"filters"``, ``"flops"`` or ``"params"``.
+        target: what `ratio_asked` is a share of: ``"filters"``, ``"flops"``, ``"params"`` or ``"latency"``.
         stays: for each layer that was asked to shrink and cannot, why.
         taken_back: why the cut was taken back, as a run with an accuracy budget does; empty where it was not.
+        latency: how long a forward pass takes, predicted beside measured; None where that is not the target.
+        rank_correlation: how far the ranking of the units agrees, from -1 to 1, with that of the ``"last cut"``, for
+            those that it left, and with that of the ``"l1_norm"``: Spearman's correlation, the mean over the groups
+            that lose units. A ranking that is noise agrees with neither.
 
     Example:
         >>> import paddle
@@ -66,6 +70,8 @@ class PruneRecord:
     metrics_healed: Metrics = field(default_factory=dict)
     stays: dict[str, str] = field(default_factory=dict)
     taken_back: str = ""
+    latency: Latency | None = None
+    rank_correlation: Metrics = field(default_factory=dict)
 
     def __str__(self) -> str:
         """The cut in words: how much was removed, the costs, the metrics, and what had to be said."""
@@ -74,6 +80,7 @@ class PruneRecord:
         parts = [
             f"FLOPs {flops} -> {tables.count(self.cost_after.flops)} ({tables.percent(self.flops_kept)} kept)",
             f"params {params} -> {tables.count(self.cost_after.params)} ({tables.percent(self.params_kept)} kept)",
+            *latency_text(self.latency),
             *(f"{m} {tables.number(before.get(m))} -> {tables.number(after.get(m))}" for m in {**before, **after}),
             *(f"{m} with BatchNorm recalibrated {tables.number(value)}" for m, value in self.metrics_healed.items()),
         ]
@@ -88,7 +95,9 @@ class PruneRecord:
 
     @property
     def reached(self) -> float:
-        """Share of what was asked for (filters, FLOPs or parameters) that is removed by now, 0 to 1."""
+        """Share of what was asked for (filters, FLOPs, parameters or latency) that is removed by now, 0 to 1."""
+        if self.latency is not None:
+            return 1 - self.latency.kept
         kept = {"flops": self.flops_kept, "params": self.params_kept}
         return 1 - kept[self.target] if self.target in kept else self.ratio
 
@@ -123,6 +132,9 @@ def event_table(record: PruneRecord) -> str:
     costs = (record.cost_original, record.cost_before, record.cost_after)
     counts = {"FLOPs": [cost.flops for cost in costs], "params": [cost.params for cost in costs]}
     rows = tables.event_rows(counts, record.metrics_before, record.metrics_after, record.widths, record.metrics_healed)
+    place = 1 + len(counts)
+    ranks = [(f"ranked as by {name}", "", "", tables.number(rho), "") for name, rho in record.rank_correlation.items()]
+    rows[place:place] = [*latency_rows(record.latency), *ranks]
     return tables.table([("", *cells) for cells in zip(*rows)], [record.title], record.notes, names=24)
 
 
@@ -139,3 +151,20 @@ def mark_text(record: PruneRecord) -> str:
 def asked_text(record: PruneRecord) -> str:
     """What was asked for, in a word."""
     return "by layer" if isinstance(record.ratio_asked, dict) else tables.percent(record.ratio_asked)
+
+
+def latency_rows(latency: Latency | None) -> list[tables.Column]:
+    """The rows of a table of one cut: predicted, and measured below it."""
+    if latency is None:
+        return []
+    times = (latency.original, latency.before, latency.after)
+    measured = ("  measured", tables.number(latency.measured_original), "", tables.number(latency.measured), "")
+    return [("latency, ms", *map(tables.number, times), tables.percent(latency.kept)), measured]
+
+
+def latency_text(latency: Latency | None) -> list[str]:
+    """How long a forward pass takes, predicted and measured, as parts of a sentence."""
+    if latency is None:
+        return []
+    before, after, measured = map(tables.number, (latency.before, latency.after, latency.measured))
+    return [f"latency {before} -> {after} ms ({tables.percent(latency.kept)} kept; measured {measured} ms)"]

@@ -35,12 +35,12 @@ class GroupScores(Mapping[str, npt.NDArray[np.float64]]):
         tensors: Mapping[str, paddle.Tensor],
         wanted: Goal,
         criterion: AnyCriterion,
-        gathered: Gathered,
+        gathered: Gathered | None = None,
     ) -> None:
         self._map, self._scored = channel_map, dict(wanted.scored)
         constraints = channel_map.traced.constraints
         self._filters = constraints.filters | {(name, 0) for name in constraints.depthwise}
-        self._scores = Scores(tensors, criterion, frozenset(self._filters), gathered)
+        self._scores = Scores(tensors, criterion, frozenset(self._filters), gathered or {})
         self._known: dict[str, npt.NDArray[np.float64]] = {}
 
     def __getitem__(self, key: str) -> npt.NDArray[np.float64]:
@@ -58,29 +58,20 @@ class GroupScores(Mapping[str, npt.NDArray[np.float64]]):
 
 
 def select(
-    channel_map: ChannelMap,
-    tensors: Mapping[str, paddle.Tensor],
-    wanted: Goal,
-    criterion: AnyCriterion,
-    limits: Limits,
-    aim: Aim | None = None,
-    gathered: Gathered | None = None,
+    channel_map: ChannelMap, scores: GroupScores, wanted: Goal, limits: Limits, aim: Aim | None = None
 ) -> PruningPlan:
     """Choose the units that stay: in each group those with the highest scores.
 
     Args:
         channel_map: the network.
-        tensors: its tensors, by structured name; the weights are scored as they are now.
+        scores: how much each unit matters.
         wanted: what is asked of each group; a group that turns out to have no smaller size that fits moves to `stays`.
-        criterion: what scores.
         limits: how far a group may shrink.
         aim: what `wanted.overall` is a share of, and how it is shared out; None: each group loses its own ratio.
-        gathered: what the criterion gathered from gradients.
 
     Raises:
         PruneError: weights that are not finite, or a criterion or scope that does not do what it should.
     """
-    scores = GroupScores(channel_map, tensors, wanted, criterion, gathered or {})
     if aim is None:
         counts = counts_for(channel_map, wanted, limits)
     else:

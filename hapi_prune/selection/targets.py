@@ -1,4 +1,4 @@
-"""A goal in FLOPs, parameters or filters: solved by arithmetic on shapes, nothing is cut to see.
+"""A goal in FLOPs, parameters, latency or filters: solved by arithmetic on shapes, nothing is cut to see.
 
 What each block (a group, or a family of groups whose sizes depend on each other) can lose stands in one queue, ordered
 by the prices of the scope. The goal is met by the beginning of the queue that lands nearest to it.
@@ -16,7 +16,9 @@ import numpy.typing as npt
 from ..analysis.channel_map import ChannelMap
 from ..analysis.cost import cost_at
 from ..analysis.cost_model import CostModel
+from ..analysis.curves import LANES
 from ..analysis.layer_names import layer_name
+from ..analysis.times import Times
 from ..criteria.filters import Scores
 from ..errors import PruneError
 from .counts import balanced, stuck_member
@@ -28,7 +30,10 @@ from .scopes import Scope, prices_of
 PriceOf = Callable[[str], npt.NDArray[np.float64]]
 """For a group the price of the next unit that it loses, and of each one after it."""
 
-TARGETS = ("filters", "flops", "params")
+TARGETS = ("filters", "flops", "params", "latency")
+WIDE = 64
+"""Of a wider layer only multiples of `LANES` are looked at for a goal in latency."""
+
 MOST_ROUNDS = 4
 """How often families are fitted at most, whose sizes are known only once they are."""
 
@@ -44,20 +49,24 @@ class Aim:
     """What a ratio is a share of, and how it is shared out.
 
     Attributes:
-        target: ``"filters"``, ``"flops"`` or ``"params"``.
+        target: ``"filters"``, ``"flops"``, ``"params"`` or ``"latency"``.
         scope: how it is shared out among the groups.
         limits: how far a group may shrink.
+        times: how long the network's ops take, for ``"latency"``.
     """
 
     target: str
     scope: Scope
     limits: Limits
+    times: Times | None = None
 
     def original(self, channel_map: ChannelMap, wanted: Goal) -> int:
         """What the network cost when it was traced. Of filters, those count that may shrink."""
         if self.target == "filters":
             axes = {axis for scored in wanted.scored.values() for axis in scored}
             return sum(channel_map.traced.constraints.sizes[axis] for axis in axes)
+        if self.times is not None:
+            return self.times.original
         return int(getattr(cost_at(channel_map.graph, channel_map.traced), self.target))
 
 
@@ -84,7 +93,7 @@ class Solver:
     def __init__(self, channel_map: ChannelMap, wanted: Goal, aim: Aim, scores: Mapping[str, Scores]) -> None:
         self._map, self._wanted, self._aim, self._scores = channel_map, wanted, aim, scores
         filters = [axis for scored in wanted.scored.values() for axis in scored]
-        self._model = CostModel(channel_map, aim.target, filters)
+        self._model = CostModel(channel_map, aim.target, filters, aim.times)
         self.original = aim.original(channel_map, wanted)
 
     def lowest(self) -> int:
@@ -162,7 +171,9 @@ class Solver:
         length = bisect_left(_Costs(len(queue), lambda count: cost(beginning(count))), -goal)
         options = [beginning(length), beginning(max(length - 1, 0))]
         nearest = min(options, key=lambda taken: abs(cost(taken) - goal))
-        return _nudged(nearest, queue, lambda taken: abs(cost(taken) - goal), NEAR * self.original)
+        for _ in range(1 if self._aim.times is None else MOST_ROUNDS):  # of time, a step may take much or nothing
+            nearest = _nudged(nearest, queue, lambda taken: abs(cost(taken) - goal), NEAR * self.original)
+        return nearest
 
     def _prices(self) -> dict[str, npt.NDArray[np.float64]]:
         groups, origin = self._map.groups, self._map.origin.groups
@@ -187,8 +198,22 @@ class Solver:
     def _steps(self, key: str, block: int, prices: PriceOf) -> list[Step]:
         size, now, limits = self._map.origin.groups[key].size, self._map.groups[key].size, self._aim.limits
         counts = [n for n in range(now - 1, limits.lowest(size) - 1, -1) if limits.allow(size, n)]
+        if self._aim.times is not None:
+            counts = self._cheaper(key, counts)
         price = prices(key)
         return [Step(float(price[now - n - 1]), block, {key: n}, 1 - n / size) for n in counts]
+
+    def _cheaper(self, key: str, counts: Sequence[int]) -> list[int]:
+        """Those of the ``counts``, which fall, that take less time than all larger ones."""
+        size = self._map.origin.groups[key].size
+        if size > WIDE and self._aim.limits.round_to == 1:
+            counts = [count for count in counts if count % LANES == 0] or counts
+        least, found = self._model.part(key, self._map.groups[key].size), []
+        for count in counts:
+            if (time := self._model.part(key, count)) < least:
+                least = time
+                found.append(count)
+        return found
 
     def _family_steps(self, members: frozenset[str], block: int, prices: PriceOf) -> list[Step]:
         """What a family may keep, near enough: the mean of its groups' prices stands for it."""

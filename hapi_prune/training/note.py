@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import paddle
 
 from ..analysis.example_input import Slot
 from ..errors import PruneError
-from ..json_reader import Reader, below, each, entries, made, member, named, number, optional, text, truth
+from ..json_reader import Reader, below, each, entries, made, member, named, number, optional, text, truth, whole
 from ..plan import Array, Axis, Reason, ReasonKind
 from ..pruning import Pruner
 from ..reporting.history import History
@@ -26,6 +26,9 @@ def ratio(data: Any) -> Any:
     return named(number)(data) if isinstance(data, dict) else number(data)
 
 
+PLACES = named(each(whole))
+"""Reads how units were ranked at the last cut."""
+
 BUDGET = entries(
     monitor=text,
     dense=optional(number),
@@ -34,6 +37,7 @@ BUDGET = entries(
     tried=optional(ratio),
     refused=REFUSED,
     gathered=gathering.READER,
+    places=PLACES,
     callbacks=each(fit_state.read_callback),
 )
 """Reads what is known of an accuracy budget, and what weights do not tell of the run before the cut on trial."""
@@ -47,6 +51,8 @@ NOTE = entries(
     evaluate=truth,
     gathered=gathering.READER,
     budget=optional(BUDGET),
+    times=optional(named(whole)),
+    places=PLACES,
 )
 
 
@@ -63,6 +69,8 @@ class Note:
         evaluate: whether an evaluation was to follow.
         gathered: what the criterion gathered from gradients for the next cut.
         budget: what `BUDGET` reads; None where the run has no budget.
+        times: how long the ops of the network take; None where that is not the target.
+        places: how units were ranked at the last cut.
     """
 
     epoch: int
@@ -73,6 +81,8 @@ class Note:
     evaluate: bool
     gathered: tuple[Any, ...] = ()
     budget: dict[str, Any] | None = None
+    times: dict[str, int] | None = None
+    places: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def specs(self) -> list[Any] | None:
         """The inputs as InputSpecs."""
@@ -99,6 +109,8 @@ def note_of(
         "memory": fit_state.remembered(model),
         "evaluate": fit_state.evaluation_follows() and not any(e == epoch for e, _ in history.evaluations[-1:]),
         "gathered": gathering.written(gathered),
+        "places": dict(pruner.ranking.places) if pruner else {},
+        "times": pruner.times.asked if pruner and pruner.times else None,
         "budget": None if trials is None else budget_of(trials),
     }
 
@@ -110,6 +122,7 @@ def budget_of(trials: Trials) -> dict[str, Any]:
         **{name: getattr(budget, name) for name in ("monitor", "dense", "held", "failed", "tried")},
         "refused": written(before.state.findings.refused) if before else {},
         "gathered": gathering.written(before.gathered) if before else [],
+        "places": dict(before.places) if before else {},
         "callbacks": before.callbacks if before else [],
     }
 
@@ -119,6 +132,13 @@ def written(refused: Mapping[str, Reason]) -> dict[str, Any]:
     return {key: {**asdict(why), "kind": why.kind.value} for key, why in refused.items()}
 
 
+def filled(data: dict[str, Any]) -> dict[str, Any]:
+    """A note that was written before all of this was kept: nothing was known of it then."""
+    budget = data.get("budget")
+    known = {"budget": {"places": {}, **budget}} if isinstance(budget, dict) else {}
+    return {"times": None, "places": {}, **data, **known}
+
+
 def note_from(data: dict[str, Any], base: str) -> Note:
     """The note of checkpoint ``base``.
 
@@ -126,7 +146,7 @@ def note_from(data: dict[str, Any], base: str) -> Note:
         PruneError: it does not say all that it should.
     """
     try:
-        return Note(**NOTE(data))
+        return Note(**NOTE(filled(data)))
     except ValueError as error:
         todo = "give an earlier checkpoint"
         raise PruneError(

@@ -124,13 +124,13 @@ def prepared(model: paddle.Model, callback: Any, base: str, note: Note) -> Resum
         raise PruneError("resume", "no input shape to be had", "InputSpecs in paddle.Model(...), or inputs=")
     history = History.from_json(note.history)
     with paddle_model.precision(model):
-        pruner = Pruner(model.network, shapes, callback.settings.options)
+        pruner = Pruner(model.network, shapes, callback.settings.options, note.times)
     channel_map = pruner.channel_map
     before = before_the_cut(model, callback, base, note, pruner, shapes)
     channel_map.state.findings = replace(channel_map.findings, refused=note.refused)
     load(model, base, inputs=shapes)
     channel_map.catch_up()
-    pruner.gathered = gathering.read(note.gathered)
+    pruner.gathered, pruner.ranking.places = gathering.read(note.gathered), note.places
     fit_state.load_scaler(model, base)
     return Resumed(note.epoch + 1, history, pruner, note.memory, note.evaluate, budget_in(note), before)
 
@@ -154,7 +154,7 @@ def before_the_cut(
     channel_map.state.findings = replace(channel_map.findings, refused=known["refused"])
     load(model, earlier, inputs=shapes)
     channel_map.catch_up()
-    pruner.gathered = gathering.read(known["gathered"])
+    pruner.gathered, pruner.ranking.places = gathering.read(known["gathered"]), known["places"]
     found = Before.now(model, pruner, os.path.dirname(base) or ".")
     scaler, callbacks = fit_state.saved_scaler_state(earlier), list(known["callbacks"])
     return replace(found, scaler=scaler, callbacks=callbacks)

@@ -226,7 +226,7 @@ class Session:
         self.history.records[-1] = record
         self._say(event_table(record))
         if self._report is not None:
-            self._report.event(record, self.history)
+            self._report.event(record, self.history, pruner.ranking.scores)
 
     def _made(self, record: PruneRecord) -> None:
         """A cut was made: let all know that follow the network from epoch to epoch."""

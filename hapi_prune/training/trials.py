@@ -16,6 +16,7 @@ from ..plan import Array, Axis
 from ..pruning import Pruner
 from ..reporting.history import History
 from ..reporting.tables import Metrics, is_loss
+from ..selection.ranking import Places
 from ..selection.ratios import Ratio
 from . import fit_state, paddle_model
 from .atomic_save import BEFORE
@@ -31,6 +32,7 @@ class Before:
         snapshot: network and optimizer.
         state: what is known of the channels.
         gathered: what the criterion had gathered from gradients.
+        places: how units were ranked at the cut before.
         scaler: the state of hapi's GradScaler; None where there was none yet.
         callbacks: what hapi's own callbacks remembered, as `fit_state.callbacks` gives it.
     """
@@ -38,6 +40,7 @@ class Before:
     snapshot: Snapshot
     state: CutState
     gathered: Mapping[Axis, Array]
+    places: Places
     scaler: dict[str, Any] | None
     callbacks: list[Any]
 
@@ -47,12 +50,14 @@ class Before:
         optimizer, state = paddle_model.optimizer(model), pruner.channel_map.state
         snapshot = Snapshot(model.network, optimizer, folder, leave=(paddle_model.RETIRED,))
         copied = replace(state, fits=dict(state.fits))
-        return cls(snapshot, copied, pruner.gathered, fit_state.scaler_state(model), fit_state.callbacks())
+        gathered, places = pruner.gathered, pruner.ranking.places
+        return cls(snapshot, copied, gathered, places, fit_state.scaler_state(model), fit_state.callbacks())
 
     def put_back(self, model: paddle.Model, pruner: Pruner) -> None:
         """Let network, optimizer, schedulers, GradScaler and all that is known of them be as they were."""
         self.snapshot.put_back()
         pruner.channel_map.state, pruner.gathered = self.state, dict(self.gathered)
+        pruner.ranking.places = self.places
         fit_state.put_scaler_back(model, self.scaler)
         fit_state.recall_callbacks(self.callbacks)
 

@@ -30,7 +30,7 @@ def launch(ranks, folder, *args, script=SCRIPT):
         capture_output=True,
         timeout=400,
         check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HAPI_PRUNE_CACHE": str(folder / "cache")},
     )
     assert done.returncode == 0, f"{done.stderr.decode()[-1000:]}\n{logs(folder)}"
 
@@ -75,6 +75,13 @@ def part(parts, name):
     found = [each[name] for each in parts]
     assert not any("error" in each for each in found), found[0].get("error")
     return found
+
+
+def test_the_times_of_rank_0_count_on_all(parts):
+    first, other = part(parts, "latency")
+    assert first["trained"] == other["trained"]
+    assert first["predicted"] == other["predicted"]
+    assert first["measured"] > 0 and other["measured"] == 0
 
 
 def test_sync_batch_norm(parts):

@@ -10,7 +10,6 @@ import pytest
 from backbones import BACKBONES
 from backbones_files import FILES
 from paddle import nn
-from paddle.jit.dy2static import parameter_recorder
 from paddle.nn.layer import layers
 from paddle.pir import Value
 from paddle.static import InputSpec
@@ -115,7 +114,8 @@ def methods():
     """What a trace replaces in Paddle and Python."""
     names = [*answers._QUESTIONS, "__len__", "__iter__"]
     kinds = [(kind, name, vars(kind).get(name)) for kind in (paddle.Tensor, Value) for name in names]
-    recorder, writes = parameter_recorder._global_parameter_recorder, parameter_recorder._global_inplace_map
+    recorder = program.parameter_recorder._global_parameter_recorder
+    writes = program.parameter_recorder._global_inplace_map
     notes = [sorted(notes) for notes in (recorder.params_dict, recorder.tensor2value, writes.params_dict)]
     return [*kinds, traceback.extract_stack, layers.name_struct, notes]
 
