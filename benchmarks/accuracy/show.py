@@ -17,37 +17,55 @@ from matplotlib.figure import Figure
 HERE = Path(__file__).resolve().parent
 
 
-def runs_in(folder: Path) -> dict[tuple[str, float], list[dict[str, Any]]]:
-    """The runs of each way and goal, the best mean first."""
-    found: dict[tuple[str, float], list[dict[str, Any]]] = {}
+Runs = dict[tuple[str, str, float], list[dict[str, Any]]]
+"""The runs of each network, way and goal."""
+
+
+def runs_in(folder: Path) -> Runs:
+    """The runs so far, network by network, the best mean first."""
+    found: Runs = {}
     for path in sorted(folder.glob("*.json")):
         run = json.loads(path.read_text(encoding="utf-8"))
-        found.setdefault((run["way"], run["goal"]), []).append(run)
-    return dict(sorted(found.items(), key=lambda item: -float(np.mean([run["top1"] for run in item[1]]))))
+        found.setdefault((network_of(run), run["way"], run["goal"]), []).append(run)
+    mean = {key: float(np.mean([run["top1"] for run in made])) for key, made in found.items()}
+    first = list(dict.fromkeys(network for network, *_ in found))  # in the order of the files: smaller ones first
+    return {key: found[key] for key in sorted(found, key=lambda key: (first.index(key[0]), -mean[key]))}
 
 
-def table(runs: dict[tuple[str, float], list[dict[str, Any]]]) -> str:
-    """In Markdown: mean and spread over the seeds; the differences are to the dense network of the same seeds."""
-    dense = {run["seed"]: run["top1"] for (way, _), made in runs.items() for run in made if way == "dense"}
+def network_of(run: dict[str, Any]) -> str:
+    """What the network is called."""
+    return f"ResNet-{6 * run['settings']['blocks'] + 2}"
+
+
+def table(runs: Runs) -> str:
+    """In Markdown: mean and spread over the seeds; differences are to dense runs of the same seeds and test images."""
+    dense = {judged(run): run["top1"] for made in runs.values() for run in made if run["way"] == "dense"}
     lines = [
-        "| way | FLOPs removed | runs | top-1 | spread | to dense | right after the cuts |",
-        "|---|---:|---:|---:|---:|---:|---|",
+        "| network | way | FLOPs removed | runs | test images | top-1 | spread | to dense | right after the cuts |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---|",
     ]
-    for (way, _), made in runs.items():
-        top1 = [run["top1"] for run in made]
+    for (name, way, _), made in runs.items():
+        top1 = [100 * run["top1"] for run in made]
         removed = np.mean([run["flops_removed"] for run in made])
-        apart = [run["top1"] - dense[run["seed"]] for run in made if run["seed"] in dense]
-        to_dense = f"{100 * np.mean(apart):+.1f}" if apart else "-"
+        images = " or ".join(f"{count:,}" for count in sorted({run["settings"]["test_images"] for run in made}))
+        apart = [100 * (run["top1"] - dense[judged(run)]) for run in made if judged(run) in dense]
         cuts = zip(*(run["top1_after_each_cut"] for run in made))
-        after = ", ".join(f"{100 * np.mean(cut):.1f}" for cut in cuts)
-        spread = f"{100 * (max(top1) - min(top1)):.1f}" if len(top1) > 1 else "-"
-        lines.append(
-            f"| {way} | {removed:.1%} | {len(made)} | {100 * np.mean(top1):.1f} | {spread} | {to_dense} | {after} |"
-        )
+        cells = [
+            *(name, way, f"{removed:.1%}", str(len(made)), images, f"{np.mean(top1):.1f}"),
+            f"{max(top1) - min(top1):.1f}" if len(top1) > 1 else "-",
+            f"{np.mean(apart):+.1f}" if apart else "-",
+            ", ".join(f"{100 * np.mean(cut):.1f}" for cut in cuts),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def plot(runs: dict[tuple[str, float], list[dict[str, Any]]], path: str) -> None:
+def judged(run: dict[str, Any]) -> tuple[str, int, int]:
+    """What has to be the same for two runs to be compared: the network, the seed, and the images it is judged by."""
+    return network_of(run), run["seed"], run["settings"]["test_images"]
+
+
+def plot(runs: Runs, path: str) -> None:
     """A dot for each run, a line at each way's mean."""
     figure = Figure((9, 0.9 + 0.32 * len(runs)), dpi=120, layout="constrained")
     axes = figure.subplots()
@@ -55,7 +73,7 @@ def plot(runs: dict[tuple[str, float], list[dict[str, Any]]], path: str) -> None
         top1 = [100 * run["top1"] for run in made]
         axes.plot(top1, [place] * len(top1), "o", color="#9ec3e6", markersize=6)
         axes.plot([np.mean(top1)] * 2, [place - 0.3, place + 0.3], color="#1c5d99", linewidth=2.5)
-    names = [f"{way}, -{goal:.0%} FLOPs" if goal else way for way, goal in runs]
+    names = [f"{name}, {way}" + (f", -{goal:.0%} FLOPs" if goal else "") for name, way, goal in runs]
     axes.set_yticks(range(len(runs)), names[::-1])
     axes.set_xlabel("top-1 accuracy, %; a dot for each seed, a bar at the mean")
     axes.grid(axis="x", alpha=0.4)

@@ -98,6 +98,10 @@ class CheckReport:
         """Whether all rows are without a problem, and the network is what it was before."""
         return self.untouched and not any(row.problem for row in self.rows)
 
+    def __str__(self) -> str:
+        """The table."""
+        return self.table()
+
     def table(self) -> str:
         """A line for each criterion and ratio, at most 100 columns wide; below it the problems."""
         heads = ("criterion", "ratio", "removed", "difference", "step", "second cut", "export", "seconds")

@@ -94,6 +94,10 @@ class Explanation:
         """The layers of each group, by number, in the order of the forward pass."""
         return {n: [row for row in self.rows if row.group == n] for n in sorted({row.group for row in self.rows})}
 
+    def __str__(self) -> str:
+        """The table."""
+        return self.table()
+
     def table(self) -> str:
         """A line for each layer, at most 100 columns wide; below it who shrinks together, and the reasons."""
         notes = list(dict.fromkeys(shortened(row.reason) for row in self.rows if row.reason))

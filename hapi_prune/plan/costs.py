@@ -56,6 +56,10 @@ class Cost:
     layers: tuple[LayerCost, ...] = ()
     unknown: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """The table."""
+        return self.table()
+
     def table(self) -> str:
         """A line for each layer with its share of the FLOPs, and the totals, as ``paddle.flops`` prints them."""
         heads = ("layer", "kind", "FLOPs", "share", "MACs", "params")

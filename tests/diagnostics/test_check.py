@@ -264,7 +264,7 @@ def test_the_report_by_heart():
     )
     report = CheckReport("Net", rows, True)
     assert not report.ok and CheckReport("Net", rows[:1], True).ok and not CheckReport("Net", rows[:1], False).ok
-    assert report.table().splitlines() == [
+    assert str(report).splitlines() == [
         "Net: 1 of 3 right                                                       ",
         "------------------------------------------------------------------------",
         "criterion  ratio  removed  difference  step  second cut  export  seconds",

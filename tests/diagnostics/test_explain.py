@@ -113,7 +113,7 @@ def test_a_size_written_into_the_code_is_found_with_its_line():
     assert "does not run at other sizes" in said.reason
     assert said.where == f"{__file__}:{start + 1}"
     assert statuses(found)["b"] == "prunable"
-    text = found.table()
+    text = str(found)
     assert f"diagnostics/test_explain.py:{start + 1}" in text
     assert __file__ not in text
 
