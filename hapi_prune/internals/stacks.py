@@ -56,7 +56,7 @@ class Stacks:
             if args or options or threading.get_ident() != thread:
                 return whole(*args, **options)
             frame = sys._getframe(1)
-            while frame.f_back is not None and not is_user_code(frame.f_code.co_filename):
+            while frame.f_back is not None and not _ends_here(frame.f_code.co_filename):
                 frame = frame.f_back
             mark = traceback.FrameSummary(_MARK, len(self._made), "layer", line="")
             self._made.append((self._calls[-1], self._layer_at_work(frame)))
@@ -87,8 +87,7 @@ class Stacks:
 
         Only frames of the trace are looked into: a frame holds on to what was seen of it for as long as it runs.
         """
-        while frame is not None and not frame.f_code.co_filename.startswith(_HERE):
-            code = frame.f_code
+        while frame is not None and not (code := frame.f_code).co_filename.startswith(_HERE):
             if "self" in (*code.co_varnames, *code.co_freevars) and is_user_code(code.co_filename):
                 name = self._names.get(id(frame.f_locals.get("self")))
                 if name is not None:
@@ -106,6 +105,12 @@ def user_line(stack: Sequence[str]) -> str:
         if is_user_code(path):
             return f"{path}:{rest.split('line ')[1].split(',')[0]}"
     return ""
+
+
+@cache
+def _ends_here(path: str) -> bool:
+    """Whether the way from an op to who made it ends in a file: at the user's forward, or where we have called it."""
+    return is_user_code(path) or path.startswith(_HERE)
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
+import reference
 from paddle import nn
 from paddle.nn.layer import activation
 from structures import ELEMENTWISE, OVER_CHANNELS, ZOO, Chain, Structure
@@ -26,16 +27,6 @@ from hapi_prune.cutting import verify_outputs
 from hapi_prune.pruning import Options, Pruner
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
-
-
-def randomized(network):
-    """``network`` with numbers of its own in every parameter and statistic, so that no mistake hides behind a zero."""
-    random = np.random.RandomState(1)
-    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        if "float" in str(tensor.dtype) and len(tensor.shape) <= 1:
-            low = 0.5 if name.endswith(("weight", "_variance", "scale")) else -0.5
-            tensor.set_value(random.uniform(low, 1.5, tensor.shape).astype("float32"))
-    return network
 
 
 def outputs(network, given, training):
@@ -143,7 +134,7 @@ def as_they_are(network):
 
 @pytest.mark.parametrize("wanted", ZOO.values(), ids=ZOO)
 def test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(wanted):
-    network = randomized(wanted.build())
+    network = reference.randomise(wanted.build())
     given = example(network, wanted.inputs)
     masked = copy.deepcopy(network)
     pruner = Pruner(network, wanted.inputs, Options())
@@ -270,7 +261,7 @@ def test_a_wrong_rule_is_noticed(monkeypatch):
 
 
 def test_a_buffer_that_forward_replaces_is_the_users_own_after_a_look_and_a_cut():
-    network = randomized(ZOO["ReplacedBuffer"].build())
+    network = reference.randomise(ZOO["ReplacedBuffer"].build())
     network.train()
     held, values = network.mean, network.mean.numpy().copy()
     ChannelMap(network, ZOO["ReplacedBuffer"].inputs)

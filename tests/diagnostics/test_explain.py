@@ -227,15 +227,15 @@ def test_a_layer_of_which_some_filters_stay_says_so():
 
 
 def test_what_splits_allow_below_half_only_is_not_called_frozen(monkeypatch):
-    real = counts.candidates
-    monkeypatch.setattr(counts, "candidates", lambda *args: [] if args[3] > 0.3 else real(*args))
+    real = counts.choices_of
+    monkeypatch.setattr(counts, "choices_of", lambda *args: [] if args[3] > 0.3 else real(*args))
     network = ZOO["GroupConvolution"].build()
     found = explain(network, IMAGE)
     said = row(found, "a")
     assert (said.status, said.units) == ("prunable", 4)
     assert said.reason == "shrinks only by less than half, in steps that its splits allow"
     assert Pruner(network, IMAGE, Options()).cut(0.25).widths["a"] == (8, 6)
-    monkeypatch.setattr(counts, "candidates", lambda *args: [])
+    monkeypatch.setattr(counts, "choices_of", lambda *args: [])
     assert row(explain(ZOO["GroupConvolution"].build(), IMAGE), "a").reason == "no smaller size fits its splits"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import paddle
 import paddle.nn.functional as F  # noqa: N812  # as everybody writes it
+import reference
 from hypothesis import strategies as st
 from paddle import nn
 
@@ -938,9 +939,7 @@ class Recipe:
 
     def build(self, kind=None):
         """The network, in training mode, with random weights and statistics."""
-        network = (kind or RandomNetwork)(self)
-        fill(network, self.seed)
-        return network
+        return reference.randomise((kind or RandomNetwork)(self), self.seed, weights=True)
 
     def inputs(self):
         """Example input, the same each time."""
@@ -996,20 +995,6 @@ def made(step, shapes):
     """The block of a step over values of the shapes so far."""
     table = {**BLOCKS, **WRITTEN_DOWN, **HEADS}
     return table[step.kind]([shapes[n] for n in step.takes], **step.options)
-
-
-def fill(network, seed):
-    """Random numbers for every tensor, of a size that keeps values near 1."""
-    rng = np.random.RandomState(seed)
-    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        shape = list(tensor.shape)
-        if name.endswith("_variance") or ("norm" in name and name.endswith(("weight", "scale"))):
-            array = rng.uniform(0.5, 1.5, shape)
-        elif len(shape) > 1:
-            array = rng.standard_normal(shape) / np.sqrt(max(np.prod(shape) / max(shape[:2]), 1))
-        else:
-            array = 0.3 * rng.standard_normal(shape)
-        tensor.set_value(array.astype("float32"))
 
 
 @st.composite

@@ -88,18 +88,25 @@ def distance(ours, theirs) -> float:
     return max(float(np.abs(a - b).max()) / (float(np.abs(b).max()) or 1.0) for a, b in zip(ours, theirs))
 
 
-def randomise(network, seed: int = 0) -> None:
-    """Statistics, scales and shifts of every BatchNorm as no initialisation leaves them; fixed by ``seed``."""
+def randomise(network, seed: int = 0, weights: bool = False):
+    """The network with numbers of its own in every statistic, scale, shift and table, so that no mistake hides.
+
+    What starts as zeros or ones would hide one. Other weights are drawn anew only if asked, at a size that keeps values
+    near 1.
+    """
     rng = np.random.RandomState(seed)
-    for layer in network.sublayers(include_self=True):
-        if isinstance(layer, paddle.nn.layer.norm._BatchNormBase):
-            size = layer._mean.shape
-            layer._mean.set_value(rng.standard_normal(size).astype("float32"))
-            layer._variance.set_value(rng.uniform(0.5, 1.5, size).astype("float32"))
-            if layer.weight is not None:
-                layer.weight.set_value(rng.uniform(0.5, 1.5, size).astype("float32"))
-            if layer.bias is not None:
-                layer.bias.set_value((0.1 * rng.standard_normal(size)).astype("float32"))
+    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        shape = list(tensor.shape)
+        if "float" not in str(tensor.dtype) or (len(shape) > 1 and not weights and np.ptp(tensor.numpy())):
+            continue
+        if len(shape) > 1 and weights:
+            array = rng.standard_normal(shape) / np.sqrt(max(np.prod(shape) / max(shape[:2]), 1))
+        elif name.endswith(("_variance", "weight", "scale")):
+            array = rng.uniform(0.5, 1.5, shape)
+        else:
+            array = 0.1 * rng.standard_normal(shape)
+        tensor.set_value(np.asarray(array, "float32"))
+    return network
 
 
 def convolutions(network):
