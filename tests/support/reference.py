@@ -89,15 +89,14 @@ def distance(ours, theirs) -> float:
 
 
 def randomise(network, seed: int = 0, weights: bool = False):
-    """The network with numbers of its own in every statistic, scale, shift and table, so that no mistake hides.
+    """The network with numbers in whatever starts as zeros or ones, which would hide a mistake: statistics, scales, tables.
 
-    What starts as zeros or ones would hide one. Other weights are drawn anew only if asked, at a size that keeps values
-    near 1.
+    ``weights``: whether all others are drawn anew too, at a size that keeps values near 1.
     """
     rng = np.random.RandomState(seed)
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
         shape = list(tensor.shape)
-        if "float" not in str(tensor.dtype) or (len(shape) > 1 and not weights and np.ptp(tensor.numpy())):
+        if "float" not in str(tensor.dtype) or (not weights and np.ptp(tensor.numpy())):
             continue
         if len(shape) > 1 and weights:
             array = rng.standard_normal(shape) / np.sqrt(max(np.prod(shape) / max(shape[:2]), 1))
