@@ -89,7 +89,7 @@ def distance(ours, theirs) -> float:
 
 
 def randomise(network, seed: int = 0, weights: bool = False):
-    """The network with numbers in whatever starts as zeros or ones, which would hide a mistake: statistics, scales, tables.
+    """The network with numbers in whatever starts as zeros or ones (statistics, scales, tables), to hide no mistake.
 
     ``weights``: whether all others are drawn anew too, at a size that keeps values near 1.
     """
