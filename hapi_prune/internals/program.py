@@ -100,11 +100,8 @@ def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tens
         return function(values)
 
     specs = [InputSpec(list(leaf.shape), leaf.dtype, name=f"input_{n}") for n, leaf in enumerate(leaves)]
-    try:
-        with _quick_parameters():
-            return _program(as_it_is, specs)
-    except Exception:  # whatever cannot be done with symbolic values
-        ...
+    with suppress(Exception), _quick_parameters():  # whatever cannot be done with symbolic values
+        return _program(as_it_is, specs)
     try:
         return _program(function, specs)
     except Exception as error:

@@ -133,3 +133,16 @@ def test_a_plain_forward_is_neither_converted_nor_run(monkeypatch):
     monkeypatch.setattr(program, "_program", lambda *args, made=program._program: runs.append(args) or made(*args))
     ChannelMap(Asking(lambda x: 0), [2, 3, 8, 8])
     assert len(runs) == 2, "one for each mode"
+
+
+def test_what_is_written_into_a_tensor_is_read_from_it_by_whoever_holds_it():
+    def forward(leaves):
+        held = kept = leaves[0] * 1
+        held[:, :2] = leaves[0][:, 2:]
+        return kept + 1
+
+    raw = program.traced(forward, [paddle.ones([2, 4])], {})
+    write, after = (next(op for op in raw.ops if op.name == name) for name in ("set_value_with_tensor_", "scale"))
+    last = next(op for op in reversed(raw.ops) if op.results == raw.outputs)
+    assert after is not last, "the one before the write is another"
+    assert write.results[0] in last.operands
