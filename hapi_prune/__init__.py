@@ -23,6 +23,7 @@ from .callback import PruneCallback
 from .criteria.filters import FPGM, Criterion, L1Norm, L2Norm
 from .criteria.groups import BatchNormScale, GroupCriterion, GroupL2Norm, GroupSlices, Random, Taylor
 from .criteria.reduced import Reduced
+from .cutting.pruning import prune
 from .diagnostics.check import CheckReport, CheckRow, check
 from .diagnostics.explain import explain
 from .diagnostics.explanation import Explanation, ExplanationRow
@@ -32,7 +33,6 @@ from .diagnostics.sensitivity_table import BySensitivity, Sensitivity, Sensitivi
 from .errors import PruneError, PruneWarning
 from .exporting.export import ExportReport, export
 from .plan import ChannelGroup, Cost, Cut, Latency, LayerCost, PruningPlan, Reason, ReasonKind
-from .pruning import prune
 from .reporting.history import History
 from .reporting.record import PruneRecord
 from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule

@@ -16,14 +16,14 @@ from paddle.static import InputSpec
 
 from .analysis.cost import cost
 from .criteria.named import BUILT_IN
+from .cutting.pruning import prune
 from .diagnostics.check import check
 from .diagnostics.explain import explain
 from .diagnostics.preview import preview
 from .errors import PruneError, gist, nearest
-from .options import Options
-from .pruning import prune
 from .reporting import page
 from .schedules import OneShot
+from .selection.options import Options
 from .selection.targets import TARGETS
 from .training.checkpoint import load
 

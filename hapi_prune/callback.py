@@ -13,10 +13,10 @@ from .criteria.named import AnyCriterion
 from .diagnostics.preview import Preview, preview
 from .errors import PruneError
 from .internals.hapi_frames import running_callbacks
-from .options import Options
 from .plan import Cut
 from .reporting.history import History
 from .schedules import Schedule, as_schedule
+from .selection.options import Options
 from .selection.ratios import Ratio
 from .selection.scopes import Scope
 from .training.paddle_model import input_shapes

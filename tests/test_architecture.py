@@ -19,14 +19,12 @@ LAYERS = (
     "callback",
     "diagnostics paddleslim",
     "training exporting",
-    "pruning",
-    "cutting reporting schedules",
-    "options",
-    "selection",
+    "cutting schedules",
+    "selection reporting",
     "analysis criteria",
     "internals",
     "plan",
-    "json_reader errors",
+    "errors",
 )
 """The rooms from top to bottom: each imports from lower layers only."""
 
@@ -34,7 +32,9 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms.spl
 MAY_NAME_PRIVATE_PARTS = ("internals/", "training/paddle_model.py", "training/fit_state.py")
 BY_NAME = {"getattr", "setattr", "hasattr", "delattr"}
 MOST_LINES = 300
-MOST_ROOMS = 18
+MOST_ROOMS = 14
+"""Beside the two doors, `__init__` and `__main__`."""
+DOORS = {"__init__", "__main__"}
 
 
 def room(path):
@@ -80,7 +80,7 @@ def test_imports_point_down(path):
 
 def test_every_place_in_the_table_is_taken():
     assert set(LEVEL) == {room(path) for path in MODULES}
-    assert len(LEVEL) - 1 <= MOST_ROOMS
+    assert len(LEVEL.keys() - DOORS) <= MOST_ROOMS
 
 
 def modules_imported(path):

@@ -25,8 +25,8 @@ from hapi_prune.analysis.example_input import example
 from hapi_prune.analysis.graph import trace
 from hapi_prune.cutting import optimizers, verify_outputs
 from hapi_prune.cutting.cut import cut as make_cut
+from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.errors import NothingToPruneError, PruneError
-from hapi_prune.pruning import Options, Pruner
 
 # Paddle's BatchNorm says so at every forward pass in training.
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track global mean:UserWarning")

@@ -59,8 +59,8 @@ def one(kind: str, size: int) -> dict[str, Any]:
     import paddle
 
     from hapi_prune.analysis import channel_map
-    from hapi_prune.options import Options
-    from hapi_prune.pruning import Pruner, prune
+    from hapi_prune.cutting.pruning import Pruner, prune
+    from hapi_prune.selection.options import Options
 
     prune(paddle.vision.models.LeNet(), [1, 1, 28, 28], 0.5)  # what is done once in a process
     network = networks.zoo(RESNETS[size]) if kind == "resnet" else getattr(networks, kind)(size)

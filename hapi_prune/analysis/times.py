@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import PruneWarning, gist
-from ..json_reader import entries, named, text, whole
+from ..plan.json_reader import entries, named, text, whole
 from . import replay
 from .channel_map import ChannelMap
 from .labels import Signal, Value

@@ -20,15 +20,15 @@ from ..analysis.graph import tensors_of
 from ..criteria.named import as_criterion
 from ..cutting import verify_outputs
 from ..cutting.cut import Proven, rehearse, until_it_holds
+from ..cutting.pruning import Pruner
 from ..errors import NothingToPruneError, PruneError, gist
 from ..exporting.program import save_program
 from ..internals.preserve import everything, quiet, training_flags
 from ..internals.tensors import resize
-from ..options import Options
 from ..plan import Array, PruningPlan, Reason, ReasonKind
-from ..pruning import Pruner
 from ..reporting import tables
 from ..selection.goals import Goal, goal
+from ..selection.options import Options
 from ..selection.ratios import share_of
 from ..selection.select import GroupScores, select
 from ..selection.targets import Aim

@@ -17,8 +17,8 @@ from ..analysis.layer_names import layer_name
 from ..internals import layers
 from ..internals.preserve import everything
 from ..internals.tensors import own_tensors
-from ..options import Options
 from ..plan import ChannelGroup, Reason, ReasonKind
+from ..selection.options import Options
 from . import group_picture
 from .check import cuttable
 from .explanation import Explanation, ExplanationRow

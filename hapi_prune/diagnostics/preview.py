@@ -10,13 +10,13 @@ import paddle
 from ..analysis.cost import cost_at
 from ..analysis.layer_names import layer_name
 from ..criteria.named import as_criterion, wants_gradients
+from ..cutting.pruning import Pruner
 from ..internals.preserve import everything
-from ..options import Options
 from ..plan import Cost
-from ..pruning import Pruner
 from ..reporting import tables
 from ..reporting.record import NOUNS
 from ..schedules import Schedule
+from ..selection.options import Options
 from ..selection.ratios import Ratio, check_ratio, rising
 from ..selection.staying import layers_of
 from .check import cuttable

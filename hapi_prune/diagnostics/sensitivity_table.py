@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from ..criteria.filters import Scores
 from ..errors import PruneError
-from ..json_reader import Reader, each, entries, made, number, text
 from ..plan import ChannelGroup
+from ..plan.json_reader import Reader, each, entries, made, number, text
 from ..reporting import tables
 from ..reporting.plots import heat_picture
 from ..selection.scopes import Curve, Prices

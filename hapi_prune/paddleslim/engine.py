@@ -13,13 +13,13 @@ from ..analysis.labels import Mismatch
 from ..analysis.layer_names import resolve
 from ..cutting import interrupts, optimizers, ranks, surgery
 from ..cutting.cut import Follow, rehearse, until_it_holds
+from ..cutting.pruning import Pruner
 from ..cutting.undo_log import UndoLog
 from ..errors import PruneError
-from ..options import Options
 from ..plan import Axis, Cut, PruningPlan
-from ..pruning import Pruner
 from ..reporting.record import PruneRecord
 from ..selection.goals import Goal, stays
+from ..selection.options import Options
 
 
 class Done(NamedTuple):

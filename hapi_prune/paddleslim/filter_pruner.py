@@ -9,7 +9,7 @@ from typing import Any
 import paddle
 
 from ..errors import PruneError
-from ..options import Options
+from ..selection.options import Options
 from ..selection.ratios import share_of
 from . import sensitivities
 from .asked import aligned, asked_of, convolutions

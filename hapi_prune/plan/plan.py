@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import PruneError
-from ..json_reader import checked, each, named, whole
+from .json_reader import checked, each, named, whole
 
 Index = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PruneError
-from ..json_reader import Reader, each, made, named, number, text, whole
 from ..plan import Cost, Latency, LayerCost, PruningPlan
+from ..plan.json_reader import Reader, each, made, named, number, text, whole
 from . import tables
 from .record import NOUNS, PruneRecord, asked_text, mark_text
 from .tables import Metrics

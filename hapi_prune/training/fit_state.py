@@ -11,7 +11,7 @@ import paddle
 from ..internals import random_state
 from ..internals.hapi_frames import running_callbacks, variables_of_fit
 from ..internals.optimizer_values import copied
-from ..json_reader import anything, below, checked, each, entries, optional, real, text
+from ..plan.json_reader import anything, below, checked, each, entries, optional, real, text
 
 MEMORY = {
     "EarlyStopping": ("wait_epoch", "best_value", "stopped_epoch"),

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..json_reader import each, number, text, whole
+from ..cutting.pruning import Pruner
 from ..plan import Array, Axis
-from ..pruning import Pruner
+from ..plan.json_reader import each, number, text, whole
 from ..selection.scores import gathered_by
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import paddle
 
 from ..analysis.example_input import Slot
+from ..cutting.pruning import Pruner
 from ..errors import PruneError
-from ..json_reader import Reader, below, each, entries, made, member, named, number, optional, text, truth, whole
 from ..plan import Array, Axis, Reason, ReasonKind
-from ..pruning import Pruner
+from ..plan.json_reader import Reader, below, each, entries, made, member, named, number, optional, text, truth, whole
 from ..reporting.history import History
 from . import fit_state, gathering
 from .trials import Trials

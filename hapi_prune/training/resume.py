@@ -11,8 +11,8 @@ from typing import Any
 
 import paddle
 
+from ..cutting.pruning import Pruner
 from ..errors import PruneError, PruneWarning
-from ..pruning import Pruner
 from ..reporting.history import History
 from . import fit_state, gathering, paddle_model
 from .atomic_save import EARLIER, last_complete, read_note

@@ -10,9 +10,9 @@ import paddle
 
 from ..criteria.named import as_criterion, wants_gradients
 from ..cutting import interrupts
+from ..cutting.pruning import Pruner, check_optimizer
 from ..errors import PruneError, gist
 from ..plan import Array, Axis
-from ..pruning import Pruner, check_optimizer
 from ..reporting.dashboard import Dashboard
 from ..reporting.history import History
 from ..reporting.record import PruneRecord, epoch_text, event_table

@@ -9,9 +9,9 @@ from typing import Any
 
 from ..criteria.named import as_criterion
 from ..errors import PruneError
-from ..options import Options
 from ..plan import Cut
 from ..schedules import Schedule
+from ..selection.options import Options
 from ..selection.ratios import real, whole
 from ..selection.scopes import as_scope
 from . import paddle_model

@@ -10,10 +10,10 @@ import paddle
 
 from ..analysis.channel_map import CutState
 from ..cutting import ranks
+from ..cutting.pruning import Pruner
 from ..cutting.snapshot import Snapshot
 from ..errors import PruneError
 from ..plan import Array, Axis
-from ..pruning import Pruner
 from ..reporting.history import History
 from ..reporting.tables import Metrics, is_loss
 from ..selection.ranking import Places

@@ -15,8 +15,8 @@ from backbones_files import FILES
 
 from hapi_prune import explain
 from hapi_prune.analysis.example_input import example
+from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.errors import NothingToPruneError
-from hapi_prune.pruning import Options, Pruner
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
 assert len(FILES) == 6, "which enter the networks"

@@ -15,8 +15,8 @@ from structures import ZOO
 from hapi_prune import PruneError, load, prune
 from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.cutting import cut as cutting
+from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.plan import PruningPlan
-from hapi_prune.pruning import Options, Pruner
 
 SHAPE = [2, 3, 6, 6]
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")

@@ -24,7 +24,7 @@ from hapi_prune.analysis.example_input import example
 from hapi_prune.analysis.rules import TABLE, Call, free, registry
 from hapi_prune.analysis.rules.elementwise import unary
 from hapi_prune.cutting import verify_outputs
-from hapi_prune.pruning import Options, Pruner
+from hapi_prune.cutting.pruning import Options, Pruner
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
 

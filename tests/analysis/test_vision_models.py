@@ -14,7 +14,7 @@ import pytest
 import reference
 
 from hapi_prune import PruneCallback, cost, prune
-from hapi_prune.pruning import Options, Pruner
+from hapi_prune.cutting.pruning import Options, Pruner
 
 # Paddle's BatchNorm says so at every forward pass in training.
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track global mean:UserWarning")

@@ -16,10 +16,10 @@ from paddle.nn import functional as F  # noqa: N812
 from hapi_prune import PruneCallback, PruneError, explain, load, prune, resume
 from hapi_prune.analysis.held_counts import Count
 from hapi_prune.cutting import surgery
+from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.cutting.undo_log import UndoLog
 from hapi_prune.cutting.verify_outputs import Refused
 from hapi_prune.cutting.verify_sizes import verify_sizes
-from hapi_prune.pruning import Options, Pruner
 
 IMAGE = [2, 3, 8, 8]
 pytestmark = [

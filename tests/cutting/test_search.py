@@ -11,9 +11,9 @@ from hapi_prune.analysis import channel_map as maps
 from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.cutting import blame, verify_outputs
 from hapi_prune.cutting import cut as module
+from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.errors import NothingToPruneError
 from hapi_prune.plan import PruningPlan, Reason, ReasonKind
-from hapi_prune.pruning import Options, Pruner
 from hapi_prune.selection.goals import Goal
 
 

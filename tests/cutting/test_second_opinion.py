@@ -11,8 +11,8 @@ from paddle import nn
 
 from hapi_prune import PruneError, prune
 from hapi_prune.analysis.channel_map import ChannelMap
+from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.plan import Cut, ReasonKind
-from hapi_prune.pruning import Options, Pruner
 
 IMAGE = [2, 3, 12, 12]
 

@@ -16,11 +16,11 @@ from structures import IMAGE, ZOO, Chain, conv, conv_bn, pooled
 
 from hapi_prune import PruneError, check
 from hapi_prune.analysis.channel_map import ChannelMap
+from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.diagnostics import check as module
 from hapi_prune.diagnostics.check import CheckReport, CheckRow
 from hapi_prune.internals.preserve import everything
 from hapi_prune.plan import Cut
-from hapi_prune.pruning import Options, Pruner
 
 
 def state(network):

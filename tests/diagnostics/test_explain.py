@@ -18,10 +18,10 @@ from structures import ZOO, Chain, conv, conv_bn, pooled
 
 from hapi_prune import PruneError
 from hapi_prune.analysis.rules import TABLE
+from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.diagnostics import group_picture
 from hapi_prune.diagnostics.explain import explain
 from hapi_prune.diagnostics.explanation import Explanation, ExplanationRow, shortened
-from hapi_prune.pruning import Options, Pruner
 from hapi_prune.selection import counts
 
 IMAGE = [2, 3, 8, 8]

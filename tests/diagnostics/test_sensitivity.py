@@ -24,8 +24,8 @@ from hapi_prune import (
     prune,
     sensitivity,
 )
-from hapi_prune.options import Options
-from hapi_prune.pruning import Pruner
+from hapi_prune.cutting.pruning import Pruner
+from hapi_prune.selection.options import Options
 
 pytestmark = HARMLESS
 IMAGE = [2, 3, 8, 8]

@@ -12,7 +12,7 @@ from backbones_attention import PyramidVision, SwinTransformer, VisionTransforme
 from backbones_hybrid import CSWin, CvT, EdgeNeXt
 
 from hapi_prune import explain
-from hapi_prune.pruning import Options, Pruner
+from hapi_prune.cutting.pruning import Options, Pruner
 
 IMAGE = [2, 3, 32, 32]
 

@@ -13,8 +13,8 @@ from structures import ZOO
 from hapi_prune.analysis import channel_map as module
 from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.analysis.labels import Mismatch
+from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.errors import NothingToPruneError
-from hapi_prune.pruning import Options, Pruner
 from hapi_prune.selection.counts import Choice, Search, units_at
 from hapi_prune.selection.family_sizes import family_sizes
 

@@ -24,8 +24,8 @@ from hapi_prune import (
     prune,
     resume,
 )
-from hapi_prune.options import Options
-from hapi_prune.pruning import Pruner
+from hapi_prune.cutting.pruning import Pruner
+from hapi_prune.selection.options import Options
 from hapi_prune.training.gathering import Gathering
 
 IMAGE = [2, 3, 8, 8]

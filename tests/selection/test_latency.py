@@ -16,9 +16,9 @@ from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.analysis.curves import Axis, points
 from hapi_prune.analysis.latency import measured
 from hapi_prune.analysis.times import Times, folder
-from hapi_prune.options import Options
-from hapi_prune.pruning import Pruner
+from hapi_prune.cutting.pruning import Pruner
 from hapi_prune.reporting.history import left
+from hapi_prune.selection.options import Options
 
 pytestmark = fits.HARMLESS
 

@@ -16,9 +16,9 @@ from visualdl import LogReader
 
 from hapi_prune import History, PruneCallback, prune
 from hapi_prune.criteria.groups import Random
-from hapi_prune.options import Options
+from hapi_prune.cutting.pruning import Pruner
 from hapi_prune.plan import PruningPlan
-from hapi_prune.pruning import Pruner
+from hapi_prune.selection.options import Options
 from hapi_prune.selection.ranking import LAST, USUAL, Ranking, agreement, places, spearman
 
 pytestmark = fits.HARMLESS

@@ -20,8 +20,8 @@ from hapi_prune import Global, PruneError, PruneWarning, Uniform, prune
 from hapi_prune.analysis.cost import cost_at
 from hapi_prune.analysis.cost_model import CostModel
 from hapi_prune.analysis.labels import Mismatch
-from hapi_prune.options import Options
-from hapi_prune.pruning import Pruner
+from hapi_prune.cutting.pruning import Pruner
+from hapi_prune.selection.options import Options
 from hapi_prune.selection.scopes import as_scope, prices_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track global mean:UserWarning")

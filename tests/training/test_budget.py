@@ -39,9 +39,9 @@ from hypothesis import strategies as st
 
 from hapi_prune import Global, History, PruneCallback, PruneError, resume
 from hapi_prune.cutting import shelf
+from hapi_prune.cutting.pruning import Pruner
 from hapi_prune.cutting.snapshot import Snapshot
-from hapi_prune.options import Options
-from hapi_prune.pruning import Pruner
+from hapi_prune.selection.options import Options
 from hapi_prune.training import fit_state
 from hapi_prune.training.atomic_save import BEFORE, read_note
 from hapi_prune.training.budget import LEAST_STEP, Budget

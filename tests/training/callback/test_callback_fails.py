@@ -9,8 +9,7 @@ import pytest
 from callbacks import adamw, as_found, curves, quiet, reader
 from fits import HARMLESS, At, Images, build, end, fit, same, widths
 
-from hapi_prune import pruning
-from hapi_prune.cutting import optimizers, surgery, verify_outputs
+from hapi_prune.cutting import optimizers, pruning, surgery, verify_outputs
 from hapi_prune.training import paddle_model
 
 pytestmark = HARMLESS

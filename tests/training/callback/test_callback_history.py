@@ -9,7 +9,7 @@ from callbacks import ONE, batches, curves, quiet
 from fits import BATCH, HARMLESS, Images, build, fit
 
 from hapi_prune import History
-from hapi_prune.pruning import Options, Pruner
+from hapi_prune.cutting.pruning import Options, Pruner
 
 pytestmark = HARMLESS
 

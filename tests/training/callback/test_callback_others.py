@@ -12,8 +12,8 @@ from callbacks import ONE, adamw, curves, quiet, reader
 from fits import HARMLESS, SHAPE, At, Images, build, end, fit, same, weights, widths
 
 from hapi_prune import PruneError, prune
+from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.internals import tensors as storage
-from hapi_prune.pruning import Options, Pruner
 
 pytestmark = HARMLESS
 

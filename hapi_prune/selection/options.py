@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .criteria.named import AnyCriterion, as_criterion
-from .errors import PruneError, nearest
-from .selection.limits import Limits
-from .selection.ratios import real
-from .selection.scopes import Scope, as_scope
-from .selection.targets import TARGETS, Aim
+from ..criteria.named import AnyCriterion, as_criterion
+from ..errors import PruneError, nearest
+from .limits import Limits
+from .ratios import real
+from .scopes import Scope, as_scope
+from .targets import TARGETS, Aim
 
 MOST = 0.8
 """The largest share that a layer loses where the library chooses the shares, unless ``max_ratio`` says otherwise."""

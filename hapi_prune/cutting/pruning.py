@@ -10,29 +10,29 @@ from typing import Any
 
 import paddle
 
-from .analysis import latency
-from .analysis.channel_map import ChannelMap
-from .analysis.cost import cost_now
-from .analysis.graph import tensors_of
-from .analysis.layer_names import layer_name, resolve
-from .analysis.times import Times
-from .criteria.filters import L1Norm
-from .criteria.named import AnyCriterion, as_criterion
-from .cutting import interrupts, optimizers, ranks
-from .cutting.cut import Follow, Proven, cut, until_it_holds
-from .cutting.undo_log import UndoLog
-from .errors import NothingToPruneError, PruneError, PruneWarning
-from .options import Options
-from .plan import Array, Axis, Cost, Cut, PruningPlan
-from .reporting.record import NOUNS, PruneRecord
-from .selection.goals import Goal, goal
-from .selection.ranking import Ranking
-from .selection.ratios import Ratio, check_ratio
-from .selection.scopes import Scope
-from .selection.scores import gathered_now
-from .selection.select import GroupScores, select
-from .selection.staying import layers_of, staying, why_nothing
-from .selection.targets import TOLERANCE, Aim, require_reachable
+from ..analysis import latency
+from ..analysis.channel_map import ChannelMap
+from ..analysis.cost import cost_now
+from ..analysis.graph import tensors_of
+from ..analysis.layer_names import layer_name, resolve
+from ..analysis.times import Times
+from ..criteria.filters import L1Norm
+from ..criteria.named import AnyCriterion, as_criterion
+from ..errors import NothingToPruneError, PruneError, PruneWarning
+from ..plan import Array, Axis, Cost, Cut, PruningPlan
+from ..reporting.record import NOUNS, PruneRecord
+from ..selection.goals import Goal, goal
+from ..selection.options import Options
+from ..selection.ranking import Ranking
+from ..selection.ratios import Ratio, check_ratio
+from ..selection.scopes import Scope
+from ..selection.scores import gathered_now
+from ..selection.select import GroupScores, select
+from ..selection.staying import layers_of, staying, why_nothing
+from ..selection.targets import TOLERANCE, Aim, require_reachable
+from . import interrupts, optimizers, ranks
+from .cut import Follow, Proven, cut, until_it_holds
+from .undo_log import UndoLog
 
 NOTHING = "nothing"
 """What a cut that removes nothing is remembered by, whatever was asked of it."""
