@@ -28,7 +28,7 @@ from ways import WAYS, Way
 import hapi_prune
 from hapi_prune import PruneCallback
 
-SETTINGS = ("blocks", "images", "test_images", "epochs", "first", "batch_size", "rate", "weight_decay")
+SETTINGS = ("blocks", "images", "test_images", "epochs", "batch_size", "rate", "weight_decay")
 HERE = Path(__file__).resolve().parent
 
 
@@ -63,6 +63,17 @@ def resnet(blocks: int) -> nn.Layer:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(64, 10))
 
 
+def prepared(network: nn.Layer, optimizer: paddle.optimizer.Optimizer) -> paddle.Model:
+    """A model to train and to judge by top-1 and top-5."""
+    model = paddle.Model(
+        network,
+        [paddle.static.InputSpec([None, 3, 32, 32], "float32", "image")],
+        [paddle.static.InputSpec([None, 1], "int64", "label")],
+    )
+    model.prepare(optimizer, nn.CrossEntropyLoss(), paddle.metric.Accuracy(topk=(1, 5)))
+    return model
+
+
 class Experiment:
     """What all runs of a seed have in common."""
 
@@ -79,13 +90,7 @@ class Experiment:
         optimizer = paddle.optimizer.Momentum(
             schedule, 0.9, parameters=network.parameters(), weight_decay=self.args.weight_decay
         )
-        model = paddle.Model(
-            network,
-            [paddle.static.InputSpec([None, 3, 32, 32], "float32", "image")],
-            [paddle.static.InputSpec([None, 1], "int64", "label")],
-        )
-        model.prepare(optimizer, nn.CrossEntropyLoss(), paddle.metric.Accuracy(topk=(1, 5)))
-        return model
+        return prepared(network, optimizer)
 
     def dense(self, epochs: int, last: int, rate: float) -> tuple[nn.Layer, Any]:
         """The network trained for ``last`` of ``epochs`` epochs, and its optimizer's state; kept for the next run."""
@@ -152,7 +157,7 @@ class Experiment:
             "params_removed": 1 - records[-1].params_kept if records else 0.0,
             "widths": records[-1].widths if records else {},
             "seconds": time.time() - start,
-            "settings": {name: getattr(args, name) for name in SETTINGS},
+            "settings": {name: getattr(args, name) for name in (*SETTINGS, "first")},
             "versions": {"paddle": paddle.__version__, "hapi_prune": hapi_prune.__version__, "numpy": np.__version__,
                          "python": platform.python_version()},
         }  # fmt: skip
@@ -200,24 +205,30 @@ def restore(model: paddle.Model, momentum: list[Any]) -> None:
         tensor.set_value(value)
 
 
-def main() -> None:
-    """Make the runs that are not there yet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(what: str | None) -> argparse.ArgumentParser:
+    """The arguments that all commands share."""
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-file", required=True, help="the official cifar-10-python.tar.gz")
     parser.add_argument("--out", default=str(HERE / "results"), help="where the runs are kept (default: %(default)s)")
-    parser.add_argument(
-        "--ways", nargs="*", default=list(WAYS), choices=list(WAYS), metavar="WAY", help=", ".join(WAYS)
-    )
-    parser.add_argument("--goals", nargs="*", type=float, default=[0.5], help="shares of the FLOPs (default: 0.5)")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--blocks", type=int, default=1, help="a stage; 1 is ResNet-8, 3 is ResNet-20 (default: 1)")
     parser.add_argument("--images", type=int, default=10000)
     parser.add_argument("--test-images", type=int, default=10000)
     parser.add_argument("--epochs", type=int, default=10, help="in total (default: %(default)s)")
-    parser.add_argument("--first", type=int, default=4, help="of these dense (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--weight-decay", type=float, default=5e-4)
+    return parser
+
+
+def main() -> None:
+    """Make the runs that are not there yet."""
+    parser = options(__doc__)
+    parser.add_argument(
+        "--ways", nargs="*", default=list(WAYS), choices=list(WAYS), metavar="WAY", help=", ".join(WAYS)
+    )
+    parser.add_argument("--goals", nargs="*", type=float, default=[0.5], help="shares of the FLOPs (default: 0.5)")
+    parser.add_argument("--first", type=int, default=4, help="of these dense (default: %(default)s)")
     args = parser.parse_args()
     Path(args.out).mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
