@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 RECIPES = Path(__file__).resolve().parent.parent / "examples" / "recipes"
-NAMES = sorted(path.stem for path in RECIPES.glob("*.py") if path.stem != "digits")
+NAMES = sorted(path.stem for path in RECIPES.glob("*.py") if path.stem != "common")
 SAYS = {
     "accuracy_budget": "epoch 1: ",
     "by_sensitivity": "acc_top1: ",
     "export_and_serve": "is taken for a",
     "flops_goal": "of the FLOPs are gone.",
     "from_paddleslim": "step",
+    "gradual": "acc_top1",
     "go_on": "0 of 3 epochs are done.",
     "mixed_precision": "2 cuts; the parameters are",
     "own_loop": "epoch 3: ",
@@ -26,10 +31,10 @@ SAYS = {
 }
 
 
-def ran(name, *launcher, epochs=3):
+def ran(name, *launcher, epochs=3, more=()):
     command = [sys.executable, "-W", "ignore", *launcher, str(RECIPES / f"{name}.py")]
     process = subprocess.run(
-        [*command, "--images", "64", "--epochs", str(epochs)],
+        [*command, "--images", "64", "--epochs", str(epochs), *more],
         capture_output=True,
         text=True,
         timeout=300,
@@ -66,3 +71,16 @@ def test_two_ranks_train_together(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ran("two_ranks", "-m", "paddle.distributed.launch", "--nproc_per_node=2", "--backend=gloo", "--log_dir=logs")
     assert "50" in (tmp_path / "logs" / "workerlog.0").read_text(encoding="utf-8")
+
+
+def test_a_recipe_takes_cifar10(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    with tarfile.open("cifar-10-python.tar.gz", "w:gz") as archive:
+        for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
+            images = {b"data": random.integers(0, 256, (20, 3072), "uint8"), b"labels": [*range(10)] * 2}
+            data = pickle.dumps(images)
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    assert SAYS["flops_goal"] in ran("flops_goal", more=["--data-file", "cifar-10-python.tar.gz"])

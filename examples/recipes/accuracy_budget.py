@@ -5,18 +5,18 @@ python examples/recipes/accuracy_budget.py
 
 from __future__ import annotations
 
-import digits
+import common
 
 from hapi_prune import Linear, PruneCallback
 
 
 def main() -> None:
-    args = digits.arguments(__doc__)
-    train, val = digits.data(args.images)
+    args = common.arguments(__doc__)
+    train, val = common.data(args)
     start = max(args.epochs // 2 - 1, 1)
     schedule = Linear(0.94, start=start, end=max(args.epochs - 2, start), initial=0.5)  # more than it will bear
     callback = PruneCallback(schedule, target="flops", max_drop=0.02, recalibrate=10)
-    model = digits.model()
+    model = common.model(args)
     model.fit(train, val, epochs=args.epochs, batch_size=64, callbacks=[callback], verbose=0)
     for record in callback.history:
         print(f"epoch {record.epoch}: {record.reached:.1%}", record.taken_back or "held")

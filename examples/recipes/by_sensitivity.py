@@ -5,15 +5,15 @@ python examples/recipes/by_sensitivity.py
 
 from __future__ import annotations
 
-import digits
+import common
 
 from hapi_prune import BySensitivity, OneShot, PruneCallback, sensitivity
 
 
 def main() -> None:
-    args = digits.arguments(__doc__)
-    train, val = digits.data(args.images)
-    model = digits.model()
+    args = common.arguments(__doc__)
+    train, val = common.data(args)
+    model = common.model(args)
     model.fit(train, epochs=max(args.epochs // 2, 1), batch_size=64, verbose=0)
     table = sensitivity(model, val, ratios=[0.25, 0.5, 0.75], path="sensitivity.json")  # killed? start it again
     print(table)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-import digits
+import common
 import numpy as np
 from paddle import inference
 
@@ -15,13 +15,13 @@ from hapi_prune import OneShot, PruneCallback, export
 
 
 def main() -> None:
-    args = digits.arguments(__doc__)
-    train, val = digits.data(args.images)
-    model = digits.model()
-    dense = export(model.network, "served/dense", [None, 1, 28, 28])
+    args = common.arguments(__doc__)
+    train, val = common.data(args)
+    model = common.model(args)
+    dense = export(model.network, "served/dense", [None, *args.shape])
     callback = PruneCallback(OneShot(1, 0.5), target="flops", verbose=0)
     model.fit(train, val, epochs=args.epochs, batch_size=64, callbacks=[callback], verbose=0)
-    pruned = export(model.network, "served/pruned", [None, 1, 28, 28])
+    pruned = export(model.network, "served/pruned", [None, *args.shape])
     print(f"{dense.bytes:,} -> {pruned.bytes:,} bytes; off by {pruned.difference:.0e} at most")
 
     files = sorted(name for name in os.listdir("served") if name.startswith("pruned."))

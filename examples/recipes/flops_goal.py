@@ -5,15 +5,15 @@ python examples/recipes/flops_goal.py
 
 from __future__ import annotations
 
-import digits
+import common
 
 from hapi_prune import Polynomial, PruneCallback
 
 
 def main() -> None:
-    args = digits.arguments(__doc__)
-    train, val = digits.data(args.images)
-    model = digits.model()
+    args = common.arguments(__doc__)
+    train, val = common.data(args)
+    model = common.model(args)
     schedule = Polynomial(ratio=0.5, start=1, end=max(args.epochs // 2, 2))  # AGP: most of it early
     callback = PruneCallback(schedule, target="flops", recalibrate=10)
     print(callback.preview(model, epochs=args.epochs))  # before anything is trained

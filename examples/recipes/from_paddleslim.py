@@ -5,20 +5,20 @@ python examples/recipes/from_paddleslim.py
 
 from __future__ import annotations
 
-import digits
+import common
 
 from hapi_prune.paddleslim import FPGMFilterPruner  # was: from paddleslim import FPGMFilterPruner
 
 
 def main() -> None:
-    args = digits.arguments(__doc__)
-    train, val = digits.data(args.images)
-    model = digits.model()
+    args = common.arguments(__doc__)
+    train, val = common.data(args)
+    model = common.model(args)
     model.fit(train, epochs=max(args.epochs // 2, 1), batch_size=64, verbose=0)
-    pruner = FPGMFilterPruner(model.network, [1, 1, 28, 28])
+    pruner = FPGMFilterPruner(model.network, [1, *args.shape])
     names = [parameter.name for parameter in model.network.parameters() if len(parameter.shape) == 4]
     pruner.prune_vars({names[1]: 0.5, names[3]: 0.4}, 0)
-    model = digits.model_of(model.network)
+    model = common.model(args, model.network)
     model.fit(train, val, epochs=max(args.epochs // 2, 1), batch_size=64, verbose=1)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-import digits
+import common
 
 from hapi_prune import Linear, PruneCallback, resume
 
@@ -15,9 +15,9 @@ FOLDER = "go_on"
 
 
 def main() -> None:
-    args = digits.arguments(__doc__)
-    train, val = digits.data(args.images)
-    model, callback = digits.model(), PruneCallback(Linear(0.5, start=1, end=4), target="flops")
+    args = common.arguments(__doc__)
+    train, val = common.data(args)
+    model, callback = common.model(args), PruneCallback(Linear(0.5, start=1, end=4), target="flops")
     done = resume(model, callback, FOLDER) if os.path.isdir(FOLDER) else 0
     print(f"{done} of {args.epochs} epochs are done.")
     model.fit(train, val, epochs=args.epochs - done, batch_size=64, save_dir=FOLDER, callbacks=[callback], verbose=0)

@@ -5,7 +5,7 @@ python examples/recipes/mixed_precision.py
 
 from __future__ import annotations
 
-import digits
+import common
 import paddle
 from paddle import nn
 
@@ -13,9 +13,9 @@ from hapi_prune import PruneCallback
 
 
 def main() -> None:
-    args = digits.arguments(__doc__)
-    train, val = digits.data(args.images)
-    model = paddle.Model(digits.network(), [paddle.static.InputSpec([None, 1, 28, 28], "float32", "image")])
+    args = common.arguments(__doc__)
+    train, val = common.data(args)
+    model = paddle.Model(common.network(args), [paddle.static.InputSpec([None, *args.shape], "float32", "image")])
     optimizer = paddle.optimizer.Momentum(0.05, 0.9, parameters=model.parameters(), multi_precision=True)
     amp = {"level": "O2", "init_loss_scaling": 1024.0} if paddle.is_compiled_with_cuda() else None
     model.prepare(optimizer, nn.CrossEntropyLoss(), paddle.metric.Accuracy(), amp_configs=amp)

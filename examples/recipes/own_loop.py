@@ -5,7 +5,7 @@ python examples/recipes/own_loop.py
 
 from __future__ import annotations
 
-import digits
+import common
 import paddle
 from paddle.nn.functional import cross_entropy
 
@@ -13,14 +13,14 @@ from hapi_prune import prune
 
 
 def main() -> None:
-    args = digits.arguments(__doc__)
-    train, val = digits.data(args.images)
-    network = digits.network()
+    args = common.arguments(__doc__)
+    train, val = common.data(args)
+    network = common.network(args)
     optimizer = paddle.optimizer.Momentum(0.05, 0.9, parameters=network.parameters())
     loader = paddle.io.DataLoader(train, batch_size=64, shuffle=True)
     for epoch in range(args.epochs):
         if epoch == 1:  # the ratio counts from the network as it was at the first look
-            print(prune(network, [1, 1, 28, 28], 0.4, "fpgm", target="flops", optimizer=optimizer))
+            print(prune(network, [1, *args.shape], 0.4, "fpgm", target="flops", optimizer=optimizer))
         network.train()
         for image, label in loader:
             cross_entropy(network(image), label).backward()

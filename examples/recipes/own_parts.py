@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import digits
+import common
 import numpy as np
 import numpy.typing as npt
 
@@ -37,11 +37,11 @@ def deep_layers_first(groups: Mapping[str, ChannelGroup], scores: Any, costs: An
 
 
 def main() -> None:
-    args = digits.arguments(__doc__)
-    train, val = digits.data(args.images)
+    args = common.arguments(__doc__)
+    train, val = common.data(args)
     register_rule("my_activation", unary, flops=free)
     callback = PruneCallback(every_other_epoch, LeastRead(), target="flops", scope=deep_layers_first)
-    model = digits.model()
+    model = common.model(args)
     model.fit(train, val, epochs=args.epochs, batch_size=64, callbacks=[callback], verbose=0)
     print({layer: now for layer, (_, now) in callback.history[-1].widths.items()})
 
