@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -15,7 +15,8 @@ from ..errors import PruneError
 from ..plan import Cost, Latency, LayerCost, PruningPlan
 from ..plan.json_reader import Reader, each, made, named, number, text, whole
 from . import tables
-from .record import NOUNS, PruneRecord, asked_text, mark_text
+from .record import PruneRecord, mark_text
+from .run_table import columns, standing
 from .tables import Metrics
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class History:
     @property
     def now(self) -> PruneRecord | None:
         """The record of the network that is there: of the last cut that was not taken back; None if it is dense."""
-        return next((record for record in reversed(self.records) if not record.taken_back), None)
+        return standing(self.records)
 
     @property
     def metric(self) -> str | None:
@@ -121,7 +122,7 @@ class History:
         back = [f"epoch {mark_text(record)}: {record.taken_back}" for record in self if record.taken_back]
         if not self:
             return _NOTHING
-        made = columns(self)
+        made = columns(self.records, self.metric, self.metrics_dense)
         for head in ("seconds", "before"):  # what can be left out where numbers are long
             if tables.wide(tables.table(made).partition("\n")[0]) > WIDEST:
                 made = [column for column in made if column[1] != head]
@@ -129,7 +130,7 @@ class History:
 
     def markdown(self) -> str:
         """What `table` gives, in Markdown."""
-        return tables.markdown(columns(self)) if self else _NOTHING
+        return tables.markdown(columns(self.records, self.metric, self.metrics_dense)) if self else _NOTHING
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Image:
         """The run as a picture: the metric over the epochs, before and after each cut and against FLOPs; cost; filters.
@@ -184,68 +185,6 @@ class History:
             allowed = f"JSON of version {VERSION}, as History.to_json writes it"
             raise PruneError("History.from_json", f"not readable ({str(error)[:200]})", allowed) from error
         return done
-
-
-def left(history: History) -> PruneRecord:
-    """A record that tells of the network that is there, be it dense; of a history with records."""
-    last = history[-1]
-    if history.now is not None:
-        return history.now
-    nothing: dict[str, Any] = {"metrics_before": {}, "metrics_after": {}, "recovered": (), "taken_back": ""}
-    nothing |= {"ratio_asked": 0.0, "ratio": 0.0, "plan": PruningPlan({}), "seconds": 0.0}
-    was = last.latency
-    again = was and replace(was, before=was.original, after=was.original, measured=was.measured_original)
-    nothing |= {"latency": again, "rank_correlation": {}}
-    dense = {layer: (size, size) for layer, (size, _) in last.widths.items()}
-    return replace(last, cost_before=last.cost_original, cost_after=last.cost_original, widths=dense, **nothing)
-
-
-def columns(history: History) -> list[tables.Column]:
-    """The columns of the table; the first cell of each is the dense network's."""
-    records, metric = list(history), history.metric
-    marks = [mark_text(record) for record in records]
-    if records[-1].taken_back:
-        records, marks = [*records, left(history)], [*marks, "now"]
-    dense = records[0].cost_original
-    costs = [dense, *(record.cost_after for record in records)]
-    asked: tables.Column = (NOUNS[records[-1].target], "asked", "-", *map(asked_text, records))
-    made: list[tables.Column] = [
-        ("", "epoch", "dense", *marks),
-        ("filters", "removed", "-", *(tables.percent(record.ratio) for record in records)),
-        ("FLOPs", "", *(tables.count(cost.flops) for cost in costs)),
-        ("FLOPs", "kept", *(tables.percent(tables.share(cost.flops, dense.flops)) for cost in costs)),
-        ("params", "", *(tables.count(cost.params) for cost in costs)),
-        ("params", "kept", *(tables.percent(tables.share(cost.params, dense.params)) for cost in costs)),
-    ]
-    if records[-1].latency is not None:
-        made += latency_columns(records)
-    made.insert([group for group, *_ in made].index(asked[0]), asked)
-    if asked[0] != "filters":
-        del made[1]  # what was asked for is told by what is kept of it
-    logs: dict[str, list[Metrics]] = {
-        "before": [{}, *(record.metrics_before for record in records)],
-        "after": [{}, *(record.metrics_after for record in records)],
-        "healed": [{}, *(record.metrics_healed for record in records)],
-        "recovered": [history.metrics_dense, *(record.metrics_recovered for record in records)],
-    }
-    if not any(record.metrics_healed for record in records):
-        del logs["healed"]
-    if metric:
-        made += [(metric, head, *(tables.number(log.get(metric)) for log in part)) for head, part in logs.items()]
-    return [*made, ("", "seconds", "-", *(tables.seconds(record.seconds) for record in records))]
-
-
-def latency_columns(records: Sequence[PruneRecord]) -> list[tables.Column]:
-    """Predicted and measured milliseconds; what is kept, as predicted."""
-    known = [record.latency for record in records if record.latency is not None]
-    dense = next(iter(known))
-    times = {
-        "ms": [dense.original, *(latency.after for latency in known)],
-        "measured": [dense.measured_original, *(latency.measured for latency in known)],
-    }
-    kept = ("latency", "kept", "100.0%", *(tables.percent(latency.kept) for latency in known))
-    text: list[tables.Column] = [("latency", head, *map(tables.number, part)) for head, part in times.items()]
-    return [text[0], kept, text[1]]
 
 
 def _encode(data: Any) -> Any:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import page, plots, tables
-from .history import History, columns, left
 from .record import PruneRecord, mark_text
+from .run_table import columns, left
 from .tables import Column
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from .history import History
 
 
 REASON = 9
@@ -30,7 +32,7 @@ def picture(history: History) -> Image:
     curve = [(x, log[metric]) for x, _, log in sorted(points, key=lambda point: point[:2]) if metric in log]
     kept = [record for record in history if not record.taken_back]
     cuts = [(record.epoch or 0, record.flops_kept, record.params_kept) for record in kept]
-    widths = left(history).widths if history else {}
+    widths = left(history.records).widths if history else {}
     return plots.run_picture(metric, curve, cuts, widths, around(history, metric), front(history, metric))
 
 
@@ -65,9 +67,9 @@ def story(history: History) -> str:
     shown = page.picture(picture(history), "The metric and the cost over the epochs, and the filters of each layer")
     if not history:
         return page.page("Pruning run", "Nothing was pruned.", [("The run", shown)] if history.evaluations else [])
-    last = left(history)
+    last = left(history.records)
     sections = [
-        ("Each cut", page.table(columns(history))),
+        ("Each cut", page.table(columns(history.records, history.metric, history.metrics_dense))),
         ("The run", shown),
         ("Layers", page.table(layers(last), left=(0, 1), long=(REASON,))),
         ("What was said", "\n".join(map(told, history))),
@@ -77,7 +79,7 @@ def story(history: History) -> str:
 
 def lead(history: History) -> str:
     """The run in a sentence."""
-    last, metric = left(history), history.metric
+    last, metric = left(history.records), history.metric
     dense, now = last.cost_original, last.cost_after
     parts = [
         f"FLOPs {tables.count(dense.flops)} -> {tables.count(now.flops)} ({tables.percent(last.flops_kept)} kept)",

@@ -17,7 +17,7 @@ from hapi_prune.analysis.curves import Axis, points
 from hapi_prune.analysis.latency import measured
 from hapi_prune.analysis.times import Times, folder
 from hapi_prune.cutting.pruning import Pruner
-from hapi_prune.reporting.history import left
+from hapi_prune.reporting.run_table import left
 from hapi_prune.selection.options import Options
 
 pytestmark = fits.HARMLESS
@@ -293,7 +293,7 @@ def test_a_resumed_run_goes_by_the_table_that_it_began_with(tmp_path, monkeypatc
 def test_a_cut_that_was_taken_back_leaves_the_latency_of_the_dense_network():
     history = History([prune(Wide(), IMAGE, 0.5, target="latency")])
     history.take_back("it was too much")
-    now = left(history).latency
+    now = left(history.records).latency
     assert now.after == now.original and now.measured == now.measured_original
     assert history[0].latency.after < now.after
     assert history.table()
