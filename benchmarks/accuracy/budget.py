@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+from math import cos, pi
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,10 @@ class Trained:
         args = experiment.args
         self.experiment = experiment
         network, momentum = experiment.dense(args.epochs, args.epochs, args.rate)
+        steps = args.phase * experiment.steps
+        rate = paddle.optimizer.lr.LambdaDecay(args.on_rate, lambda step: (1 + cos(pi * (step % steps) / steps)) / 2)
         optimizer = paddle.optimizer.Momentum(
-            args.on_rate, 0.9, parameters=network.parameters(), weight_decay=args.weight_decay
+            rate, 0.9, parameters=network.parameters(), weight_decay=args.weight_decay
         )
         self.model = prepared(network, optimizer)
         restore(self.model, momentum)
@@ -53,7 +56,7 @@ def run(experiment: Experiment) -> dict[str, Any]:
     alone = Trained(experiment)
     before = experiment.top1(alone.model)
     alone.go_on([])
-    schedule = Linear(0.8, start=0, end=args.more - args.phase, every=args.phase, initial=0.3)
+    schedule = Linear(0.8, start=0, end=args.more - args.phase, every=args.phase, initial=0.5)
     callback = PruneCallback(schedule, target="flops", max_drop=args.max_drop, verbose=0)
     budget = Trained(experiment)
     budget.go_on([callback])
@@ -83,9 +86,11 @@ def main() -> None:
     """Make the runs that are not there yet."""
     parser = options(__doc__)
     parser.add_argument("--max-drop", type=float, default=0.01)
-    parser.add_argument("--more", type=int, default=15, help="epochs after the dense ones (default: %(default)s)")
-    parser.add_argument("--phase", type=int, default=3, help="epochs from a cut to the next (default: %(default)s)")
-    parser.add_argument("--on-rate", type=float, default=0.01, help="their learning rate (default: %(default)s)")
+    parser.add_argument("--more", type=int, default=20, help="epochs after the dense ones (default: %(default)s)")
+    parser.add_argument("--phase", type=int, default=5, help="epochs from a cut to the next (default: %(default)s)")
+    parser.add_argument(
+        "--on-rate", type=float, default=0.05, help="falls to zero in each phase (default: %(default)s)"
+    )
     parser.set_defaults(out=str(HERE / "budget"))
     args = parser.parse_args()
     Path(args.out).mkdir(parents=True, exist_ok=True)
