@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--more", type=int, default=20, help="epochs after the dense ones (default: %(default)s)")
     parser.add_argument("--phase", type=int, default=5, help="epochs from a cut to the next (default: %(default)s)")
     parser.add_argument(
-        "--on-rate", type=float, default=0.05, help="falls to zero in each phase (default: %(default)s)"
+        "--on-rate", type=float, default=0.05, help="falls to zero in each (default: %(default)s)"
     )
     parser.set_defaults(out=str(HERE / "budget"))
     args = parser.parse_args()
