@@ -119,8 +119,10 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
     )
 
 
-def traced_program(network: paddle.nn.Layer, given: Example, aliases: dict[str, str], training: bool) -> Program:
-    """One forward pass of the network, traced, as plain data."""
+def traced_program(
+    network: paddle.nn.Layer, given: Example, aliases: dict[str, str], training: bool, as_it_is: bool = False
+) -> Program:
+    """One forward pass of the network, traced, as plain data; ``as_it_is``: see `program.traced`."""
 
     def run(leaves: list[paddle.Tensor]) -> Any:
         args, kwargs = given.rebuilt(leaves)
@@ -129,7 +131,7 @@ def traced_program(network: paddle.nn.Layer, given: Example, aliases: dict[str, 
     names = {id(layer): name for name, layer in network.named_sublayers(include_self=True)}
     with forward_pass(network, training):
         try:
-            raw = program.traced(run, given.leaves, names)
+            raw = program.traced(run, given.leaves, names, as_it_is)
         except Exception as error:  # whatever the user's forward raises belongs to the user
             raise PruneError(
                 f"tracing {type(network).__name__} in {'training' if training else 'evaluation'} mode",

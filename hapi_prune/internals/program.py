@@ -70,7 +70,10 @@ class RawProgram:
 
 
 def traced(
-    function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor], names: Mapping[int, str]
+    function: Callable[[list[Any]], Any],
+    leaves: Sequence[paddle.Tensor],
+    names: Mapping[int, str],
+    as_it_is: bool = False,
 ) -> RawProgram:
     """A function, traced to Paddle's own op program (PIR) at fixed shapes.
 
@@ -80,28 +83,33 @@ def traced(
         function: what to trace.
         leaves: its tensors.
         names: id of each layer -> its name.
+        as_it_is: whether only the first way is taken.
 
     Raises:
-        Exception: whatever the function raises where Paddle converts its source.
+        Exception: whatever the function raises, where Paddle converts its source if it does.
     """
     stacks = Stacks(names)
     with stacks.kept(), finite_values():
-        program = _concrete(function, leaves)
+        program = _concrete(function, leaves, as_it_is)
     reader = _Reader(stacks)
     ops = tuple(reader.ops(program.main_program))
     return RawProgram(ops, reader.numbers(program.outputs))
 
 
-def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Any:
+def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor], as_it_is: bool) -> Any:
     """Paddle's program of a function, by the first way that leads there."""
 
     @paddle.jit.not_to_static
-    def as_it_is(values: list[Any]) -> Any:
+    def plain(values: list[Any]) -> Any:
         return function(values)
 
     specs = [InputSpec(list(leaf.shape), leaf.dtype, name=f"input_{n}") for n, leaf in enumerate(leaves)]
-    with suppress(Exception), _quick_parameters():  # whatever cannot be done with symbolic values
-        return _program(as_it_is, specs)
+    try:
+        with _quick_parameters():
+            return _program(plain, specs)
+    except Exception:  # whatever cannot be done with symbolic values
+        if as_it_is:
+            raise
     try:
         return _program(function, specs)
     except Exception as error:
@@ -112,7 +120,7 @@ def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tens
             raise
         try:
             with answers.given(), _quick_parameters():
-                return _program(as_it_is, specs)
+                return _program(plain, specs)
         except Exception as second:
             raise second from error
 
