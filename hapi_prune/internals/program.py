@@ -90,28 +90,18 @@ def traced(
     """
     stacks = Stacks(names)
     with stacks.kept(), finite_values():
-        program = _concrete(function, leaves, as_it_is)
+        program = _as_it_is(function, leaves) if as_it_is else _concrete(function, leaves)
     reader = _Reader(stacks)
     ops = tuple(reader.ops(program.main_program))
     return RawProgram(ops, reader.numbers(program.outputs))
 
 
-def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor], as_it_is: bool) -> Any:
+def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Any:
     """Paddle's program of a function, by the first way that leads there."""
-
-    @paddle.jit.not_to_static
-    def plain(values: list[Any]) -> Any:
-        return function(values)
-
-    specs = [InputSpec(list(leaf.shape), leaf.dtype, name=f"input_{n}") for n, leaf in enumerate(leaves)]
+    with suppress(Exception):  # whatever cannot be done with symbolic values
+        return _as_it_is(function, leaves)
     try:
-        with _quick_parameters():
-            return _program(plain, specs)
-    except Exception:  # whatever cannot be done with symbolic values
-        if as_it_is:
-            raise
-    try:
-        return _program(function, specs)
+        return _program(function, _specs(leaves))
     except Exception as error:
         answers = Answers()
         with suppress(Exception), answers.written_down():
@@ -119,10 +109,25 @@ def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tens
         if not answers:
             raise
         try:
-            with answers.given(), _quick_parameters():
-                return _program(plain, specs)
+            with answers.given():
+                return _as_it_is(function, leaves)
         except Exception as second:
             raise second from error
+
+
+def _as_it_is(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Any:
+    """Paddle's program of a function whose source is not converted."""
+
+    @paddle.jit.not_to_static
+    def plain(values: list[Any]) -> Any:
+        return function(values)
+
+    with _quick_parameters():
+        return _program(plain, _specs(leaves))
+
+
+def _specs(leaves: Sequence[paddle.Tensor]) -> list[InputSpec]:
+    return [InputSpec(list(leaf.shape), leaf.dtype, name=f"input_{n}") for n, leaf in enumerate(leaves)]
 
 
 def _program(function: Callable[[list[Any]], Any], specs: list[InputSpec]) -> Any:
