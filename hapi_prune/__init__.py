@@ -25,8 +25,6 @@ from .criteria.filters import FPGM, Criterion, L1Norm, L2Norm
 from .criteria.groups import BatchNormScale, GroupCriterion, GroupL2Norm, GroupSlices, Random, Taylor
 from .criteria.reduced import Reduced
 from .cutting.pruning import prune
-from .diagnostics.check import CheckReport, CheckRow, check
-from .diagnostics.preview import Preview, PreviewRow
 from .errors import PruneError, PruneWarning
 from .plan import ChannelGroup, Cost, Cut, Latency, LayerCost, PruningPlan, Reason, ReasonKind
 from .reporting.history import History
@@ -37,8 +35,10 @@ from .training.checkpoint import load
 from .training.resume import resume
 
 if TYPE_CHECKING:
+    from .diagnostics.check import CheckReport, CheckRow, check
     from .diagnostics.explain import explain
     from .diagnostics.explanation import Explanation, ExplanationRow
+    from .diagnostics.preview import Preview, PreviewRow
     from .diagnostics.sensitivity import sensitivity
     from .diagnostics.sensitivity_table import BySensitivity, Sensitivity, SensitivityRow
     from .exporting.export import ExportReport, export
@@ -105,9 +105,14 @@ __all__ = [
 ]
 
 _LATER = {
+    "CheckReport": ".diagnostics.check",
+    "CheckRow": ".diagnostics.check",
+    "check": ".diagnostics.check",
     "explain": ".diagnostics.explain",
     "Explanation": ".diagnostics.explanation",
     "ExplanationRow": ".diagnostics.explanation",
+    "Preview": ".diagnostics.preview",
+    "PreviewRow": ".diagnostics.preview",
     "sensitivity": ".diagnostics.sensitivity",
     "BySensitivity": ".diagnostics.sensitivity_table",
     "Sensitivity": ".diagnostics.sensitivity_table",
