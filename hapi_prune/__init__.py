@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 if find_spec("paddle") is None:
     raise ImportError(
@@ -24,14 +25,7 @@ from .criteria.filters import FPGM, Criterion, L1Norm, L2Norm
 from .criteria.groups import BatchNormScale, GroupCriterion, GroupL2Norm, GroupSlices, Random, Taylor
 from .criteria.reduced import Reduced
 from .cutting.pruning import prune
-from .diagnostics.check import CheckReport, CheckRow, check
-from .diagnostics.explain import explain
-from .diagnostics.explanation import Explanation, ExplanationRow
-from .diagnostics.preview import Preview, PreviewRow
-from .diagnostics.sensitivity import sensitivity
-from .diagnostics.sensitivity_table import BySensitivity, Sensitivity, SensitivityRow
 from .errors import PruneError, PruneWarning
-from .exporting.export import ExportReport, export
 from .plan import ChannelGroup, Cost, Cut, Latency, LayerCost, PruningPlan, Reason, ReasonKind
 from .reporting.history import History
 from .reporting.record import PruneRecord
@@ -39,6 +33,15 @@ from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Sched
 from .selection.scopes import Global, Scope, Uniform
 from .training.checkpoint import load
 from .training.resume import resume
+
+if TYPE_CHECKING:
+    from .diagnostics.check import CheckReport, CheckRow, check
+    from .diagnostics.explain import explain
+    from .diagnostics.explanation import Explanation, ExplanationRow
+    from .diagnostics.preview import Preview, PreviewRow
+    from .diagnostics.sensitivity import sensitivity
+    from .diagnostics.sensitivity_table import BySensitivity, Sensitivity, SensitivityRow
+    from .exporting.export import ExportReport, export
 
 __version__ = "0.1.0"
 
@@ -100,3 +103,28 @@ __all__ = [
     "resume",
     "sensitivity",
 ]
+
+_LATER = {
+    "CheckReport": ".diagnostics.check",
+    "CheckRow": ".diagnostics.check",
+    "check": ".diagnostics.check",
+    "explain": ".diagnostics.explain",
+    "Explanation": ".diagnostics.explanation",
+    "ExplanationRow": ".diagnostics.explanation",
+    "Preview": ".diagnostics.preview",
+    "PreviewRow": ".diagnostics.preview",
+    "sensitivity": ".diagnostics.sensitivity",
+    "BySensitivity": ".diagnostics.sensitivity_table",
+    "Sensitivity": ".diagnostics.sensitivity_table",
+    "SensitivityRow": ".diagnostics.sensitivity_table",
+    "ExportReport": ".exporting.export",
+    "export": ".exporting.export",
+}
+"""What a training run does not need, and is loaded when it is asked for: the name, and where it is."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(_LATER[name], __name__), name)
+    return found

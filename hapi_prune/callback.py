@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import paddle
 
 from .criteria.named import AnyCriterion
-from .diagnostics.preview import Preview, preview
 from .errors import PruneError
 from .internals.hapi_frames import running_callbacks
 from .plan import Cut
@@ -23,6 +22,9 @@ from .training.paddle_model import input_shapes
 from .training.resume import Resumed
 from .training.session import Session
 from .training.settings import Settings
+
+if TYPE_CHECKING:
+    from .diagnostics.preview import Preview
 
 
 class PruneCallback(paddle.callbacks.Callback):
@@ -166,6 +168,8 @@ class PruneCallback(paddle.callbacks.Callback):
             missing = "inputs" if inputs is None else "epochs"
             raise PruneError(f"preview({missing}=...)", "None", "an example input, and how long the run will be")
         epochs = last + 1 if epochs is None and last is not None else epochs
+        from .diagnostics.preview import preview  # a look that training does without
+
         return preview(network, inputs, self.settings.schedule, self.settings.options, epochs or 0)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

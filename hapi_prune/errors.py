@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -56,6 +55,8 @@ class PruneWarning(UserWarning):
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """The known names most like ``name``, quoted and joined, for an error's text."""
+    import difflib  # only where there is an error to tell
+
     known = list(known)
     close = difflib.get_close_matches(name, known, n=count, cutoff=0.3) or known[:count]
     return ", ".join(repr(k) for k in close)

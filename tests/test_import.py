@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import hapi_prune
+
 ROOT = Path(__file__).resolve().parent.parent
 LOADED = """
 import json, sys
@@ -23,3 +27,24 @@ def test_importing_loads_nothing_that_draws_or_writes():
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert "hapi_prune" in loaded
     assert not loaded & {"visualdl", "matplotlib", "PIL", "pandas", "scipy", "onnxruntime", "paddle2onnx"}
+
+
+LATER = """
+import sys
+from hapi_prune import PruneCallback
+loaded = [name for name in sys.modules if name.startswith(("hapi_prune.diagnostics", "hapi_prune.exporting"))]
+import hapi_prune
+missing = [name for name in hapi_prune.__all__ if getattr(hapi_prune, name).__name__ != name]
+print(loaded, missing)
+"""
+
+
+def test_what_training_does_not_need_is_loaded_when_it_is_asked_for():
+    command = [sys.executable, "-W", "ignore", "-c", LATER]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] []"
+
+
+def test_other_names_are_none():
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        _ = hapi_prune.nothing_of_this_name

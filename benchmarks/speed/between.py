@@ -5,24 +5,27 @@
 Three parts. *Epochs*: a small residual network is trained with the callback (VisualDL's curves included) and without
 it, in turn; no event is due in the epochs that count. Two numbers: the epochs' times, and, as clocks are not that good,
 the time spent in the callback's hooks as a share of its epochs. *Import*: fresh processes, in turn. *Event*: the time
-of `on_epoch_begin` at a cut less that of its evaluations, in units of one evaluation pass.
+of `on_epoch_begin` at a cut less that of its evaluations, in units of one evaluation pass over so many images as a
+small test set has; the passes that are timed have fewer.
 
-About 4 minutes.
+About 4 minutes. Each part is written when it is measured: what was broken off is completed with `--parts`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import paddle
-from measuring import ROOT, arguments, in_turn, ratio, save
+from measuring import ROOT, arguments, commit, in_turn, ratio, save
 from networks import zoo
 from paddle import nn
 
@@ -31,6 +34,7 @@ from hapi_prune import PruneCallback
 HOOKS = [name for name in dir(paddle.callbacks.Callback) if name.startswith("on_") and "train_" not in name]
 HOOKS += ["on_train_batch_begin", "on_train_batch_end"]
 IMPORTS = ("import hapi_prune", "from hapi_prune import PruneCallback")
+PARTS = ("epochs", "imports", "event")
 
 
 class Residual(nn.Layer):
@@ -108,7 +112,7 @@ def epochs(args: Any) -> dict[str, Any]:
             epoch_seconds.append(sum(back.seconds))
         return median(back.seconds[1:])
 
-    times = in_turn({side: lambda side=side: fit(side) for side in models}, args.repeats)
+    times = in_turn({side: lambda side=side: fit(side) for side in models}, args.repeats, args.limit)
     share = median(h / e for h, e in zip(hooks_seconds, epoch_seconds))
     found = {
         "seconds": times,
@@ -130,7 +134,7 @@ def imports(args: Any) -> dict[str, Any]:
         return float(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.split()[-1])
 
     sides = {code: lambda code=code: run("import paddle", code) for code in IMPORTS}
-    times = in_turn({"import paddle": lambda: run("pass", "import paddle"), **sides}, args.imports)
+    times = in_turn({"import paddle": lambda: run("pass", "import paddle"), **sides}, args.imports, args.limit)
     found = {"seconds": times, "beyond_ms": {code: 1000 * median(times[code]) for code in IMPORTS}}
     print(f"imports: {found['beyond_ms']}", flush=True)
     return found
@@ -139,9 +143,12 @@ def imports(args: Any) -> dict[str, Any]:
 def event(name: str, args: Any) -> dict[str, Any]:
     """A cut in a fit, in units of one evaluation pass; the first, at which it is traced, and the second."""
     shape = [1, 28, 28] if name == "quick start" else [3, 32, 32]
-    data, held_out = batches(2, 64, shape), batches(-(-args.images // 64), 64, shape)
+    data, held_out = batches(1, 64, shape), batches(args.batches, 64, shape)
+    images = 64 * args.batches
+    sets = args.images / images  # of what is timed, in a pass of what is told
     first, following = [], []
-    for _ in range(args.events):
+
+    def fit() -> float:
         model = model_of(small() if name == "quick start" else zoo(name, classes=10), shape)
         passes: list[float] = []
         beyond: list[float] = []
@@ -150,9 +157,18 @@ def event(name: str, args: Any) -> dict[str, Any]:
         for hook in ("on_train_begin", "on_epoch_begin"):
             setattr(callback, hook, without_passes(getattr(callback, hook), passes, beyond))
         model.fit(data, epochs=2, verbose=0, callbacks=[callback])
-        first.append((beyond[0] + beyond[1]) / median(passes))
-        following.append(beyond[2] / median(passes))
-    found = {"images": args.images, "first_in_passes": median(first), "next_in_passes": median(following)}
+        first.append((beyond[0] + beyond[1]) / (median(passes) * sets))
+        following.append(beyond[2] / (median(passes) * sets))
+        return first[-1]
+
+    in_turn({name: fit}, args.events, args.limit, warm=False)
+    found = {
+        "images": args.images,
+        "timed_images": images,
+        "fits": len(first),
+        "first_in_passes": median(first),
+        "next_in_passes": median(following),
+    }
     print(f"event, {name}: {found['first_in_passes']:.2f} and {found['next_in_passes']:.2f} passes", flush=True)
     return found
 
@@ -181,26 +197,36 @@ def without_passes(hook: Any, passes: list[float], beyond: list[float]) -> Any:
     return call
 
 
+def known(path: Path) -> dict[str, Any]:
+    """The parts that were measured at this commit."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    alike = found.get("versions", {}).get("commit") == commit().get("commit")
+    return {part: found[part] for part in PARTS if part in found} if alike else {}
+
+
 def main() -> None:
     """Measure all parts, and write the results."""
     parser = arguments(__doc__)
-    parser.add_argument("--parts", nargs="*", default=["epochs", "imports", "event"], metavar="PART")
+    parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--networks", nargs="*", default=["quick start", "resnet50"], metavar="NETWORK")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds a part and network (default: %(default)g)")
     parser.add_argument("--epochs", type=int, default=5, help="of one fit; the first does not count")
     parser.add_argument("--steps", type=int, default=60, help="of an epoch, 64 images each (default: %(default)s)")
     parser.add_argument("--imports", type=int, default=7, help="rounds of imports (default: %(default)s)")
     parser.add_argument("--events", type=int, default=3, help="fits with two events each (default: %(default)s)")
     parser.add_argument("--images", type=int, default=1000, help="of an evaluation pass (default: %(default)s)")
+    parser.add_argument("--batches", type=int, default=2, help="of 64 images, in the passes that are timed")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
-    start, found = time.time(), {}
-    if "epochs" in args.parts:
-        found["epochs"] = epochs(args)
-    if "imports" in args.parts:
-        found["imports"] = imports(args)
-    if "event" in args.parts:
-        found["event"] = {name: event(name, args) for name in args.networks}
-    save(args.out, "between", found, start)
+    start, found = time.time(), known(args.out / "between.json")
+    for part in args.parts:
+        if part == "event":
+            for name in args.networks:
+                found["event"] = {**found.get("event", {}), name: event(name, args)}
+                save(args.out, "between", found, start)
+        else:
+            found[part] = {"epochs": epochs, "imports": imports}[part](args)
+            save(args.out, "between", found, start)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import paddle
 
 from ..errors import PruneError
 from ..plan import Array, Axis, ChannelGroup, Cut, Index, PruningPlan, Reason
-from .example_input import example
+from .example_input import Example, example
 from .graph import Graph, tensors_of, trace
 from .groups import Family, Grouping, Numbering, group
 from .held_counts import Count
@@ -20,6 +20,7 @@ from .labels import Mismatch
 from .picks import Picks, turn
 from .places import Place, places_of
 from .propagation import Propagation, propagate
+from .smaller_input import smaller
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class ChannelMap:
         graph: the traced network.
         traced, origin: labels and groups at the sizes that it was traced at: ratios are shares of their units.
         state: as it is now.
+        agreed: whether the example that cuts are tried on is known to refuse what the user's own refuses.
     """
 
     def __init__(self, network: paddle.nn.Layer, inputs: Any) -> None:
@@ -92,6 +94,15 @@ class ChannelMap:
         self.traced: Propagation = propagate(self.graph, self.graph.sizes)
         self.origin: Grouping = group(self.traced)
         self.state = CutState(self.traced, self.origin, Findings(self.origin.families))
+        self.agreed = False
+
+    @cached_property
+    def tried_on(self) -> Example:
+        """What cuts are tried on: a smaller example, if there is one with which the network does just the same.
+
+        Whoever finds that it is of no use sets it to the user's own.
+        """
+        return smaller(self.network, self.example, self.graph, self.state.propagation) or self.example
 
     @property
     def tensors(self) -> dict[str, paddle.Tensor]:

@@ -9,7 +9,8 @@ from typing import Any
 import paddle
 
 from ..errors import PruneError, gist
-from ..internals import layers, program
+from ..internals import program
+from ..internals.layers import whole_numbers
 from ..internals.preserve import forward_pass
 from ..plan import Axis
 from .example_input import Example
@@ -119,8 +120,10 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
     )
 
 
-def traced_program(network: paddle.nn.Layer, given: Example, aliases: dict[str, str], training: bool) -> Program:
-    """One forward pass of the network, traced, as plain data."""
+def traced_program(
+    network: paddle.nn.Layer, given: Example, aliases: dict[str, str], training: bool, as_it_is: bool = False
+) -> Program:
+    """One forward pass of the network, traced, as plain data; ``as_it_is``: see `program.traced`."""
 
     def run(leaves: list[paddle.Tensor]) -> Any:
         args, kwargs = given.rebuilt(leaves)
@@ -129,7 +132,7 @@ def traced_program(network: paddle.nn.Layer, given: Example, aliases: dict[str, 
     names = {id(layer): name for name, layer in network.named_sublayers(include_self=True)}
     with forward_pass(network, training):
         try:
-            raw = program.traced(run, given.leaves, names)
+            raw = program.traced(run, given.leaves, names, as_it_is)
         except Exception as error:  # whatever the user's forward raises belongs to the user
             raise PruneError(
                 f"tracing {type(network).__name__} in {'training' if training else 'evaluation'} mode",
@@ -137,17 +140,17 @@ def traced_program(network: paddle.nn.Layer, given: Example, aliases: dict[str, 
                 "a forward that runs at this input shape, and does the same whatever the values of its input are",
                 "check the input shape, and the line at which a tensor is asked for its value, if one is named",
             ) from error
-    return program_of(raw, aliases, {name: held(layer) for name, layer in network.named_sublayers(include_self=True)})
+    return program_of(raw, aliases, dict(network.named_sublayers(include_self=True)))
 
 
 def held(layer: paddle.nn.Layer) -> set[int]:
     """All whole numbers in a layer's attributes."""
-    values = layers.whole_numbers(layer).values()
+    values = whole_numbers(layer).values()
     return {int(n) for value in values for n in (value if isinstance(value, (list, tuple)) else [value])}
 
 
-def program_of(traced: program.RawProgram, aliases: dict[str, str], numbers: dict[str, set[int]]) -> Program:
-    """The traced program as operations, and which of its values are tensors of the network; ``numbers`` of layers."""
+def program_of(traced: program.RawProgram, aliases: dict[str, str], layers: dict[str, paddle.nn.Layer]) -> Program:
+    """The traced program as operations, and which of its values are tensors of the network; ``layers`` by name."""
     ops: list[Op] = []
     tensors: dict[int, str] = {}
     producers: dict[int, Op] = {}
@@ -160,7 +163,8 @@ def program_of(traced: program.RawProgram, aliases: dict[str, str], numbers: dic
         if raw.name == "add" and is_conv_bias(raw.operands, producers, tensors):
             attrs["conv_bias"] = True
         given = [producers[operand] for operand in raw.operands if operand in producers]
-        if raw.owner is not None and numbers[raw.owner] & {n for op in given for n in written(op) if n > 1}:
+        numbers = {n for op in given for n in written(op) if n > 1}
+        if numbers and raw.owner is not None and numbers & held(layers[raw.owner]):
             attrs["held"] = True
         op = Op(raw.name, attrs, raw.operands, raw.results, raw.shapes, raw.where, raw.scope, raw.owner)
         ops.append(op)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -63,7 +62,7 @@ def median(run: Callable[[], Any], clock: Callable[[], float] = time.perf_counte
 
     once = [timed(1) for _ in range(WARM_UP)][-1]
     times = max(1, min(100, int(SHORTEST / max(once, 1e-9))))
-    return statistics.median(timed(times) for _ in range(REPEATS))
+    return float(np.median([timed(times) for _ in range(REPEATS)]))
 
 
 def conditions() -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from ..analysis.channel_map import ChannelMap, Findings, PlannedCut
 from ..analysis.labels import Mismatch
-from ..errors import PruneError, gist
+from ..errors import PruneError
 from ..plan import Array, Cut, PruningPlan, Reason, ReasonKind
 from ..selection.coupling import after_refusal
 from ..selection.goals import Goal
@@ -49,9 +49,6 @@ class Proven:
 
 
 ELSEWHERE = Reason(ReasonKind.OTHER_RANK, "does not hold on another rank")
-
-RANDOM = {"dropout", "rrelu", "gaussian", "uniform", "bernoulli", "randint", "randperm", "truncated_gaussian_random"}
-"""Ops that draw as many numbers as they have elements, so that a smaller network draws others."""
 
 
 def until_it_holds(
@@ -180,11 +177,38 @@ def applied(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) ->
     undo_log = UndoLog()
     with interrupts.held():
         try:
-            masked = outputs_of_masked(channel_map, planned.cut) if compare else {}
-            proven = proven_with_counts(channel_map, planned, undo_log, masked, exact)
-            yield undo_log, proven
+            yield undo_log, tried(channel_map, planned, undo_log, compare, exact)
         except BaseException:
             undo_log.undo()
+            raise
+
+
+def tried(channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, compare: bool, exact: bool) -> Proven:
+    """Make the cut and prove it, on a smaller example than the user's if there is one.
+
+    The first cut that it refuses is tried on the user's own too. That one decides, and on what all others are tried.
+
+    Raises:
+        Refused: it does not hold.
+    """
+
+    def made() -> Proven:
+        masked = verify_outputs.outputs_of_masked(channel_map, planned.cut) if compare else {}
+        return proven_with_counts(channel_map, planned, undo_log, masked, exact)
+
+    try:
+        return made()
+    except (Refused, PruneError) as first:
+        smaller, own = channel_map.tried_on, channel_map.example
+        if smaller is own or channel_map.agreed:
+            raise
+        undo_log.undo()
+        channel_map.tried_on = own
+        try:
+            return made()
+        except Refused:
+            if isinstance(first, Refused):
+                channel_map.tried_on, channel_map.agreed = smaller, True
             raise
 
 
@@ -242,36 +266,10 @@ def apply_and_compare(
     surgery.set_counts(network, planned.counts, undo_log)
     with surgery.widths_follow(network, undo_log):
         for training in (False, True) if masked else (False,):
-            pruned = verify_outputs.attempt(network, channel_map.example, training)
+            pruned = verify_outputs.attempt(network, channel_map.tried_on, training)
             if training in masked:
                 most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map), training)
                 verify_outputs.compare(pruned, masked[training], exact, most)
-
-
-def outputs_of_masked(channel_map: ChannelMap, cut: Cut) -> dict[bool, list[Array]]:
-    """What the network returns with all that goes set to zero, in evaluation mode and, where it can be told, training.
-
-    Raises:
-        PruneError: it does not run, so it did not before either.
-    """
-    modes = (False, True) if trains_otherwise(channel_map) else (False,)
-    try:
-        with surgery.masked(channel_map.tensors, cut):
-            return {mode: verify_outputs.outputs(channel_map.network, channel_map.example, mode) for mode in modes}
-    except Exception as error:  # the user's forward may raise anything
-        shapes = ", ".join(str(list(leaf.shape)) for leaf in channel_map.example.leaves)
-        raise PruneError(
-            "inputs",
-            f"the network does not run on {shapes} ({gist(error)})",
-            "an input that it runs on",
-            "give the shape of your data",
-        ) from error
-
-
-def trains_otherwise(channel_map: ChannelMap) -> bool:
-    """Whether training computes something else than evaluation, and nothing that is drawn at random."""
-    training, evaluation = ([op.name for op in one.program.ops] for one in channel_map.traced.passes)
-    return training != evaluation and not RANDOM & set(training)
 
 
 def exact_part(channel_map: ChannelMap, plan: PruningPlan) -> PruningPlan:

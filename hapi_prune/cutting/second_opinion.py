@@ -65,7 +65,7 @@ def second_opinion(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused,
 
 def is_noisy(channel_map: ChannelMap, training: bool) -> bool:
     """Whether a change of the input by its rounding changes the output by more than a cut may."""
-    network, given = channel_map.network, channel_map.example
+    network, given = channel_map.network, channel_map.tried_on
     plain = verify_outputs.outputs(network, given, training)
     floats = [leaf.is_floating_point() for leaf in given.leaves]
     leaves = [leaf * (1 + NUDGE) if real else leaf for leaf, real in zip(given.leaves, floats)]
@@ -76,7 +76,7 @@ def is_noisy(channel_map: ChannelMap, training: bool) -> bool:
 
 def outputs_in_float64(channel_map: ChannelMap, modes: Sequence[bool]) -> list[list[Array]] | None:
     """What the network returns in each mode, computed in float64; None where it does not run so."""
-    network, given = channel_map.network, channel_map.example
+    network, given = channel_map.network, channel_map.tried_on
     if verify_outputs.casts(channel_map):  # what it casts to on its way is less precise again
         return None
     try:

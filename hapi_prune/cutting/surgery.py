@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,6 @@ from ..internals.tensors import gradients, own_tensors, view, written
 from ..plan import Array, Cut, Index
 from .undo_log import UndoLog
 
-Slices = tuple["slice | Index", ...]
-"""What picks slices along one axis of an array: the axes before it whole, then positions."""
-
 
 def mask(tensors: Mapping[str, paddle.Tensor], cut: Cut, undo_log: UndoLog) -> None:
     """Zero what the cut would remove, in every tensor that it touches; nothing changes its shape.
@@ -26,35 +24,42 @@ def mask(tensors: Mapping[str, paddle.Tensor], cut: Cut, undo_log: UndoLog) -> N
     """
     for name in (name for name in cut.kept if name not in cut.numbers):
         array = tensors[name].numpy()
-        for index in removed(cut, name, array.shape):
-            array[index] = 0
+        for slices, size in removed(cut, name, array.shape):
+            array.reshape(-1, size)[slices] = 0
         undo_log.resize(tensors[name], array)
 
 
 @contextmanager
 def masked(tensors: Mapping[str, paddle.Tensor], cut: Cut) -> Iterator[None]:
     """As `mask`, for the length of a block: in place, with nothing but what is zeroed put aside."""
-    aside: list[tuple[paddle.Tensor, Slices, Array]] = []
+    aside: list[tuple[paddle.Tensor, list[tuple[Index, Array]]]] = []
     try:
         for name in (name for name in cut.kept if name not in cut.numbers):
-            for index in removed(cut, name, tuple(tensors[name].shape)):
-                with written(tensors[name]) as array:
-                    aside.append((tensors[name], index, array[index]))
-                    array[index] = 0
+            with written(tensors[name]) as array:
+                parts: list[tuple[Index, Array]] = []
+                aside.append((tensors[name], parts))
+                for slices, size in removed(cut, name, array.shape):
+                    rows = array.reshape(-1, size)
+                    parts.append((slices, rows[slices]))
+                    rows[slices] = 0
         yield
     finally:
-        for tensor, index, values in reversed(aside):
+        for tensor, parts in aside:
             with written(tensor) as array:
-                array[index] = values
+                for slices, values in reversed(parts):
+                    array.reshape(-1, values.shape[1])[slices] = values
 
 
-def removed(cut: Cut, name: str, shape: tuple[int, ...]) -> list[Slices]:
-    """The slices of a tensor of this shape that the cut removes, an index for each axis."""
-    found: list[Slices] = []
+def removed(cut: Cut, name: str, shape: tuple[int, ...]) -> list[tuple[Index, int]]:
+    """The slices of a tensor of this shape that the cut removes: for each axis their places, and their size.
+
+    The places are those in the tensor's memory, which an axis divides into slices of one size.
+    """
+    found: list[tuple[Index, int]] = []
     for axis, positions in cut.kept[name].items():
-        gone = np.ones(shape[axis], dtype=bool)
-        gone[positions] = False
-        found.append((*[slice(None)] * axis, np.flatnonzero(gone)))
+        gone = np.delete(np.arange(shape[axis]), positions)
+        before = np.arange(prod(shape[:axis]))[:, None] * shape[axis]
+        found.append(((before + gone).ravel(), prod(shape[axis + 1 :])))
     return found
 
 

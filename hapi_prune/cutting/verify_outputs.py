@@ -12,11 +12,11 @@ import paddle
 
 from ..analysis.channel_map import ChannelMap
 from ..analysis.example_input import Example
-from ..errors import gist
+from ..errors import PruneError, gist
 from ..internals.preserve import forward_pass
 from ..internals.stacks import is_user_code
-from ..plan import Reason, ReasonKind
-from . import interrupts
+from ..plan import Array, Cut, Reason, ReasonKind
+from . import interrupts, surgery
 
 TOLERANCE = 1e-3
 """Largest difference between pruned and masked, relative to the largest output."""
@@ -27,6 +27,9 @@ TRAINING_TOLERANCE = 3e-3
 LOW = {"bfloat16": 2.0**-5, "float16": 2.0**-8}
 """The same where a network computes with 8 or 11 binary digits: eight roundings of the largest output. Sums come in
 another order where channels are gone, so each layer rounds otherwise; up to 7e-3 was seen in bfloat16 (DenseNet121)."""
+
+RANDOM = {"dropout", "rrelu", "gaussian", "uniform", "bernoulli", "randint", "randperm", "truncated_gaussian_random"}
+"""Ops that draw as many numbers as they have elements, so that a smaller network draws others."""
 
 
 def tolerance(network: paddle.nn.Layer, casts: Iterable[str], training: bool) -> float:
@@ -60,6 +63,32 @@ def outputs(network: paddle.nn.Layer, given: Example, training: bool) -> list[np
     with forward_pass(network, training), paddle.no_grad(), interrupts.let_through():
         tree = network(*args, **kwargs)
     return [leaf.astype("float32").numpy() for leaf in paddle.utils.flatten(tree) if isinstance(leaf, paddle.Tensor)]
+
+
+def outputs_of_masked(channel_map: ChannelMap, cut: Cut) -> dict[bool, list[Array]]:
+    """What the network returns with all that goes set to zero, in evaluation mode and, where it can be told, training.
+
+    Raises:
+        PruneError: it does not run, so it did not before either.
+    """
+    modes = (False, True) if trains_otherwise(channel_map) else (False,)
+    try:
+        with surgery.masked(channel_map.tensors, cut):
+            return {mode: outputs(channel_map.network, channel_map.tried_on, mode) for mode in modes}
+    except Exception as error:  # the user's forward may raise anything
+        shapes = ", ".join(str(list(leaf.shape)) for leaf in channel_map.example.leaves)
+        raise PruneError(
+            "inputs",
+            f"the network does not run on {shapes} ({gist(error)})",
+            "an input that it runs on",
+            "give the shape of your data",
+        ) from error
+
+
+def trains_otherwise(channel_map: ChannelMap) -> bool:
+    """Whether training computes something else than evaluation, and nothing that is drawn at random."""
+    training, evaluation = ([op.name for op in one.program.ops] for one in channel_map.traced.passes)
+    return training != evaluation and not RANDOM & set(training)
 
 
 def attempt(network: paddle.nn.Layer, given: Example, training: bool) -> list[npt.NDArray[Any]]:

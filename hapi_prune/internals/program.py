@@ -70,7 +70,10 @@ class RawProgram:
 
 
 def traced(
-    function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor], names: Mapping[int, str]
+    function: Callable[[list[Any]], Any],
+    leaves: Sequence[paddle.Tensor],
+    names: Mapping[int, str],
+    as_it_is: bool = False,
 ) -> RawProgram:
     """A function, traced to Paddle's own op program (PIR) at fixed shapes.
 
@@ -80,13 +83,14 @@ def traced(
         function: what to trace.
         leaves: its tensors.
         names: id of each layer -> its name.
+        as_it_is: whether only the first way is taken.
 
     Raises:
-        Exception: whatever the function raises where Paddle converts its source.
+        Exception: whatever the function raises, where Paddle converts its source if it does.
     """
     stacks = Stacks(names)
     with stacks.kept(), finite_values():
-        program = _concrete(function, leaves)
+        program = _as_it_is(function, leaves) if as_it_is else _concrete(function, leaves)
     reader = _Reader(stacks)
     ops = tuple(reader.ops(program.main_program))
     return RawProgram(ops, reader.numbers(program.outputs))
@@ -94,16 +98,10 @@ def traced(
 
 def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Any:
     """Paddle's program of a function, by the first way that leads there."""
-
-    @paddle.jit.not_to_static
-    def as_it_is(values: list[Any]) -> Any:
-        return function(values)
-
-    specs = [InputSpec(list(leaf.shape), leaf.dtype, name=f"input_{n}") for n, leaf in enumerate(leaves)]
-    with suppress(Exception), _quick_parameters():  # whatever cannot be done with symbolic values
-        return _program(as_it_is, specs)
+    with suppress(Exception):  # whatever cannot be done with symbolic values
+        return _as_it_is(function, leaves)
     try:
-        return _program(function, specs)
+        return _program(function, _specs(leaves))
     except Exception as error:
         answers = Answers()
         with suppress(Exception), answers.written_down():
@@ -111,10 +109,25 @@ def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tens
         if not answers:
             raise
         try:
-            with answers.given(), _quick_parameters():
-                return _program(as_it_is, specs)
+            with answers.given():
+                return _as_it_is(function, leaves)
         except Exception as second:
             raise second from error
+
+
+def _as_it_is(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Any:
+    """Paddle's program of a function whose source is not converted."""
+
+    @paddle.jit.not_to_static
+    def plain(values: list[Any]) -> Any:
+        return function(values)
+
+    with _quick_parameters():
+        return _program(plain, _specs(leaves))
+
+
+def _specs(leaves: Sequence[paddle.Tensor]) -> list[InputSpec]:
+    return [InputSpec(list(leaf.shape), leaf.dtype, name=f"input_{n}") for n, leaf in enumerate(leaves)]
 
 
 def _program(function: Callable[[list[Any]], Any], specs: list[InputSpec]) -> Any:

@@ -18,6 +18,7 @@ from paddle.nn.layer import layers as paddle_layers
 _HOME = os.path.join(os.path.dirname(paddle.__file__), "")
 _HERE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _MODELS = os.path.join(_HOME, "vision", "")
+_PROGRAM = os.path.join(os.path.dirname(__file__), "program.py")
 _MARK = "<made in>"
 """The file name of the frame in which a traced op carries where it was made; no file of a user's is called so."""
 
@@ -56,11 +57,14 @@ class Stacks:
             if args or options or threading.get_ident() != thread:
                 return whole(*args, **options)
             frame = sys._getframe(1)
+            if frame.f_code.co_filename == _PROGRAM:  # a tensor of the network enters, and nobody is at work
+                return traceback.StackSummary()
             while frame.f_back is not None and not _ends_here(frame.f_code.co_filename):
                 frame = frame.f_back
-            mark = traceback.FrameSummary(_MARK, len(self._made), "layer", line="")
+            mark = (_MARK, len(self._made), "layer", "")
             self._made.append((self._calls[-1], self._layer_at_work(frame)))
-            return traceback.StackSummary.from_list([mark, *whole(frame, limit=1)])
+            code = frame.f_code  # without the text of the line, for which Python would look at the file each time
+            return traceback.StackSummary.from_list([mark, (code.co_filename, frame.f_lineno, code.co_name, "")])
 
         traceback.extract_stack = user_line
         if named is not None:

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,11 @@ def view(tensor: paddle.Tensor) -> npt.NDArray[Any]:
 
     The array is of no use once the tensor has another storage, or is gone.
     """
-    if not (tensor.place.is_cpu_place() and tensor.is_dense() and tensor.is_contiguous() and tensor.size):
+    size = prod(tensor.shape)
+    if not (tensor.place.is_cpu_place() and tensor.is_dense() and tensor.is_contiguous() and size):
         return np.asarray(tensor.numpy())
     dtype = numpy_type(tensor.dtype)
-    memory = (ctypes.c_char * (tensor.size * dtype.itemsize)).from_address(tensor.data_ptr())
+    memory = (ctypes.c_char * (size * dtype.itemsize)).from_address(tensor.data_ptr())
     return np.frombuffer(memory, dtype).reshape(tensor.shape)
 
 
