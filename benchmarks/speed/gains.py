@@ -20,9 +20,9 @@ from statistics import median
 from typing import Any
 
 import paddle
-from measuring import arguments, in_turn, save, seconds
-from narrow import inference, training_step
-from networks import SMALL, zoo
+from measuring import in_turn, save, seconds
+from narrow import inference, small_networks, training_step
+from networks import zoo
 from paddle import inference as serving
 
 from hapi_prune import prune
@@ -88,13 +88,9 @@ def measured(name: str, args: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Measure all networks, and write the results."""
-    parser = arguments(__doc__, repeats=9)
-    parser.add_argument("--networks", nargs="*", default=SMALL, choices=SMALL, metavar="NETWORK")
+    parser = small_networks(__doc__, repeats=9, limit=30.0)
     parser.add_argument("--goals", nargs="*", type=float, default=[0.3, 0.5, 0.7], help="shares of the FLOPs")
     parser.add_argument("--round-to", nargs="*", type=int, default=[1, 4, 8, 16])
-    parser.add_argument("--image", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--limit", type=float, default=30.0, help="seconds a network and way (default: %(default)g)")
     args = parser.parse_args()
     start = time.time()
     found = {name: measured(name, args) for name in args.networks}

@@ -11,6 +11,7 @@ About 3 minutes.
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from functools import partial
@@ -80,14 +81,20 @@ def measured(name: str, args: Any) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
-    """Measure all networks, and write the results."""
-    parser = arguments(__doc__, repeats=25)
+def small_networks(text: str | None, repeats: int, limit: float) -> argparse.ArgumentParser:
+    """A parser with what a benchmark of the small networks takes, by several ways each; ``text``: its docstring."""
+    parser = arguments(text, repeats)
     parser.add_argument("--networks", nargs="*", default=SMALL, choices=SMALL, metavar="NETWORK")
-    parser.add_argument("--share", type=float, default=0.3, help="of the filters (default: %(default)s)")
     parser.add_argument("--image", type=int, default=64)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--limit", type=float, default=15.0, help="seconds a network and way (default: %(default)g)")
+    parser.add_argument("--limit", type=float, default=limit, help="seconds a network and way (default: %(default)g)")
+    return parser
+
+
+def main() -> None:
+    """Measure all networks, and write the results."""
+    parser = small_networks(__doc__, repeats=25, limit=15.0)
+    parser.add_argument("--share", type=float, default=0.3, help="of the filters (default: %(default)s)")
     args = parser.parse_args()
     start = time.time()
     found = {name: measured(name, args) for name in args.networks}

@@ -7,12 +7,15 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 
+from ..analysis.channel_map import ChannelMap
+from ..analysis.propagation import Propagation
 from ..criteria.filters import Scores
-from ..errors import PruneWarning
+from ..errors import PruneWarning, gist
 from ..internals.hapi_frames import calling, running_callbacks
 from ..plan import Cost
 from . import plots, tables
 from .history import History
+from .network_graph import drawn
 from .record import PruneRecord
 from .visualdl_writer import SharedWriter, clean, share
 
@@ -42,6 +45,8 @@ class Dashboard:
         self._history = History()
         self._hparams: dict[str, object] = {}
         self._seen: dict[str, tuple[int, float]] = {}
+        self._drawn: Propagation | None = None
+        self._draws = True
         try:
             self._writer = SharedWriter(self.log_dir)
         except Exception as error:
@@ -74,6 +79,18 @@ class Dashboard:
         self._write(
             lambda writer: self._event(writer, record) + self._histograms(writer, record.epoch or 0, scores or {})
         )
+
+    def network(self, channel_map: ChannelMap) -> None:
+        """Show the network as it is now, if it is another than before; where that fails, all the rest goes on."""
+        before, self._drawn = self._drawn, channel_map.state.propagation
+        if self._writer is None or self._drawn is before or not self._draws:
+            return
+        try:
+            self._writer.show_network(drawn(channel_map))
+        except Exception as error:
+            self._draws = False
+            text = f"the network cannot be shown in VisualDL ({gist(error)}). The curves go on."
+            warnings.warn(f"PruneCallback(log_dir={self.log_dir!r}): {text}", PruneWarning, stacklevel=3)
 
     def taken_back(self, record: PruneRecord, epoch: int, history: History) -> None:
         """A cut was taken back at ``epoch``: the costs are those of before it again, and the text says why."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ WRITER = "writer"
 # VisualDL knows its files by this part of the name, shows the last of a directory by name, and never the others.
 # A record in it is its size in eight bytes, little-endian, and its data.
 RECORDS = "vdlrecords"
+# A network is a file of its own, with JSON in it; the page shows the last of a directory by name, and remembers it.
+GRAPH = "vdlgraph"
 
 
 class SharedWriter:
@@ -36,6 +40,7 @@ class SharedWriter:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints that the file is there already
             self._writer: Any = LogWriter(logdir=log_dir, file_name=name)
         self._writer.flush()  # from here on the file is there
+        self._graph: Path | None = None
 
     def __getattr__(self, name: str) -> Any:
         if name == "_writer":  # while an object is copied it has nothing yet
@@ -53,6 +58,18 @@ class SharedWriter:
     def add_scalar(self, tag: str, value: float, step: int, walltime: int | None = None) -> None:
         """What LogWriter does under this name, for any tag."""
         self._writer.add_scalar(clean(tag), value, self.step(tag, step), walltime)
+
+    def show_network(self, drawn: Mapping[str, object]) -> None:
+        """Put a network into the GRAPHS tab, in the place of the one before; not on a remote file system."""
+        if "://" in self._writer.logdir:
+            return
+        folder, before = Path(self._writer.logdir), self._graph
+        stamps = [int(name.split(".")[1]) for name in os.listdir(folder) if re.match(rf"{GRAPH}\.\d+\.log$", name)]
+        draft = folder / f".network.{os.getpid()}"
+        draft.write_text(json.dumps(drawn), encoding="utf-8")
+        self._graph = draft.replace(folder / f"{GRAPH}.{max(int(time.time()), 1 + max(stamps, default=0)):010d}.log")
+        if before is not None:
+            before.unlink()
 
     def size(self) -> int:
         """Bytes in the file; 0 where that cannot be known, as on a remote file system."""

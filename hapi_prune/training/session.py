@@ -107,6 +107,7 @@ class Session:
         """Judge the last cut, if there is a budget; the table of the run, and what it did not get to."""
         if self._trials is not None and self._trials.before is not None:
             self._judge(self._metrics_of(self.epoch))
+            self._point({})
         self._say(self.history.table())
         self.close()
         if self._events:
@@ -289,6 +290,7 @@ class Session:
         if self._report is not None and self._pruner is not None:
             ratio = self.history.now.ratio if self.history.now else 0.0
             self._report.evaluated(self.epoch, metrics, self._pruner.cost(), self._pruner.original, ratio)
+            self._report.network(self._pruner.channel_map)
 
     def _say(self, text: str) -> None:
         if self.settings.verbose and paddle_model.is_first_rank():
