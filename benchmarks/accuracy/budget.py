@@ -88,9 +88,7 @@ def main() -> None:
     parser.add_argument("--max-drop", type=float, default=0.01)
     parser.add_argument("--more", type=int, default=20, help="epochs after the dense ones (default: %(default)s)")
     parser.add_argument("--phase", type=int, default=5, help="epochs from a cut to the next (default: %(default)s)")
-    parser.add_argument(
-        "--on-rate", type=float, default=0.05, help="falls to zero in each (default: %(default)s)"
-    )
+    parser.add_argument("--on-rate", type=float, default=0.05, help="falls to zero in each (default: %(default)s)")
     parser.set_defaults(out=str(HERE / "budget"))
     args = parser.parse_args()
     Path(args.out).mkdir(parents=True, exist_ok=True)
