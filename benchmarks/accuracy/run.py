@@ -123,12 +123,13 @@ class Experiment:
     def run(self, way: Way, goal: float) -> dict[str, Any]:
         """One run from the first epoch to the last."""
         args, start = self.args, time.time()
+        first = args.first if way.first is None else way.first
         if way.two_programs:
-            network, _ = self.dense(args.first, args.first, args.rate)
-            model = self.model(network, args.epochs - args.first, way.rate or args.rate)
+            network, _ = self.dense(first, first, args.rate)
+            model = self.model(network, args.epochs - first, way.rate or args.rate)
         else:
-            network, momentum = self.dense(args.epochs, args.first, args.rate)
-            model = self.model(network, args.epochs, args.rate, args.first)
+            network, momentum = self.dense(args.epochs, first, args.rate)
+            model = self.model(network, args.epochs, args.rate, first)
             restore(model, momentum)
         before = self.top1(model, 2000)
         seen: list[float] = []
@@ -136,15 +137,15 @@ class Experiment:
         if way.schedule is not None:
             watch = Watch(lambda: seen.append(self.top1(model, 2000)))
             callback = PruneCallback(
-                way.schedule(goal, args.epochs - args.first),
+                way.schedule(goal, args.epochs - first),
                 verbose=0,
                 eval_data=False,
                 target="flops",
                 **way.options(),
             )
-            self.fit(model, args.first, args.epochs, [callback, watch])
+            self.fit(model, first, args.epochs, [callback, watch])
         else:
-            self.fit(model, args.first, args.epochs, [])
+            self.fit(model, first, args.epochs, [])
         records = list(callback.history) if callback else []
         return {
             "way": way.name,
@@ -157,7 +158,7 @@ class Experiment:
             "params_removed": 1 - records[-1].params_kept if records else 0.0,
             "widths": records[-1].widths if records else {},
             "seconds": time.time() - start,
-            "settings": {name: getattr(args, name) for name in (*SETTINGS, "first")},
+            "settings": {**{name: getattr(args, name) for name in SETTINGS}, "first": first},
             "versions": {"paddle": paddle.__version__, "hapi_prune": hapi_prune.__version__, "numpy": np.__version__,
                          "python": platform.python_version()},
         }  # fmt: skip

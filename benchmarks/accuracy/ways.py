@@ -20,6 +20,7 @@ class Way:
         two_programs: whether the dense network is trained to the end by a program of its own, and the pruned one by a
             second one with a new optimizer.
         rate: learning rate of the second program; None for that of the first.
+        first: how many epochs are dense before the callback is there; None for what the command says.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Way:
     options: Callable[[], dict[str, Any]] = field(default=dict)
     two_programs: bool = False
     rate: float | None = None
+    first: int | None = None
 
 
 def at_once(goal: float, epochs: int) -> Schedule:
@@ -62,6 +64,8 @@ ALL = [
     Way("gradual, bn_scale", gradual, lambda: {"criterion": "bn_scale"}),
     Way("gradual, random", gradual, lambda: {"criterion": "random"}),
     Way("gradual, fpgm", gradual, lambda: {"criterion": "fpgm"}),
+    Way("earlier", gradual, first=1),
+    Way("early", gradual, first=2),
     Way("later", later),
     Way("later, taylor", later, lambda: {"criterion": "taylor"}),
 ]
