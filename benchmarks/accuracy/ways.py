@@ -58,6 +58,7 @@ ALL = [
     Way("gradual, global, max, per cost", gradual, lambda: {"scope": Global("max", 1.0)}),
     Way("gradual, l2_norm", gradual, lambda: {"criterion": "l2_norm"}),
     Way("gradual, recalibrated", gradual, lambda: {"recalibrate": 20}),
+    Way("gradual, compensated", gradual, lambda: {"compensate": True}),
     Way("gradual, global, recalibrated", gradual, lambda: {"scope": "global", "recalibrate": 20}),
     Way("one-shot, recalibrated", at_once, lambda: {"recalibrate": 20}),
     Way("gradual, group_l2_norm", gradual, lambda: {"criterion": "group_l2_norm"}),

@@ -61,6 +61,13 @@ def statistics_of(norm: paddle.nn.Layer) -> tuple[paddle.Tensor, paddle.Tensor]:
     return norm._mean, norm._variance
 
 
+def channel_axis(layer: paddle.nn.Layer, rank: int) -> int:
+    """Which axis of a value of so many axes, that a layer takes or gives, is that of its channels."""
+    data_format = str(getattr(layer, "_data_format", ""))
+    last = isinstance(layer, nn.Linear) or (len(data_format) > 2 and data_format.endswith("C")) or rank == 2
+    return rank - 1 if last else 1
+
+
 @contextmanager
 def momentum(norms: Iterable[paddle.nn.Layer], value: float) -> Iterator[None]:
     """How much of the old statistics stays at each batch, for a while."""

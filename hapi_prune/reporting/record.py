@@ -33,7 +33,7 @@ class PruneRecord:
         verified: what the cut network was held against: ``"values"``, the outputs of the masked one; ``"values in
             float64"``, the same where float32 turns rounding into noise; ``"sizes"``, those of the plan, operation by
             operation, where removing is not zeroing or the network does not run in float64.
-        metrics_healed: the evaluation once the statistics of BatchNorm were estimated anew; empty where they were not.
+        metrics_healed: the evaluation after ``recalibrate`` and ``compensate``, before training; empty without these.
         target: what `ratio_asked` is a share of: ``"filters"``, ``"flops"``, ``"params"`` or ``"latency"``.
         stays: for each layer that was asked to shrink and cannot, why.
         taken_back: why the cut was taken back, as a run with an accuracy budget does; empty where it was not.
@@ -82,7 +82,7 @@ class PruneRecord:
             f"params {params} -> {tables.count(self.cost_after.params)} ({tables.percent(self.params_kept)} kept)",
             *latency_text(self.latency),
             *(f"{m} {tables.number(before.get(m))} -> {tables.number(after.get(m))}" for m in {**before, **after}),
-            *(f"{m} with BatchNorm recalibrated {tables.number(value)}" for m, value in self.metrics_healed.items()),
+            *(f"{m} healed at once {tables.number(value)}" for m, value in self.metrics_healed.items()),
         ]
         notes = [*self.notes, *([f"It was taken back: {back}"] if back else [])]
         return " ".join([f"{self.title}: {', '.join(parts)}.", *(f"{note.rstrip('.')}." for note in notes)])

@@ -139,13 +139,13 @@ def event_rows(
         before: the metrics before the cut.
         after: the metrics after it.
         widths: for each layer, ``(original filters, filters now)``.
-        healed: the metrics once the statistics of BatchNorm were estimated anew.
+        healed: the metrics after `recalibrate` and `compensate`, before any training.
     """
     rows: list[Column] = [("", "dense", "before", "after", "kept")]
     rows += [(name, *map(count, cost), percent(share(cost[-1], cost[0]))) for name, cost in counts.items()]
     for name in dict.fromkeys((*before, *after)):
         rows.append((clip(name, 50), "", number(before.get(name)), number(after.get(name)), ""))
-    rows += [("  recalibrated", "", "", number(value), "") for name, value in healed.items() if not is_loss(name)][:1]
+    rows += [("  healed at once", "", "", number(value), "") for name, value in healed.items() if not is_loss(name)][:1]
     cut = sorted((share(now, old), name, old, now) for name, (old, now) in widths.items() if now != old)
     rows += [
         (clip(name, 50), filters(old), "", filters(now), percent(kept)) for kept, name, old, now in cut[:LAYERS_SHOWN]

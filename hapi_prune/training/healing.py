@@ -8,7 +8,36 @@ from paddle import nn
 from ..cutting import ranks
 from ..internals import layers
 from ..internals.preserve import attributes, quiet, random_generators, training_flags
+from ..plan import Cut
 from . import paddle_model
+from .compensating import Compensation
+from .settings import Settings
+
+
+class Healing:
+    """What is done right after a cut, as the settings say.
+
+    Args:
+        model: what is trained; called from a hook of its ``fit``, right before the cut.
+        settings: those of the callback.
+    """
+
+    def __init__(self, model: paddle.Model, settings: Settings) -> None:
+        self._model, self._settings = model, settings
+        self._compensation = Compensation(model) if settings.compensate else None
+        self._cut: Cut | None = None
+
+    def on_cut(self, cut: Cut) -> None:
+        """Hear of the cut, and tell the user."""
+        if self._settings.on_cut is not None:
+            self._settings.on_cut(cut)
+        self._cut = cut
+
+    def heal(self) -> bool:
+        """Do it. Returns whether there was anything to do it with."""
+        done = self._compensation is not None and self._cut is not None and self._compensation.apply(self._cut)
+        batches = self._settings.recalibrate
+        return bool(batches and recalibrate(self._model, batches)) or done
 
 
 def recalibrate(model: paddle.Model, batches: int) -> int:

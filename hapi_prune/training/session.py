@@ -22,7 +22,7 @@ from . import fit_state, paddle_model
 from .announcement import announced, warn
 from .atomic_save import AtomicSaver
 from .gathering import Gathering
-from .healing import recalibrate
+from .healing import Healing
 from .note import note_of
 from .resume import Resumed
 from .rewarming import Rewarming, give_back, warming_up
@@ -210,8 +210,10 @@ class Session:
         if aim is None:
             return
 
+        healing = Healing(self.model, self.settings)
+
         def cut() -> PruneRecord:
-            return pruner.cut(aim, paddle_model.optimizer(self.model), self.epoch, self.settings.on_cut)
+            return pruner.cut(aim, paddle_model.optimizer(self.model), self.epoch, healing.on_cut)
 
         with interrupts.held(), paddle_model.precision(self.model):  # ctrl-C or not, the history knows of every cut
             record = cut() if self._trials is None else self._trials.cut(aim, before, pruner, cut)
@@ -222,7 +224,7 @@ class Session:
         if not record.plan:
             return
         record = replace(self.history[-1], metrics_after=self._evaluate())
-        if self.settings.recalibrate and recalibrate(self.model, self.settings.recalibrate):
+        if healing.heal():
             record = replace(record, metrics_healed=self._evaluate())
         self.history.records[-1] = record
         self._say(event_table(record))

@@ -32,6 +32,7 @@ class Settings:
     max_drop: float | None = None
     monitor: str | None = None
     rewarm: int = 0
+    compensate: bool = False
 
     def __post_init__(self) -> None:
         log_dir = self.log_dir
@@ -43,6 +44,8 @@ class Settings:
             raise PruneError("PruneCallback(on_cut=...)", f"{self.on_cut!r:.80}", "a function of the Cut, or None")
         whole(self.recalibrate, "PruneCallback(recalibrate=...)")
         whole(self.rewarm, "PruneCallback(rewarm=...)")
+        if not isinstance(self.compensate, bool):
+            raise PruneError("PruneCallback(compensate=...)", f"{self.compensate!r:.80}", "True or False")
         paddle_model.require_data(self.eval_data)
         self._check_budget()
 

@@ -352,9 +352,10 @@ def test_a_run_goes_on_as_if_the_failed_cut_had_not_been():
     assert now[2]["last_epoch"] == dense[2]["last_epoch"] and now[2]["last_lr"] == dense[2]["last_lr"]
 
 
-def test_the_last_phase_is_judged_too_and_nothing_is_tried_after_it():
+@pytest.mark.parametrize("options", [{}, {"compensate": True, "recalibrate": 2}])
+def test_the_last_phase_is_judged_too_and_nothing_is_tried_after_it(options):
     model, found = built(at_least(5), adam), []
-    callback = quiet({1: 0.25, 3: 0.5}, max_drop=0.01)
+    callback = quiet({1: 0.25, 3: 0.5}, max_drop=0.01, **options)
     look = At("on_epoch_begin", lambda model, epoch: found.append(end(model)))
     fit(model, [look, callback], eval_data=Images(8, 1), epochs=5)
     assert tries(callback.history) == [(1, 0.25, True), (3, 0.5, False)]
@@ -506,8 +507,13 @@ def test_evaluations_after_it_belong_to_the_network_that_is_there():
 
 @pytest.mark.parametrize(
     ("optimizer", "options"),
-    [(adam, {}), (momentum, {"criterion": "taylor"}), (momentum, {"target": "flops", "scope": Global(cost_power=1.0)})],
-    ids=["adam", "taylor", "flops"],
+    [
+        (adam, {}),
+        (momentum, {"criterion": "taylor"}),
+        (momentum, {"target": "flops", "scope": Global(cost_power=1.0)}),
+        (adam, {"compensate": True}),
+    ],
+    ids=["adam", "taylor", "flops", "compensated"],
 )
 def test_a_run_on_a_budget_is_resumed_bitwise_from_any_epoch(optimizer, options, tmp_path):
     """Between cuts, in a phase that will fail, in one that follows it, and after the last."""

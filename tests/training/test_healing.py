@@ -78,7 +78,7 @@ def test_the_record_shows_both():
     fit(build(), callback, eval_data=Images())
     record = callback.history[0]
     assert record.metrics_healed.keys() == record.metrics_after.keys()
-    assert "recalibrated" in str(record)
+    assert "healed at once" in str(record)
     plain = quiet({1: 0.5})
     fit(build(), plain, eval_data=Images())
     assert plain.history[0].metrics_after == record.metrics_after

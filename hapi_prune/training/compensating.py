@@ -1,0 +1,162 @@
+"""What removed channels added on average, given to the layers that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from ..cutting import optimizers, ranks
+from ..internals import layers
+from ..internals.preserve import attributes, quiet, random_generators, training_flags
+from ..plan import Array, Cut
+from . import paddle_model
+
+BATCHES = 10
+"""Of the training data, on which means are taken before and after a cut."""
+
+BIASED = (nn.Linear, nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
+
+Hear = Callable[[str, Array], "Array | None"]
+"""Is told the mean of each channel at a place, by its name, and may answer with what is to be added there."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the mean of a channel can be moved.
+
+    Attributes:
+        layer: with a bias, which moves what leaves it; or BatchNorm, which takes its running mean from what arrives.
+        tensor: the bias or the running mean.
+    """
+
+    layer: nn.Layer
+    tensor: paddle.Tensor
+
+    @property
+    def is_norm(self) -> bool:
+        """Whether adding to what arrives is taking from the tensor."""
+        return not isinstance(self.layer, BIASED)
+
+    def listen(self, name: str, hear: Hear) -> Any:
+        """Tell ``hear`` the means that pass, and add what it answers; what is returned ends that by ``remove()``."""
+
+        def moved(value: paddle.Tensor) -> paddle.Tensor | None:
+            axis = layers.channel_axis(self.layer, value.ndim)
+            others = [other for other in range(value.ndim) if other != axis]
+            added = hear(name, value.astype("float32").mean(others).numpy())
+            shape = [-1 if other == axis else 1 for other in range(value.ndim)]
+            return None if added is None else value + paddle.to_tensor(added).reshape(shape).astype(value.dtype)
+
+        if self.is_norm:
+            return self.layer.register_forward_pre_hook(lambda _, inputs: moved(inputs[0]))
+        return self.layer.register_forward_post_hook(lambda _, inputs, output: moved(output))
+
+
+def places_of(network: nn.Layer) -> dict[str, Place]:
+    """By the name of the tensor that moves the mean, each place of a network; a tensor of several layers has none."""
+    norms = {id(norm) for norm in layers.batch_norms(network)}
+    found: dict[str, Place] = {}
+    for name, layer in network.named_sublayers(include_self=True):
+        own = "_mean" if id(layer) in norms else "bias" if isinstance(layer, BIASED) else None
+        tensor = getattr(layer, own) if own else None
+        if tensor is not None:
+            found[f"{name}.{own}" if name else str(own)] = Place(layer, tensor)
+    tensors = [id(place.tensor) for place in found.values()]
+    return {name: place for name, place in found.items() if tensors.count(id(place.tensor)) == 1}
+
+
+class Compensation:
+    """The mean of each channel before a cut, so that it is the same again after it.
+
+    A layer that read a removed channel gives less, or more, by what this added. Its mean over some batches is put back:
+    into its bias, or into the mean that BatchNorm takes away. Layers are corrected from the input to the output, each
+    on what those before it give by then. Only constants can be put back so: it is exact for channels that are constant,
+    but for the borders of a convolution that is padded with zeros.
+
+    Args:
+        model: what is trained; made in a hook of its ``fit``, right before a cut.
+
+    Source: the mean error of a layer, put into its bias, as is done for what rounding takes: Nagel, van Baalen,
+    Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019).
+    """
+
+    def __init__(self, model: paddle.Model) -> None:
+        self._model = model
+        self._places = places_of(model.network)
+        self._before: list[dict[str, Array]] = []
+        often: set[str] = set()
+
+        def keep(name: str, mean: Array) -> None:
+            if name in self._before[-1]:
+                often.add(name)
+            self._before[-1][name] = mean
+
+        with self._told(keep):
+            for inputs in self._batches():
+                self._before.append({})
+                model.network(*inputs)
+        for batch in self._before:
+            for name in often & batch.keys():  # a layer that runs several times has one bias for all of them
+                del batch[name]
+
+    def apply(self, cut: Cut) -> bool:
+        """Give every layer the means that it had, of the channels that are left.
+
+        Args:
+            cut: what was cut meanwhile.
+
+        Returns:
+            Whether there was anything to do it with: a bias or BatchNorm, and data that can be gone through again.
+        """
+        added: dict[str, list[Array]] = {}
+        before: dict[str, Array] = {}
+
+        def correct(name: str, mean: Array) -> Array | None:
+            if name not in before:
+                return None
+            added.setdefault(name, []).append(before[name] - mean)
+            return added[name][-1]
+
+        with self._told(correct):
+            for batch, inputs in zip(self._before, self._batches()):
+                before.update(cut.apply_to(batch))
+                self._model.network(*inputs)
+        self._write({name: np.mean(parts, axis=0) for name, parts in added.items()})
+        return bool(added)
+
+    def _write(self, added: Mapping[str, Array]) -> None:
+        tensors = {name: place.tensor for name, place in self._places.items()}
+        masters = optimizers.masters(paddle_model.optimizer(self._model), tensors)
+        for name, mean in added.items():
+            change = paddle.to_tensor(-mean if self._places[name].is_norm else mean)
+            for tensor in (tensors[name], masters.get(name)):
+                if tensor is not None:
+                    tensor.set_value((tensor.astype("float32") + change).astype(tensor.dtype))
+                    if ranks.ranks() > 1:
+                        paddle.distributed.broadcast(tensor, 0)
+
+    def _batches(self) -> Iterator[list[paddle.Tensor]]:
+        data = paddle_model.train_data(self._model)
+        if self._places and data is not None and not paddle_model.read_once(data):
+            yield from paddle_model.first_batches(self._model, data, BATCHES)
+
+    @contextmanager
+    def _told(self, hear: Hear) -> Iterator[None]:
+        """Forward passes in evaluation mode whose means are told, and which leave nothing behind."""
+        sampler = getattr(paddle_model.train_data(self._model), "batch_sampler", None)
+        counted = [(sampler, ("epoch",))] if sampler is not None else []
+        network, hooks = self._model.network, []
+        try:
+            with training_flags(network, False), random_generators(), quiet(), attributes(*counted), paddle.no_grad():
+                hooks += [place.listen(name, hear) for name, place in self._places.items()]
+                with paddle_model.precision(self._model):
+                    yield
+        finally:
+            for hook in hooks:
+                hook.remove()
