@@ -56,6 +56,7 @@ ALL = [
     Way("gradual, global, per cost", gradual, lambda: {"scope": Global("mean", 1.0)}),
     Way("gradual, global, l2, per cost", gradual, lambda: {"scope": Global("l2", 1.0)}),
     Way("gradual, global, max, per cost", gradual, lambda: {"scope": Global("max", 1.0)}),
+    Way("gradual, global, isomorphic", gradual, lambda: {"scope": Global(isomorphic=True)}),
     Way("gradual, l2_norm", gradual, lambda: {"criterion": "l2_norm"}),
     Way("gradual, recalibrated", gradual, lambda: {"recalibrate": 20}),
     Way("gradual, compensated", gradual, lambda: {"compensate": True}),

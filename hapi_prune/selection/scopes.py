@@ -119,6 +119,9 @@ class Global:
             ``"l2"`` or ``"sum"`` of the group's scores, or ``"none"``.
         cost_power: how much the cost counts: 0 not at all, 1 in proportion. The defaults are what lost least in
             ``benchmarks/accuracy``: in proportion, the layers on large images were cut to the bone.
+        isomorphic: whether only groups that are alike are ranked against each other: those that touch the same kinds of
+            tensors, as the inner layers of all blocks do, or a residual stream and another. Each kind of group then
+            loses the same share, as what one of them scores says nothing about another.
 
     Raises:
         PruneError: an unknown norm, or a power that is no number of at least 0.
@@ -132,11 +135,13 @@ class Global:
         ([5.0, 15.0], [2.5, 7.5])
 
     Source: Molchanov, Tyree, Karras, Aila, Kautz, "Pruning Convolutional Neural Networks for Resource Efficient
-    Inference" (2017), which divides scores by their layer's l2 norm and regularises them by FLOPs.
+    Inference" (2017), which divides scores by their layer's l2 norm and regularises them by FLOPs; for ``isomorphic``:
+    Fang, Ma, Mi, Wang, "Isomorphic Pruning for Vision Models" (2024), which ranks sub-structures of the same topology.
     """
 
     normalize: str = "mean"
     cost_power: float = 0.0
+    isomorphic: bool = False
     name = "global"
 
     def __post_init__(self) -> None:
@@ -145,6 +150,8 @@ class Global:
         power = self.cost_power
         if isinstance(power, bool) or not isinstance(power, (int, float)) or not 0 <= power < np.inf:
             raise PruneError("Global(cost_power=...)", f"{power!r:.80}", "a number of at least 0")
+        if not isinstance(self.isomorphic, bool):
+            raise PruneError("Global(isomorphic=...)", f"{self.isomorphic!r:.80}", "True or False")
 
     def __call__(
         self, groups: Mapping[str, ChannelGroup], scores: Mapping[str, Scores], costs: Mapping[str, float]
@@ -159,12 +166,30 @@ class Global:
         Returns:
             For each group an array, shape ``[size]``.
         """
-        prices: dict[str, Prices] = {}
+        prices: dict[str, Scores] = {}
         for key in groups:
             found = scores[key]
             weight = max(costs[key], 1e-12) ** self.cost_power
             prices[key] = found / (NORMS[self.normalize](found) or 1.0) / weight
-        return prices
+        if not self.isomorphic:
+            return prices
+        places: dict[str, Prices] = {}
+        for keys in by_topology(groups):
+            order = np.argsort(np.concatenate([prices[key] for key in keys]), kind="stable")
+            place = np.empty(len(order))
+            place[order] = (np.arange(len(order)) + 0.5) / len(order)
+            ends = np.cumsum([len(prices[key]) for key in keys])
+            places.update(zip(keys, np.split(place, ends[:-1])))
+        return places
+
+
+def by_topology(groups: Mapping[str, ChannelGroup]) -> list[list[str]]:
+    """The keys of groups that touch the same kinds of tensors along the same axes, equally often, together."""
+    found: dict[tuple[tuple[str, int, int], ...], list[str]] = {}
+    for key, group in groups.items():
+        touched = [(name.rpartition(".")[2], slot, index.shape[1]) for (name, slot), index in group.index.items()]
+        found.setdefault(tuple(sorted(touched)), []).append(key)
+    return list(found.values())
 
 
 @dataclass(frozen=True)

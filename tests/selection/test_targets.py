@@ -201,6 +201,35 @@ def test_the_global_scope_takes_what_matters_least_for_what_it_costs():
     assert fair["a"][1] < 24 or fair["c"][1] < 40, "by their mean, all layers are alike"
 
 
+class Blocks(nn.Layer):
+    """Two residual blocks of one width, and a head: two groups inside blocks, one stream, two Linears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2D(3, 24, 3, padding=1)
+        self.first = nn.LayerList([nn.Conv2D(24, 32, 3, padding=1) for _ in range(2)])
+        self.second = nn.LayerList([nn.Conv2D(32, 24, 3, padding=1) for _ in range(2)])
+        self.out = nn.Linear(24, 10)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for first, second in zip(self.first, self.second):
+            x = x + second(paddle.nn.functional.relu(first(x)))
+        return self.out(x.mean([2, 3]))
+
+
+def test_of_isomorphic_groups_only_those_that_are_alike_are_ranked_against_each_other():
+    paddle.seed(4)
+    network = Blocks()
+    network.first[0].weight.set_value(network.first[0].weight * 1e-2)
+    together = prune(copy.deepcopy(network), IMAGE, 0.3, target="params", scope=Global("none")).widths
+    assert together["first.0"][1] < 32 and together["stem"] == (24, 24), "one layer scores far less than all others"
+    apart = prune(copy.deepcopy(network), IMAGE, 0.3, target="params", scope=Global("none", isomorphic=True)).widths
+    assert apart["first.1"] == (32, 32) and apart["first.0"][1] < 32, "the two insides are alike"
+    lost = 1 - (apart["first.0"][1] + apart["first.1"][1]) / 64
+    assert 1 - apart["stem"][1] / 24 == pytest.approx(lost, abs=0.05), "each kind loses the same share"
+
+
 def test_a_scope_of_ones_own_shares_out():
     given = {}
 
@@ -223,6 +252,7 @@ BAD = {
     "negative": (lambda groups, scores, costs: dict.fromkeys(groups, -1.0), "a share of -1.0"),
     "wrong shape": (lambda groups, scores, costs: dict.fromkeys(groups, np.ones(2)), r"float64 of shape \[2\]"),
     "raises": (lambda groups, scores, costs: 1 / 0, "raised ZeroDivisionError"),
+    "no flag": (lambda *_: Global(isomorphic="yes")({}, {}, {}), "isomorphic"),
     "unknown name": ("globel", "scope: 'globel'"),
     "a class": (Global, "scope: <class"),
 }
