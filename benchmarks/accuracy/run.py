@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import paddle
+from fading import Fading
 from images import Epochs, cifar10
 from paddle import nn
 from ways import WAYS, Way
@@ -136,14 +137,10 @@ class Experiment:
         callback = None
         if way.schedule is not None:
             watch = Watch(lambda: seen.append(self.top1(model, 2000)))
-            callback = PruneCallback(
-                way.schedule(goal, args.epochs - first),
-                verbose=0,
-                eval_data=False,
-                target="flops",
-                **way.options(),
-            )
-            self.fit(model, first, args.epochs, [callback, watch])
+            schedule = way.schedule(goal, args.epochs - first)
+            callback = PruneCallback(schedule, verbose=0, eval_data=False, target="flops", **way.options())
+            fading = [Fading(schedule, [1, 3, 32, 32])] if way.fading else []
+            self.fit(model, first, args.epochs, [callback, watch, *fading])
         else:
             self.fit(model, first, args.epochs, [])
         records = list(callback.history) if callback else []

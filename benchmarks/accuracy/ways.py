@@ -20,7 +20,9 @@ class Way:
         two_programs: whether the dense network is trained to the end by a program of its own, and the pruned one by a
             second one with a new optimizer.
         rate: learning rate of the second program; None for that of the first.
+        fading: whether what a cut takes fades to zero in the epoch before it.
         first: how many epochs are dense before the callback is there; None for what the command says.
+        fading: whether what a cut takes fades to zero in the epoch before it.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Way:
     two_programs: bool = False
     rate: float | None = None
     first: int | None = None
+    fading: bool = False
 
 
 def at_once(goal: float, epochs: int) -> Schedule:
@@ -69,6 +72,7 @@ ALL = [
     Way("earlier", gradual, first=1),
     Way("early", gradual, first=2),
     Way("later", later),
+    Way("later, softened", later, fading=True),
     Way("later, taylor", later, lambda: {"criterion": "taylor"}),
 ]
 WAYS = {way.name: way for way in ALL}
