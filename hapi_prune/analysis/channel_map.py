@@ -14,7 +14,7 @@ from ..errors import PruneError
 from ..plan import Array, Axis, ChannelGroup, Cut, Index, PruningPlan, Reason
 from .example_input import Example, example
 from .graph import Graph, tensors_of, trace
-from .groups import Family, Grouping, Numbering, group
+from .groups import Family, Grouping, Numbering, ascending_pairs, group
 from .held_counts import Count
 from .labels import Mismatch
 from .picks import Picks, turn
@@ -240,15 +240,17 @@ class ChannelMap:
         new, old = Numbering(after.constraints), Numbering(now)
         moved = np.concatenate([old.starts[n] + positions[axis] for n, axis in enumerate(old.axes)] or [np.zeros(0)])
         moved = moved.astype(np.int64)
-        for theirs, ours in (
-            (np.sort(moved[new.pairs(after.constraints.ties)], axis=0), np.sort(old.pairs(now.ties), axis=0)),
-            (new.pinned(after.constraints.pins, moved), old.pinned(now.pins)),
+        pins, were = new.pinned(after.constraints.pins, moved), old.pinned(now.pins)
+        slots, ranks = np.unique(np.concatenate([pins[1], were[1]]), return_inverse=True)
+        pins[1], were[1] = np.split(ranks, [pins.shape[1]])
+        ties, tied = moved[new.pairs(after.constraints.ties)], old.pairs(now.ties)
+        for theirs, ours, ends in (
+            (ascending_pairs(ties), ascending_pairs(tied), old.count),
+            (pins, were, len(slots)),
         ):
-            ends, rank = np.unique(np.concatenate([ours[1], theirs[1]]), return_inverse=True)
-            met = np.concatenate([ours[0], theirs[0]]) * len(ends) + rank
-            strange = strangers(met[ours.shape[1] :], met[: ours.shape[1]])
+            strange = strangers(theirs[0] * ends + theirs[1], ours[0] * ends + ours[1])
             if strange.size:
-                axis = old.axes[old.axis_of[strange[0] // len(ends)]]
+                axis = old.axes[old.axis_of[strange[0] // ends]]
                 raise Mismatch(f"channels of {axis[0]!r} would be wired in another way")
 
     def catch_up(self) -> None:

@@ -92,6 +92,11 @@ class Numbering:
         return np.stack([numbers if moved is None else moved[numbers], concatenated([slots for _, slots in pins])])
 
 
+def ascending_pairs(pairs: Index) -> Index:
+    """The columns of ``pairs``, shape ``[2, any]``, each with its smaller number first."""
+    return np.stack([np.minimum(*pairs), np.maximum(*pairs)])
+
+
 def concatenated(parts: list[Index]) -> Index:
     """All parts one after the other, in one array; an empty array for none."""
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
@@ -146,7 +151,7 @@ def refined(looks: Marks, ties: Index, where: npt.NDArray[np.bool_]) -> Marks:
     """
     if not where.any():
         return looks
-    low, high = np.sort(ties[:, where[ties[0]]], axis=0)
+    low, high = ascending_pairs(ties[:, where[ties[0]]])
     one, other = np.divmod(np.unique(low * len(looks) + high), len(looks))  # each tie once, however often it was made
     for _ in range(ROUNDS):
         around = np.zeros_like(looks)

@@ -22,7 +22,7 @@ from .blame import blamed_groups, holding_together, meeting_groups
 from .second_opinion import second_opinion
 from .undo_log import UndoLog
 from .verify_outputs import Refused
-from .verify_sizes import verify_sizes
+from .verify_sizes import require_it_trains, verify_sizes
 
 Follow = Callable[[Cut, UndoLog], None]
 """What else changes with a cut (the optimizer), through the same undo log."""
@@ -196,18 +196,19 @@ def tried(channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, compa
         masked = verify_outputs.outputs_of_masked(channel_map, planned.cut) if compare else {}
         return proven_with_counts(channel_map, planned, undo_log, masked, exact)
 
+    smaller, own = channel_map.tried_on, channel_map.example
     try:
         return made()
     except (Refused, PruneError) as first:
-        smaller, own = channel_map.tried_on, channel_map.example
-        if smaller is own or channel_map.agreed:
+        useful = isinstance(first, Refused) and channel_map.tried_on is smaller
+        if smaller is own or (useful and channel_map.agreed):
             raise
         undo_log.undo()
         channel_map.tried_on = own
         try:
             return made()
         except Refused:
-            if isinstance(first, Refused):
+            if useful:
                 channel_map.tried_on, channel_map.agreed = smaller, True
             raise
 
@@ -265,11 +266,13 @@ def apply_and_compare(
     surgery.shrink(network, channel_map.tensors, planned.cut, constraints.depthwise, undo_log)
     surgery.set_counts(network, planned.counts, undo_log)
     with surgery.widths_follow(network, undo_log):
-        for training in (False, True) if masked else (False,):
+        for training in masked or (False,):
             pruned = verify_outputs.attempt(network, channel_map.tried_on, training)
             if training in masked:
                 most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map), training)
                 verify_outputs.compare(pruned, masked[training], exact, most)
+        if masked and (True not in masked or channel_map.tried_on is not channel_map.example):
+            require_it_trains(channel_map, planned.propagation)
 
 
 def exact_part(channel_map: ChannelMap, plan: PruningPlan) -> PruningPlan:

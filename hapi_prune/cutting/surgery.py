@@ -12,9 +12,11 @@ import paddle
 
 from ..analysis.held_counts import Count
 from ..internals import layers
-from ..internals.tensors import gradients, own_tensors, view, written
+from ..internals.tensors import empty, gradients, own_tensors, view, written
 from ..plan import Array, Cut, Index
 from .undo_log import UndoLog
+
+Shape = tuple[int, ...]
 
 
 def mask(tensors: Mapping[str, paddle.Tensor], cut: Cut, undo_log: UndoLog) -> None:
@@ -24,42 +26,44 @@ def mask(tensors: Mapping[str, paddle.Tensor], cut: Cut, undo_log: UndoLog) -> N
     """
     for name in (name for name in cut.kept if name not in cut.numbers):
         array = tensors[name].numpy()
-        for slices, size in removed(cut, name, array.shape):
-            array.reshape(-1, size)[slices] = 0
+        for slices, shape in removed(cut, name, array.shape):
+            array.reshape(shape)[slices] = 0
         undo_log.resize(tensors[name], array)
 
 
 @contextmanager
 def masked(tensors: Mapping[str, paddle.Tensor], cut: Cut) -> Iterator[None]:
     """As `mask`, for the length of a block: in place, with nothing but what is zeroed put aside."""
-    aside: list[tuple[paddle.Tensor, list[tuple[Index, Array]]]] = []
+    aside: list[tuple[paddle.Tensor, list[tuple[Index, Array, Shape]]]] = []
     try:
         for name in (name for name in cut.kept if name not in cut.numbers):
             with written(tensors[name]) as array:
-                parts: list[tuple[Index, Array]] = []
+                parts: list[tuple[Index, Array, Shape]] = []
                 aside.append((tensors[name], parts))
-                for slices, size in removed(cut, name, array.shape):
-                    rows = array.reshape(-1, size)
-                    parts.append((slices, rows[slices]))
-                    rows[slices] = 0
+                for slices, shape in removed(cut, name, array.shape):
+                    flat = array.reshape(shape)
+                    parts.append((slices, np.take(flat, slices, axis=0), shape))
+                    flat[slices] = 0
         yield
     finally:
         for tensor, parts in aside:
             with written(tensor) as array:
-                for slices, values in reversed(parts):
-                    array.reshape(-1, values.shape[1])[slices] = values
+                for slices, values, shape in reversed(parts):
+                    array.reshape(shape)[slices] = values
 
 
-def removed(cut: Cut, name: str, shape: tuple[int, ...]) -> list[tuple[Index, int]]:
-    """The slices of a tensor of this shape that the cut removes: for each axis their places, and their size.
+def removed(cut: Cut, name: str, shape: tuple[int, ...]) -> list[tuple[Index, Shape]]:
+    """The slices of a tensor of this shape that the cut removes: for each axis their places, as it lies in memory.
 
-    The places are those in the tensor's memory, which an axis divides into slices of one size.
+    An axis divides it into slices of one size. With them is told the shape that has nothing but these in front; numbers
+    are in one row there, for which NumPy is several times as fast as for slices of one number.
     """
-    found: list[tuple[Index, int]] = []
+    found: list[tuple[Index, Shape]] = []
     for axis, positions in cut.kept[name].items():
         gone = np.delete(np.arange(shape[axis]), positions)
         before = np.arange(prod(shape[:axis]))[:, None] * shape[axis]
-        found.append(((before + gone).ravel(), prod(shape[axis + 1 :])))
+        size = prod(shape[axis + 1 :])
+        found.append(((before + gone).ravel(), (-1, size) if size > 1 else (-1,)))
     return found
 
 
@@ -82,7 +86,7 @@ def shrink(
     for name in cut.kept:
         # Gradients too: between two steps of an accumulation they hold what the filters that stay have learnt.
         for tensor in (tensors[name], *gradients(tensors[name])):
-            undo_log.resize(tensor, cut.gather(name, view(tensor)))
+            undo_log.become(tensor, left(cut, name, tensor))
     touched = {id(tensors[name]): name for name in cut.kept}
     for layer in network.sublayers(include_self=True):
         own = {slot: touched[id(t)] for slot, t in own_tensors(layer).items() if id(t) in touched}
@@ -90,6 +94,21 @@ def shrink(
             for attribute, value in layers.sizes(layer, bool(depthwise & set(own.values()))).items():
                 if getattr(layer, attribute) != value:
                     undo_log.assign(layer, attribute, value)
+
+
+def left(cut: Cut, name: str, tensor: paddle.Tensor) -> paddle.Tensor:
+    """What stays of a tensor that mirrors ``name``, or is it: gathered right into memory of Paddle's."""
+    found, array = empty(cut.after(name), tensor), view(tensor)
+    with written(found) as memory:
+        if name in cut.numbers:
+            memory[...] = cut.numbers[name]
+        else:
+            *first, last = cut.kept[name]
+            for axis in first:
+                array = np.take(array, cut.kept[name][axis], axis=axis)
+            # All positions are inside; with "clip" NumPy does not first gather into memory of its own to find that out.
+            np.take(array, cut.kept[name][last], axis=last, out=memory, mode="clip")
+    return found
 
 
 def set_counts(network: paddle.nn.Layer, counts: Iterable[Count], undo_log: UndoLog, back: bool = False) -> None:

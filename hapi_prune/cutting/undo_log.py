@@ -24,11 +24,15 @@ class UndoLog:
 
     def resize(self, tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
         """Give ``tensor`` the shape and values of ``array``, in place; its gradient stays as it is."""
+        self.become(tensor, paddle.to_tensor(array, place=tensor.place))
+
+    def become(self, tensor: paddle.Tensor, other: paddle.Tensor) -> None:
+        """Give ``tensor`` the shape and the memory of ``other``; its gradient stays as it is."""
         if id(tensor) not in self._held:
             # The old storage itself is kept, not a copy, and only the first: what comes between is of no use.
             self._held[id(tensor)] = tensor, tensors.storage(tensor)
             self.remember(lambda: tensors.become(*self._held.pop(id(tensor))))
-        tensors.resize(tensor, array)
+        tensors.become(tensor, other)
 
     def assign(self, owner: object, name: str, value: object) -> None:
         """Set attribute ``name`` of ``owner``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ..analysis.channel_map import ChannelMap
 from ..analysis.graph import traced_program
@@ -12,6 +13,7 @@ from ..analysis.op import Op
 from ..analysis.propagation import Propagation
 from ..errors import PruneError
 from ..plan import Reason, ReasonKind
+from . import verify_outputs
 from .verify_numbers import Changes
 from .verify_outputs import Refused
 
@@ -31,23 +33,56 @@ def verify_sizes(channel_map: ChannelMap, planned: Propagation, counts: Sequence
     Raises:
         Refused: it lays its channels out in another way, or computes with other numbers.
     """
-    for one, training in ((planned.training, True), (planned.evaluation, False)):
-        try:
-            network, given, aliases = channel_map.network, channel_map.example, channel_map.graph.aliases
-            ops = traced_program(network, given, aliases, training).ops
-        except PruneError as error:
-            raise Refused(Reason(ReasonKind.OTHER_SIZES, f"would not be traced any more ({error.got})")) from error
-        changes = Changes()
-        for op, (before, args, results) in zip(ops, one.steps()):
-            # A group convolution whose groups are left with one channel each is a depthwise one to Paddle.
-            if op.name.removeprefix("depthwise_") != before.name.removeprefix("depthwise_"):
-                raise refused("takes another way through the code", op)
-            if not all(fits(shape, value, bool(counts)) for shape, value in zip(op.shapes, results)):
-                raise refused("would be laid out in another way", op)
-            if counts and not changes.are_sizes(op, before, args, results):
-                raise refused("would compute with another number", op)
-        if len(ops) != len(one.program.ops):
-            raise refused("takes another way through the code", ops[-1])
+    for training in (True, False):
+        verify_mode(channel_map, planned, training, counts)
+
+
+def verify_mode(
+    channel_map: ChannelMap,
+    planned: Propagation,
+    training: bool,
+    counts: Sequence[Count] = (),
+    as_it_is: bool = False,
+) -> None:
+    """As `verify_sizes`, in training or in evaluation mode; ``as_it_is``: see `program.traced`.
+
+    Raises:
+        Refused: it lays its channels out in another way, or computes with other numbers.
+    """
+    one = planned.training if training else planned.evaluation
+    try:
+        network, given, aliases = channel_map.network, channel_map.example, channel_map.graph.aliases
+        ops = traced_program(network, given, aliases, training, as_it_is).ops
+    except PruneError as error:
+        raise Refused(Reason(ReasonKind.OTHER_SIZES, f"would not be traced any more ({error.got})")) from error
+    changes = Changes()
+    for op, (before, args, results) in zip(ops, one.steps()):
+        # A group convolution whose groups are left with one channel each is a depthwise one to Paddle.
+        if op.name.removeprefix("depthwise_") != before.name.removeprefix("depthwise_"):
+            raise refused("takes another way through the code", op)
+        if not all(fits(shape, value, bool(counts)) for shape, value in zip(op.shapes, results)):
+            raise refused("would be laid out in another way", op)
+        if counts and not changes.are_sizes(op, before, args, results):
+            raise refused("would compute with another number", op)
+    if len(ops) != len(one.program.ops):
+        raise refused("takes another way through the code", ops[-1])
+
+
+def require_it_trains(channel_map: ChannelMap, planned: Propagation) -> None:
+    """Let the network run in training mode with the user's example, where nothing was compared.
+
+    Where values were compared on a smaller example, it need not compute anything: it is traced, and all sizes are held
+    against the plan. What that has doubts about is run; and then a smaller example does not show all there is to see.
+
+    Raises:
+        Refused: the network does not run.
+    """
+    if channel_map.tried_on is not channel_map.example:
+        with suppress(Refused):
+            verify_mode(channel_map, planned, training=True, as_it_is=True)
+            return
+        channel_map.tried_on = channel_map.example
+    verify_outputs.attempt(channel_map.network, channel_map.example, training=True)
 
 
 def refused(text: str, op: Op) -> Refused:

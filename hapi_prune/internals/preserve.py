@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -61,16 +61,19 @@ def spaces(network: paddle.nn.Layer, hooks: bool = False) -> list[dict[Any, Any]
 @contextmanager
 def training_flags(network: paddle.nn.Layer, training: bool | None) -> Iterator[None]:
     """Run with every layer in training or evaluation mode (None: as they are), and put back each layer's own."""
-    layers = network.sublayers(include_self=True)
-    flags = [layer.training for layer in layers]
+    flags = [(layer, layer.training) for layer in network.sublayers(include_self=True)]
+
+    def set_where_other(wanted: Iterable[tuple[paddle.nn.Layer, bool]]) -> None:  # a layer takes its time for it
+        for layer, flag in wanted:
+            if layer.training != flag:
+                layer.training = flag
+
     try:
         if training is not None:
-            for layer in layers:
-                layer.training = training
+            set_where_other((layer, training) for layer, _ in flags)
         yield
     finally:
-        for layer, flag in zip(layers, flags):
-            layer.training = flag
+        set_where_other(flags)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from math import prod
@@ -21,6 +21,12 @@ def resize(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
     bfloat16 travels as NumPy's uint16, both ways.
     """
     become(tensor, paddle.to_tensor(array, place=tensor.place))
+
+
+def empty(shape: Sequence[int], tensor: paddle.Tensor) -> paddle.Tensor:
+    """A new tensor of the type of ``tensor`` and where that is, to be filled."""
+    found = paddle.empty(shape, dtype=tensor.dtype)
+    return found if found.place == tensor.place else found._copy_to(tensor.place, True)
 
 
 @cache

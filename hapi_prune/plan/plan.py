@@ -245,4 +245,5 @@ class Cut:
 
 def ascending(units: Sequence[int] | Index) -> tuple[int, ...]:
     """Unit numbers as a plan holds them."""
-    return tuple(sorted(int(unit) for unit in units))
+    found: list[int] = np.sort(np.asarray(units, dtype=np.int64)).tolist()
+    return tuple(found)

@@ -14,6 +14,7 @@ from ..criteria import filters
 from ..criteria.groups import GroupCriterion, GroupSlices
 from ..criteria.named import AnyCriterion, wants_gradients
 from ..errors import PruneError
+from ..internals.tensors import view
 from ..plan import Array, Axis, ChannelGroup, ascending
 from .goals import Goal
 
@@ -108,9 +109,10 @@ class Scores:
         return self._layers[axis]
 
     def _weight(self, axis: Axis) -> Array:
-        """A tensor with one of its axes in front."""
-        name, slot = axis
-        weight: Array = np.moveaxis(self._tensors[name].astype("float32").numpy(), slot, 0)
+        """A tensor with one of its axes in front, to be read."""
+        tensor = self._tensors[axis[0]]
+        array = view(tensor) if tensor.dtype == paddle.float32 else tensor.astype("float32").numpy()
+        weight: Array = np.moveaxis(array, axis[1], 0)
         return weight
 
     def _of_group(self, criterion: GroupCriterion, group: ChannelGroup, where: str) -> npt.NDArray[np.float64]:

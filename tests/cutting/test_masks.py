@@ -11,13 +11,18 @@ from hapi_prune.cutting import surgery
 from hapi_prune.cutting.undo_log import UndoLog
 from hapi_prune.plan import Cut
 
-KEPT = {"a": {0: np.array([0, 2])}, "b": {0: np.array([1]), 1: np.array([0, 3])}, "c": {0: np.array([1, 2])}}
+KEPT = {
+    "a": {0: np.array([0, 2])},
+    "b": {0: np.array([1]), 1: np.array([0, 3])},
+    "c": {0: np.array([1, 2])},
+    "d": {1: np.array([0, 2])},
+}
 
 
 def tensors():
     """Numbers that comparing by value would lose: other signs of zero, other NaNs."""
     paddle.seed(0)
-    found = {"a": paddle.randn([3, 2]), "b": paddle.randn([4, 4, 2]), "c": paddle.arange(3)}
+    found = {"a": paddle.randn([3, 2]), "b": paddle.randn([4, 4, 2]), "c": paddle.arange(3), "d": paddle.randn([2, 3])}
     odd = found["b"].numpy()
     odd[0, 1] = [np.float32("-0.0"), np.array([0x7FC12345], "uint32").view("float32")[0]]
     found["b"] = paddle.create_parameter([4, 4, 2], "float32", default_initializer=nn.initializer.Assign(odd))
@@ -49,6 +54,7 @@ def test_what_goes_is_zero_and_the_rest_is_not_touched():
         b = found["b"].numpy()
         assert np.array_equal(b[np.ix_([1], [0, 3])], before["b"][np.ix_([1], [0, 3])])
         assert np.count_nonzero(b) == 4
+        assert np.array_equal(found["d"].numpy() != 0, [[True, False, True]] * 2)
         assert found["c"].tolist() == [0, 1, 2]  # it picks by number
 
 
