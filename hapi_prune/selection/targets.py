@@ -7,8 +7,9 @@ by the prices of the scope. The goal is met by the beginning of the queue that l
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,9 @@ MOST_ROUNDS = 4
 
 NEAR = 0.001
 """A goal that is missed by less than this share of the original cost is met; no better one is looked for."""
+
+FEW = 24
+"""Of so many single changes at most, two together are looked at too: a network of so few blocks has large steps."""
 
 TOLERANCE = 0.005
 """A goal that is missed by more than this share of the original cost is said to be missed."""
@@ -252,8 +256,8 @@ def _nudged(
 ) -> dict[int, Step]:
     """``taken`` with a step more or less of some blocks, as long as that gets nearer and it is not near enough.
 
-    In a small network one filter is a large step: the beginning of the queue may end far from the goal. No block is
-    moved by more than one step, as the prices, and not the goal, are to say who loses how much.
+    In a small network one filter is a large step. No block is moved by more than one, as the prices, and not the goal,
+    are to say who loses how much.
     """
     steps: dict[int, list[Step]] = {}
     for step in queue:
@@ -261,17 +265,24 @@ def _nudged(
     places = {block: own.index(taken[block]) if block in taken else -1 for block, own in steps.items()}
     moves = [(block, places[block] + by) for block, own in steps.items() for by in (1, -1)]
     moves = [(block, place) for block, place in moves if -1 <= place < len(steps[block])]
+
+    def moved(chosen: Iterable[tuple[int, int]]) -> dict[int, Step]:
+        found = dict(taken)
+        for block, place in chosen:
+            found.pop(block, None)
+            if place >= 0:
+                found[block] = steps[block][place]
+        return found
+
     now = off(taken)
     while now > near and moves:
-        options = []
-        for block, place in moves:
-            rest = {number: step for number, step in taken.items() if number != block}
-            options.append({**rest, block: steps[block][place]} if place >= 0 else rest)
-        best = min(range(len(options)), key=lambda number: off(options[number]))
-        if off(options[best]) >= now:
+        together = 2 if len(moves) <= FEW else 1  # one more here and one less there
+        options = [option for count in range(1, together + 1) for option in combinations(moves, count)]
+        best = min(options, key=lambda option: off(moved(option)))
+        if off(moved(best)) >= now:
             break
-        taken, now = options[best], off(options[best])
-        moves = [move for move in moves if move[0] != moves[best][0]]
+        taken, now = moved(best), off(moved(best))
+        moves = [move for move in moves if move[0] not in dict(best)]
     return taken
 
 

@@ -170,6 +170,12 @@ def test_a_goal_out_of_reach_says_what_can_be_reached():
     )
 
 
+def test_a_filter_more_here_and_one_less_there_get_nearer():
+    """Alone each step of this network is a point and more."""
+    one = ZOO["SplitAndConcat"]
+    assert prune(one.build(), one.inputs, 0.3, target="flops").reached == pytest.approx(0.3, abs=0.005)
+
+
 def test_what_is_missed_is_said():
     class Two(nn.Layer):
         def __init__(self) -> None:
