@@ -42,7 +42,7 @@ NEAR = 0.001
 """A goal that is missed by less than this share of the original cost is met; no better one is looked for."""
 
 FEW = 24
-"""Of so many single changes at most, two together are looked at too: a network of so few blocks has large steps."""
+"""Where single changes are no more than this, two together are looked at too: the steps are large there."""
 
 TOLERANCE = 0.005
 """A goal that is missed by more than this share of the original cost is said to be missed."""
@@ -256,8 +256,7 @@ def _nudged(
 ) -> dict[int, Step]:
     """``taken`` with a step more or less of some blocks, as long as that gets nearer and it is not near enough.
 
-    In a small network one filter is a large step. No block is moved by more than one, as the prices, and not the goal,
-    are to say who loses how much.
+    In a small network a step is large. No block is moved by more than one: prices say who loses how much, no goal does.
     """
     steps: dict[int, list[Step]] = {}
     for step in queue:
