@@ -56,7 +56,7 @@ class PruneCallback(paddle.callbacks.Callback):
             the ratio itself (``target="filters"``, ``scope="uniform"``).
         skip: names of layers to leave as they are: structured names, globs, or Paddle's parameter names.
         log_dir: where VisualDL's records go; None for none. It may be that of ``paddle.callbacks.VisualDL``.
-        verbose: 1 prints a table for each cut and one at the end, 0 nothing.
+        verbose: 1 prints a table for each cut and one at the end, and shows a progress bar in a terminal; 0 nothing.
         inputs: an example input (a shape such as ``[1, 3, 32, 32]``, an InputSpec, a Tensor, or a list / tuple /
             dict of these). Only needed where ``paddle.Model`` has no InputSpecs, and a sample of the data does not
             tell: then for a cut at epoch 0, and to hear of mistakes before the first epoch is over.
@@ -254,9 +254,10 @@ class PruneCallback(paddle.callbacks.Callback):
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
-        """Hapi calls no further hook once one has raised, not even on_train_end."""
+        """As `verbose` says; and hapi calls no further hook once one has raised, not even on_train_end."""
         try:
-            yield
+            with bars(self.settings.verbose > 0):
+                yield
         except BaseException:
             self._end()
             raise

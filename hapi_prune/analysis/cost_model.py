@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ..internals.progress import progress
 from ..plan import Axis, Index
 from .channel_map import ChannelMap
 from .curves import Dial, time_of
@@ -109,12 +110,14 @@ class CostModel:
     def _count_times(self, channel_map: ChannelMap, times: Times) -> None:
         """The ops that can be run by themselves."""
         now, traced = channel_map.state.propagation.evaluation, channel_map.traced.evaluation
-        for (op, args, _), (_, first, _) in zip(now.steps(), traced.steps()):
-            dials = self._dials(signals_of(args), signals_of(first))
-            if not dials:
-                self._fixed += round(times.scale * (times.of(op, first) or 0))
-            elif (value := time_of(times, op, first, dials)) is not None:
-                self._terms.append(Term(value, frozenset(dial.number for dial in dials)))
+        with progress("op", len(now.operands)) as at:
+            for number, ((op, args, _), (_, first, _)) in enumerate(zip(now.steps(), traced.steps())):
+                at(number)
+                dials = self._dials(signals_of(args), signals_of(first))
+                if not dials:
+                    self._fixed += round(times.scale * (times.of(op, first) or 0))
+                elif (value := time_of(times, op, first, dials)) is not None:
+                    self._terms.append(Term(value, frozenset(dial.number for dial in dials)))
 
     def _dials(self, now: Sequence[Signal], traced: Sequence[Signal]) -> list[Dial]:
         """The sizes that an op's operands depend on; those that are multiples of each other are one."""

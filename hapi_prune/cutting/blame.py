@@ -8,6 +8,7 @@ import numpy as np
 
 from ..analysis.channel_map import ChannelMap
 from ..analysis.labels import INDEX_BITS, signals_of
+from ..internals.progress import progress
 from ..plan import Axis, PruningPlan, Reason
 from . import ranks
 from .verify_outputs import Refused
@@ -32,9 +33,15 @@ def blamed_groups(
     the same spot in layers of one class, one stands for all.
     """
 
+    sure: set[str] = set()
+
     def retry(parts: Sequence[list[str]], refused: Refused) -> Refused | None:
         only = PruningPlan({key: plan.kept[key] for keys in parts for key in keys})
-        return rehearsed(channel_map, only, not refused.stopped_at)
+        found = rehearsed(channel_map, only, not refused.stopped_at)
+        if found is None or len(parts) == 1:
+            sure.update(only.kept)
+            at(len(sure))
+        return found
 
     by_family: dict[frozenset[str], list[str]] = {}
     for key in plan.kept:
@@ -43,9 +50,10 @@ def blamed_groups(
     reach = reaching_groups(channel_map, refused.stopped_at)
     suspects = [part for part in parts if reach.intersection(part)]
     others = [part for part in parts if part not in suspects]
-    if suspects and others and retry(others, refused) is None:
-        parts = suspects
-    return likewise(alike(channel_map, parts), refused, retry)
+    with progress("group", len(plan.kept)) as at:
+        if suspects and others and retry(others, refused) is None:
+            parts = suspects
+        return likewise(alike(channel_map, parts), refused, retry)
 
 
 def alike(channel_map: ChannelMap, parts: Sequence[list[str]]) -> list[list[list[str]]]:

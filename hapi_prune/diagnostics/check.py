@@ -24,6 +24,7 @@ from ..cutting.pruning import Pruner
 from ..errors import NothingToPruneError, PruneError, gist
 from ..exporting.program import save_program
 from ..internals.preserve import everything, quiet, training_flags
+from ..internals.progress import bars, progress
 from ..internals.tensors import resize
 from ..plan import Array, PruningPlan, Reason, ReasonKind
 from ..reporting import tables
@@ -124,6 +125,8 @@ def check(
     inputs: Any,
     ratios: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 0.9),
     criteria: Sequence[Any] = ("l1_norm", "l2_norm", "fpgm"),
+    *,
+    verbose: int = 1,
 ) -> CheckReport:
     """Prune ``network`` at each ratio by each criterion, look whether all is right, and put it back each time.
 
@@ -135,6 +138,7 @@ def check(
         inputs: an example input, as for `prune`.
         ratios: the shares of the filters to remove, each in [0, 1).
         criteria: as for `prune`.
+        verbose: 1 for a progress bar, where there is a terminal.
 
     Returns:
         A row for each criterion and ratio. What goes wrong with the network stands there and is not raised.
@@ -152,9 +156,11 @@ def check(
     cases = [(Options(criterion), share_of(ratio, "check(ratios=...)")) for criterion in criteria for ratio in ratios]
     tensors, rows = tensors_of(network).values(), []
     before = [np.array(tensor.numpy()) for tensor in tensors]
-    for case in cases:
-        with everything(network):
-            rows.append(examined(network, inputs, *case))
+    with bars(bool(verbose)), progress("cut", len(cases)) as at:
+        for case in cases:
+            at(len(rows))
+            with everything(network):
+                rows.append(examined(network, inputs, *case))
     same = all(tensor.numpy().tobytes() == array.tobytes() for tensor, array in zip(tensors, before))
     return CheckReport(type(network).__name__, tuple(rows), same)
 

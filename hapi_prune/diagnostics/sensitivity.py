@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddle.hapi.progressbar import ProgressBar
 
 from ..analysis.channel_map import ChannelMap
 from ..analysis.layer_names import layer_name
@@ -20,6 +19,7 @@ from ..cutting import surgery
 from ..cutting.undo_log import UndoLog
 from ..errors import PruneError
 from ..internals.preserve import everything, training_flags
+from ..internals.progress import bars, progress
 from ..plan import Axis, Cut
 from ..reporting.tables import is_loss
 from ..selection.goals import Goal, goal
@@ -91,14 +91,14 @@ def sensitivity(
         blocks = _blocks(channel_map, wanted)
         found = _begun(path, metric, measure(layer), blocks)
         points = [(number, ratio) for number in range(len(blocks)) for ratio in ratios]
-        bar = ProgressBar(len(points), verbose=1 if verbose and os.isatty(1) else 0)
-        for done, (number, ratio) in enumerate(points, 1):
-            if ratio not in found.rows[number].ratios:
-                with _masked(channel_map, blocks[number].keys, scores, ratio):
-                    value = measure(layer)
-                found = _with(found, number, ratio, found.dense - value)
-                _write(path, found)
-            bar.update(done, [])
+        with bars(bool(verbose)), progress("evaluation", len(points)) as at:
+            for done, (number, ratio) in enumerate(points):
+                at(done)
+                if ratio not in found.rows[number].ratios:
+                    with _masked(channel_map, blocks[number].keys, scores, ratio):
+                        value = measure(layer)
+                    found = _with(found, number, ratio, found.dense - value)
+                    _write(path, found)
     return found
 
 
