@@ -1,4 +1,4 @@
-"""Build the site in `site/`: both READMEs, the pages of `docs/`, and the reference from the docstrings.
+"""Build the site in `site/`: the READMEs and `docs/` in both languages, and the reference from the docstrings.
 
     python scripts/docs_site.py
 
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -162,6 +163,8 @@ def api_page(kind: str, names: tuple[str, ...], folder: Path) -> str:
 
 def main() -> int:
     """Build it; 0 if there was nothing to warn of."""
+    if find_spec("jieba") is None:  # the theme would say nothing, and find no Chinese word
+        sys.exit("jieba is not installed: pip install --editable .[docs]")
     with tempfile.TemporaryDirectory() as scratch:
         pages = Path(scratch) / "pages"
         pages.mkdir()
