@@ -218,7 +218,8 @@ def module_of(place: str) -> Any:
         sys.modules[path.stem] = module
         spec.loader.exec_module(module)
     except Exception as error:  # a module may raise anything
-        raise PruneError(f"module {place!r}", f"it cannot be imported ({gist(error)})") from error
+        todo = "run this where the module can be imported, or give the path of its .py file"
+        raise PruneError(f"module {place!r}", f"it cannot be imported ({gist(error)})", todo=todo) from error
     return module
 
 

@@ -171,7 +171,8 @@ class PruneCallback(paddle.callbacks.Callback):
         last = self.settings.schedule.last_epoch
         if inputs is None or (epochs is None and last is None):
             missing = "inputs" if inputs is None else "epochs"
-            raise PruneError(f"preview({missing}=...)", "None", "an example input, and how long the run will be")
+            todo = "write preview(network, [1, 3, 32, 32], epochs=10), with the shape of your images"
+            raise PruneError(f"preview({missing}=...)", "None", "an example input, and how long the run will be", todo)
         epochs = last + 1 if epochs is None and last is not None else epochs
         from .diagnostics.preview import preview  # a look that training does without
 

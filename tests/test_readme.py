@@ -1,6 +1,5 @@
 """Every code block of the README runs, in order, in one session; what it says is printed is printed. In Chinese too."""
 
-import ast
 import contextlib
 import io
 import re
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from languages import shape, turned_to_each_other
 
 import hapi_prune
 
@@ -66,19 +66,7 @@ def test_what_it_links_to_is_there(page):
 
 
 def test_both_languages_say_the_same():
-    """The same code but for its comments, the same headings, tables, numbers, links and printed runs."""
-
-    def shape(page):
-        text = text_of(page)
-        code = [ast.dump(ast.parse(code)) if kind == "python" else code for kind, code in blocks(page)]
-        plain = re.sub(r"```.*?```", "", text, flags=re.S)
-        headings = [len(marks) for marks in re.findall(r"^(#+) ", plain, re.M)]
-        rows = [row.count("|") for row in plain.splitlines() if row.startswith("|")]
-        printed = [line for line in plain.splitlines() if re.match(r"    [-\s\d]", line)]
-        links = sorted(re.findall(r"\]\(([^)#]+)\)", plain.replace("README_CN.md", "README.md")))
-        return {"code": code, "headings": headings, "rows": rows, "printed": printed, "links": links}
-
-    english, chinese = map(shape, PAGES)
-    assert english == chinese
-    assert "](README_CN.md)" in text_of("README.md").split("\n")[0]
-    assert "](README.md)" in text_of("README_CN.md").split("\n")[0]
+    """The same code but for its comments, the same headings, tables, links and printed runs."""
+    english, chinese = (ROOT / page for page in PAGES)
+    assert shape(chinese) == shape(english)
+    assert turned_to_each_other(english, chinese)

@@ -163,7 +163,9 @@ def how(results: dict[str, Found]) -> str:
     machine, alike = one["machine"], {json.dumps(each["versions"]) for each in results.values()}
     load = max(max(each["machine"]["load"]) for each in results.values())
     versions = said(one["versions"]) + (" (others of the results are of other commits)" if len(alike) > 1 else "")
-    return f"""# Speed
+    return f"""English | [简体中文](zh/speed.md)
+
+# Speed
 
 All numbers are ratios of what was measured in turn in one run on one machine; none is a promise for another one.
 

@@ -136,7 +136,8 @@ def _reset(optimizer: Any, cut: Cut, tensors: Mapping[str, paddle.Tensor], undo_
     for mirror in stored.mirrors(optimizer):
         where = f"{stored.describe(optimizer)}, {mirror.what!r} of {mirror.parameter!r}"
         if (mirror.what, mirror.parameter) not in fresh:
-            raise PruneError(where, "a new optimizer has none, so its first value is not known", todo="use 'carry'")
+            got = "a new optimizer has none, so its first value is not known"
+            raise PruneError(where, got, todo="use optimizer_state='carry'")
         array, name = fresh[mirror.what, mirror.parameter], names.get(mirror.parameter)
         resized = name is None or array.size == 1 or _fits(array.shape, cut.after(name))
         writes.append((mirror.tensor, array if resized or name is None else _gathered(cut, name, array, where)))

@@ -83,7 +83,8 @@ def sensitivity(
     if inputs is None and isinstance(network, paddle.Model):
         inputs = input_shapes(network)
     if inputs is None:
-        raise PruneError("sensitivity(inputs=...)", "no input shape to be had", "a shape such as [1, 3, 32, 32]")
+        todo = "write sensitivity(..., inputs=[1, 3, 32, 32]), with the shape of your images"
+        raise PruneError("sensitivity(inputs=...)", "no input shape to be had", "a shape, or InputSpecs", todo)
     with everything(layer):
         channel_map = ChannelMap(layer, inputs)
         wanted = goal(channel_map, 0.5, skip)

@@ -67,7 +67,8 @@ def convert(draft: str) -> None:
     except BaseException as error:  # it ends the process where it cannot go on
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise PruneError("export(onnx=True)", f"paddle2onnx cannot convert it ({gist(error)})") from error
+        todo = "leave out onnx=True: Paddle Inference runs the network without a conversion"
+        raise PruneError("export(onnx=True)", f"paddle2onnx cannot convert it ({gist(error)})", todo=todo) from error
 
 
 def needed(name: str) -> Any:

@@ -178,9 +178,8 @@ class FilterPruner:
         todo = [(v, r) for v in self._engine.leaders(asked) for r in RATIOS if r not in found.get(v, {})]
         baseline = sensitivities.scored(evaluate) if todo else 1.0
         if baseline == 0:
-            raise PruneError(
-                "eval_func", "it returned 0 for the whole network", "a metric of which a share can be lost"
-            )
+            got, advice = "it returned 0 for the whole network", "train the network first, or return another metric"
+            raise PruneError("eval_func", got, "a metric of which a share can be lost", advice)
         for variable, ratio in todo:
             loss = sensitivities.measure(self._engine, variable, ratio, evaluate, baseline)
             found.setdefault(variable, {})[ratio] = loss

@@ -58,9 +58,8 @@ def goal(
         shares = {asked[axis] for axis in scored}
         if len(shares) > 1:
             names = ", ".join(f"{layer_name(axis[0])!r}: {asked[axis]}" for axis in scored)
-            raise PruneError(
-                "ratio", f"different ratios for layers that can only shrink together ({names})", "one ratio for them"
-            )
+            got = f"different ratios for layers that can only shrink together ({names})"
+            raise PruneError("ratio", got, "one ratio for them", "name one of them; the others follow")
         wanted.ratios[key], wanted.scored[key] = shares.pop(), scored
     return wanted
 

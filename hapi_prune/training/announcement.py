@@ -26,7 +26,7 @@ def announced(model: paddle.Model, settings: Settings, events: Sequence[tuple[in
     last = settings.schedule.last_epoch
     if last is not None and last >= epochs:
         text = f"PruneCallback: the schedule goes on to epoch {last}, but the run ends with epoch {epochs - 1}"
-        warn(f"{text} (counted from 0); what is due later will not be removed.")
+        warn(f"{text} (counted from 0); what is due later will not be removed. Train longer, or end it earlier.")
     if events and settings.eval_data is None and paddle_model.read_once(paddle_model.eval_data(model)):
         text = "the eval_data of fit can be read once only, so there is no evaluation before and after the cuts"
         warn(f"PruneCallback: {text}. Give a list of batches or a DataLoader.")

@@ -77,7 +77,8 @@ def load(target: paddle.nn.Layer | paddle.Model, path: str | os.PathLike[str], i
             if isinstance(error, PruneError) or not isinstance(error, Exception):
                 raise
             got = f"it does not load ({gist(error)})"
-            raise PruneError(f"checkpoint {base!r}", got, "a complete checkpoint") from error
+            todo = "nothing was changed; take an earlier checkpoint"
+            raise PruneError(f"checkpoint {base!r}", got, "a complete checkpoint", todo) from error
         network.clear_gradients(set_to_zero=False)  # they were those of other weights
 
 
@@ -173,9 +174,8 @@ def followed_widths(
     try:
         return channel_map, channel_map.at(sizes, picks=channel_map.picks_in(arrays)[0])[0]
     except Mismatch as error:
-        raise PruneError(
-            f"checkpoint {base!r}", f"its widths do not fit each other ({error})", "a checkpoint of this network"
-        ) from error
+        got, todo = f"its widths do not fit each other ({error})", "build the network as it was before it was pruned"
+        raise PruneError(f"checkpoint {base!r}", got, "a checkpoint of this network", todo) from error
 
 
 def set_bare_widths(network: paddle.nn.Layer, inputs: Any, undo_log: UndoLog) -> None:

@@ -121,7 +121,8 @@ def prepared(model: paddle.Model, callback: Any, base: str, note: Note) -> Resum
     shapes = callback.settings.inputs if callback.settings.inputs is not None else paddle_model.input_shapes(model)
     shapes = note.specs() if shapes is None else shapes
     if shapes is None:
-        raise PruneError("resume", "no input shape to be had", "InputSpecs in paddle.Model(...), or inputs=")
+        todo = "write PruneCallback(..., inputs=[1, 3, 32, 32]), with the shape of your images"
+        raise PruneError("resume", "no input shape to be had", "InputSpecs in paddle.Model(...), or inputs=", todo)
     history = History.from_json(note.history)
     with paddle_model.precision(model):
         pruner = Pruner(model.network, shapes, callback.settings.options, note.times)

@@ -112,7 +112,8 @@ class Session:
         self.close()
         if self._events:
             late = ", ".join(str(epoch) for epoch, _ in self._events)
-            warn(f"PruneCallback: the run ended in epoch {self.epoch}, before the cut at {late} (from 0).")
+            text = f"the run ended in epoch {self.epoch}, before the cut at {late} (from 0)"
+            warn(f"PruneCallback: {text}. Train longer, or cut earlier.")
 
     def complete(self, data: Any) -> None:
         """No epoch is left: judge the last cut, should the run have been stopped before that.

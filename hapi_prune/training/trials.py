@@ -159,15 +159,17 @@ def trials_of(
     monitor = monitored(paddle_model.metric_names(model), settings.monitor)
     if known is not None:
         if known.monitor != monitor:
-            where = "PruneCallback(monitor=...)"
-            raise PruneError(where, f"{monitor!r}, in a run that has gone by {known.monitor!r}", repr(known.monitor))
+            where, todo = "PruneCallback(monitor=...)", f"write monitor={known.monitor!r}, or begin a new run"
+            got = f"{monitor!r}, in a run that has gone by {known.monitor!r}"
+            raise PruneError(where, got, repr(known.monitor), todo)
         return Trials(model, replace(known, max_drop=settings.max_drop), before)
     if not history:
         return Trials(model, Budget(settings.max_drop, monitor))
     dense = history[0].metrics_before.get(monitor)
     if dense is None:
         got = f"a run to go on with that was not evaluated by {monitor!r} before its first cut"
-        raise PruneError("PruneCallback(max_drop=...)", got, "a run with a budget from its beginning")
+        todo = "leave max_drop out, or begin a new run"
+        raise PruneError("PruneCallback(max_drop=...)", got, "a run with a budget from its beginning", todo)
     held = history.now.ratio_asked if history.now is not None else 0.0
     return Trials(model, Budget(settings.max_drop, monitor, dense, held))
 
