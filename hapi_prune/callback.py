@@ -12,6 +12,7 @@ import paddle
 from .criteria.named import AnyCriterion
 from .errors import PruneError
 from .internals.hapi_frames import running_callbacks
+from .internals.progress import bars
 from .plan import Cut
 from .reporting.history import History
 from .schedules import Schedule, as_schedule

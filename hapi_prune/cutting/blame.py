@@ -32,7 +32,6 @@ def blamed_groups(
     Where the network stopped at a line of the user's code, the groups that reach that line are tried first. Of those at
     the same spot in layers of one class, one stands for all.
     """
-
     sure: set[str] = set()
 
     def retry(parts: Sequence[list[str]], refused: Refused) -> Refused | None:

@@ -154,7 +154,7 @@ def check(
         (True, 0.5)
     """
     cases = [(Options(criterion), share_of(ratio, "check(ratios=...)")) for criterion in criteria for ratio in ratios]
-    tensors, rows = tensors_of(network).values(), []
+    tensors, rows = tensors_of(network).values(), list[CheckRow]()
     before = [np.array(tensor.numpy()) for tensor in tensors]
     with bars(bool(verbose)), progress("cut", len(cases)) as at:
         for case in cases:
