@@ -18,11 +18,10 @@ def main() -> None:
     args = common.arguments(__doc__)
     train, val = common.data(args)
     model = common.model(args)
-    dense = export(model.network, "served/dense", [None, *args.shape])
+    export(model.network, "served/dense", [None, *args.shape])
     callback = PruneCallback(OneShot(1, 0.5), target="flops", verbose=0)
     model.fit(train, val, epochs=args.epochs, batch_size=64, callbacks=[callback], verbose=0)
-    pruned = export(model.network, "served/pruned", [None, *args.shape])
-    print(f"{dense.bytes:,} -> {pruned.bytes:,} bytes; off by {pruned.difference:.0e} at most")
+    print(export(model.network, "served/pruned", [None, *args.shape], beside="served/dense"))  # both timed, in turn
 
     files = sorted(name for name in os.listdir("served") if name.startswith("pruned."))
     program = next(name for name in files if name.endswith((".json", ".pdmodel")))

@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from ..errors import PruneError, PruneWarning, gist
 from ..internals.preserve import forwards, quiet, random_generators, training_flags
 from ..plan import Array, Cost
 from ..reporting import tables
-from .program import save_program, specs_of
-from .runtimes import Run, Tries, convert, runtimes
+from .program import program_file, save_program, specs_of
+from .runtimes import Run, Tries, convert, latencies, runtimes
 
 TOLERANCE = 1e-5
 """Largest difference to the network's own outputs, relative to the largest of them."""
@@ -42,6 +42,9 @@ class ExportReport:
         differences: for each runtime that ran the files (``"paddle.inference"``, ``"onnxruntime"``), the largest
             difference to the network's own outputs, relative to the largest of them. ``"paddle.inference without
             oneDNN"``: only after ``config.disable_mkldnn()``, and a warning says why.
+        latency: milliseconds of a run with Paddle Inference, by path: of the export that was given as ``beside``, and
+            of this one. Empty without ``beside``.
+        bytes_beside: how large the files of that one are together; 0 without.
 
     Example:
         >>> from hapi_prune import Cost, ExportReport
@@ -57,6 +60,8 @@ class ExportReport:
     files: Mapping[str, int]
     cost: Cost
     differences: Mapping[str, float]
+    latency: Mapping[str, float] = field(default_factory=dict)
+    bytes_beside: int = 0
 
     @property
     def bytes(self) -> int:
@@ -73,7 +78,13 @@ class ExportReport:
         size = f"{tables.count(self.bytes)} bytes in {len(self.files)} files"
         costs = f"{tables.count(self.cost.flops)} FLOPs, {tables.count(self.cost.params)} params"
         proofs = [f"{by} returns the network's outputs (difference {off:.0e})" for by, off in self.differences.items()]
-        return f"{self.path}: {size}, {costs}; {', '.join(proofs)}"
+        return f"{self.path}: {size}, {costs}; {', '.join([*proofs, *self._compared()])}"
+
+    def _compared(self) -> Iterator[str]:
+        own = sum(size for name, size in self.files.items() if not name.endswith(".onnx"))
+        for path in (path for path in self.latency if path != self.path):
+            took = f"{self.latency[self.path]:.3g} ms a run beside {self.latency[path]:.3g} ms of {path}"
+            yield f"{took}, {own / self.bytes_beside:.1%} of its bytes"
 
 
 def export(
@@ -83,6 +94,7 @@ def export(
     *,
     onnx: bool = False,
     tolerance: float = TOLERANCE,
+    beside: str | os.PathLike[str] | None = None,
 ) -> ExportReport:
     """Save ``network`` for Paddle Inference, and prove that what was saved computes what the network computes.
 
@@ -97,9 +109,11 @@ def export(
         onnx: also write ``<path>.onnx``, and prove it with onnxruntime; needs ``pip install "hapi-prune[onnx]"``.
         tolerance: the largest difference that is accepted, relative to the network's largest output. It is for
             float32; a network in a lower precision needs more.
+        beside: the path of an earlier export, as of the dense network, that takes the same inputs: both are then run in
+            turn on the example, and the report says how long each takes. On a machine that does nothing else.
 
     Returns:
-        The files, their sizes, the cost of the network and the largest difference.
+        The files, their sizes, the cost of the network and the largest difference; with ``beside``, the times.
 
     Raises:
         PruneError: the network cannot be traced, or a runtime does not return its outputs; nothing has been written.
@@ -114,6 +128,7 @@ def export(
         (['lenet.json', 'lenet.pdiparams'], True, True)
     """
     base = Path(os.fspath(path))
+    other = None if beside is None else earlier(os.fspath(beside), base)
     given = example(network, inputs)
     counted = cost(network, inputs)
     specs, is_open = specs_of(inputs, given)
@@ -127,13 +142,51 @@ def export(
         own = [outputs_of(network, replace(given, leaves=leaves)) for leaves in tries]
         arrays = [{one.name: np.ascontiguousarray(t.numpy()) for one, t in zip(specs, leaves)} for leaves in tries]
         proofs = [proven(each, arrays, own, tolerance) for each in runtimes(draft, onnx)]
+        taken = compared(other, draft, arrays[0], proofs[0][0]) if other else {}
         files = {name: os.path.getsize(os.path.join(folder, name)) for name in sorted(os.listdir(folder))}
         for name in files:
             os.replace(os.path.join(folder, name), base.parent / name)
     for runtime, _, failed in proofs:
         for text in failed:
             warnings.warn(f"export: {text}. With {runtime} it is right.", PruneWarning, stacklevel=2)
-    return ExportReport(os.fspath(path), files, counted, {runtime: off for runtime, off, _ in proofs})
+    latency = {other if name == other else os.fspath(path): took for name, took in taken.items()}
+    off = {runtime: each for runtime, each, _ in proofs}
+    return ExportReport(os.fspath(path), files, counted, off, latency, bytes_of(other) if other else 0)
+
+
+def earlier(path: str, base: Path) -> str:
+    """The path of an earlier export.
+
+    Raises:
+        PruneError: there is none, or it would be overwritten.
+    """
+    where, allowed = "export(beside=...)", "the path of an earlier export, without the suffix of its files"
+    if Path(path) == base:
+        raise PruneError(where, f"{path!r}, which is written now", allowed, "give the two exports names of their own")
+    try:
+        bytes_of(path)
+    except (OSError, StopIteration) as error:
+        raise PruneError(where, f"{path!r}, where no program is", allowed) from error
+    return path
+
+
+def bytes_of(path: str) -> int:
+    """How large the program of an export and its parameters are."""
+    return sum(os.path.getsize(file) for file in (program_file(path), f"{path}.pdiparams"))
+
+
+def compared(other: str, draft: str, arrays: Mapping[str, Array], runtime: str) -> dict[str, float]:
+    """Milliseconds of a run of another export, and of this one.
+
+    Raises:
+        PruneError: they cannot be run side by side.
+    """
+    try:
+        return latencies([other, draft], arrays, runtime)
+    except RuntimeError as error:
+        got = f"{other!r} does not run on the inputs of this export ({gist(error)[:300]})"
+        todo = "export both with the same inputs, or leave beside out"
+        raise PruneError("export(beside=...)", got, "one that takes the same inputs", todo) from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import paddle
 from ..errors import PruneError, gist
 from ..plan import Array
 from .program import program_file
-from .served import served
+from .served import served, timed
 
 INFERENCE, PLAIN, LOADED = "paddle.inference", "paddle.inference without oneDNN", "paddle.jit.load"
 ONNX = "onnxruntime"
@@ -33,6 +33,14 @@ def runtimes(draft: str, onnx: bool) -> list[list[tuple[str, Run]]]:
         default: Run = lambda tries: served(*files, tries, onednn=True)  # noqa: E731
         found = [[(INFERENCE, default), (PLAIN, lambda tries: served(*files, tries, onednn=False))]]
     return [*found, [(ONNX, lambda tries: converted(draft, tries))]] if onnx else found
+
+
+def latencies(paths: Sequence[str], arrays: Mapping[str, Array], runtime: str) -> dict[str, float]:
+    """Milliseconds that a run of each of several exported programs takes with Paddle Inference; of none without it."""
+    if runtime not in (INFERENCE, PLAIN):
+        return {}
+    files = [(program_file(path), f"{path}.pdiparams") for path in paths]
+    return dict(zip(paths, timed(files, arrays, runtime == INFERENCE)))
 
 
 def loaded(draft: str, tries: Tries) -> list[list[Array]]:

@@ -9,7 +9,9 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ import numpy as np
 
 PATIENCE = 300.0
 """So many seconds are waited for."""
+
+ROUNDS = 30
+"""So often each program runs to be timed, after one run that counts for nothing."""
 
 Arrays = Mapping[str, Any]
 
@@ -33,10 +38,32 @@ def served(program: str, params: str, tries: Sequence[Arrays], onednn: bool) -> 
     Raises:
         RuntimeError: it raised, crashed or did not end; the text says which.
     """
+    with asked([(program, params)], tries, onednn, rounds=0) as folder:
+        return [in_order(f"{folder}/out_{number}.npz") for number in range(len(tries))]
+
+
+def timed(files: Sequence[tuple[str, str]], arrays: Arrays, onednn: bool) -> list[float]:
+    """How many milliseconds a run of each of several programs takes: medians, taken in turn.
+
+    Args:
+        files: of each its operations and parameters.
+        arrays: the inputs by name, of which all programs take the same.
+        onednn: as for `served`.
+
+    Raises:
+        RuntimeError: as `served`.
+    """
+    with asked(files, [arrays], onednn, rounds=ROUNDS) as folder:
+        return [float(median) for median in np.median(np.load(f"{folder}/seconds.npy"), axis=0) * 1000]
+
+
+@contextmanager
+def asked(files: Sequence[tuple[str, str]], tries: Sequence[Arrays], onednn: bool, rounds: int) -> Iterator[str]:
+    """The folder in which another process has left what it was asked for."""
     with tempfile.TemporaryDirectory() as folder:
         for number, arrays in enumerate(tries):
             np.savez(f"{folder}/in_{number}.npz", *arrays.values())
-        task = {"program": program, "params": params, "names": list(tries[0]), "tries": len(tries), "onednn": onednn}
+        task = {"files": files, "names": list(tries[0]), "tries": len(tries), "onednn": onednn, "rounds": rounds}
         Path(folder, "task.json").write_text(json.dumps(task), encoding="utf-8")
         start = f"import runpy, sys; sys.path[:] = {sys.path!r}; sys.argv[1:] = [{folder!r}]"
         code = f"{start}; runpy.run_path({str(Path(__file__).resolve())!r}, run_name='__main__')"
@@ -48,7 +75,7 @@ def served(program: str, params: str, tries: Sequence[Arrays], onednn: bool) -> 
             raise RuntimeError(f"no answer in {PATIENCE:.0f} seconds") from error
         if done.returncode:
             raise RuntimeError(done.stderr if done.returncode > 0 else f"it crashed (signal {-done.returncode})")
-        return [in_order(f"{folder}/out_{number}.npz") for number in range(len(tries))]
+        yield folder
 
 
 def in_order(path: str) -> list[Any]:
@@ -62,18 +89,28 @@ def main(folder: str) -> None:
     from paddle import inference
 
     task = json.loads(Path(folder, "task.json").read_text(encoding="utf-8"))
-    config = inference.Config(task["program"], task["params"])
-    config.disable_glog_info()
-    if not task["onednn"]:
-        config.disable_mkldnn()
-    predictor = inference.create_predictor(config)
+    predictors = []
+    for program, params in task["files"]:
+        config = inference.Config(program, params)
+        config.disable_glog_info()
+        if not task["onednn"]:
+            config.disable_mkldnn()
+        predictors.append(inference.create_predictor(config))
     for number in range(task["tries"]):
         arrays = dict(zip(task["names"], in_order(f"{folder}/in_{number}.npz")))
-        for name in predictor.get_input_names():
-            predictor.get_input_handle(name).copy_from_cpu(arrays[name])
-        predictor.run()
-        outputs = [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
-        np.savez(f"{folder}/out_{number}.npz", *outputs)
+        for predictor in predictors:
+            for name in predictor.get_input_names():
+                predictor.get_input_handle(name).copy_from_cpu(arrays[name])
+            predictor.run()
+        names = predictors[0].get_output_names()
+        np.savez(f"{folder}/out_{number}.npz", *(predictors[0].get_output_handle(n).copy_to_cpu() for n in names))
+    seconds = np.zeros([task["rounds"], len(predictors)])
+    for turn in range(task["rounds"]):
+        for number, predictor in enumerate(predictors):
+            begun = time.perf_counter()
+            predictor.run()
+            seconds[turn, number] = time.perf_counter() - begun
+    np.save(f"{folder}/seconds.npy", seconds)
 
 
 if __name__ == "__main__":

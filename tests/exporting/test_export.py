@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -290,3 +291,33 @@ def test_onnx_is_run_and_compared(network):
     made.eval()
     theirs = session.run(None, {session.get_inputs()[0].name: images})[0]
     np.testing.assert_allclose(theirs, made(paddle.to_tensor(images)).numpy(), atol=1e-4)
+
+
+def test_a_pruned_program_is_timed_beside_the_dense_one(monkeypatch):
+    network = Forms()
+    dense = export(network, "dense", SHAPE)
+    assert dense.latency == {} and dense.bytes_beside == 0
+    prune(network, SHAPE, 0.5)
+    report = export(network, "pruned", SHAPE, beside="dense")
+    assert list(report.latency) == ["dense", "pruned"]
+    assert all(took > 0 for took in report.latency.values())
+    assert report.bytes_beside == dense.bytes > report.bytes
+    assert re.search(r"ms a run beside \S+ ms of dense, \d+\.\d% of its bytes$", str(report))
+
+
+def test_times_are_medians_taken_in_turn(monkeypatch):
+    export(Forms(), "one", SHAPE)
+    files = [("one.json" if os.path.exists("one.json") else "one.pdmodel", "one.pdiparams")] * 3
+    monkeypatch.setattr(serving, "ROUNDS", 4)
+    assert len(serving.timed(files, {"input_0": np.ones(SHAPE, "float32")}, onednn=True)) == 3
+
+
+@pytest.mark.parametrize(
+    ("beside", "message"),
+    [("nowhere", "where no program is"), ("./pruned", "which is written now"), ("wide", "does not run on the inputs")],
+)
+def test_what_cannot_be_timed_beside_it_is_told_and_nothing_is_written(beside, message):
+    export(nn.Conv2D(5, 4, 3), "wide", [1, 5, 8, 8])
+    with pytest.raises(PruneError, match=message):
+        export(Forms(), "pruned", SHAPE, beside=beside)
+    assert not [name for name in os.listdir() if "pruned" in name]
