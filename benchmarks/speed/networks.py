@@ -85,3 +85,42 @@ def built(like: nn.Layer) -> nn.Layer | None:
     if isinstance(like, nn.Linear):
         return nn.Linear(*like.weight.shape, bias_attr=None if like.bias is not None else False)
     return None
+
+
+class HeadsAsWritten(nn.Layer):
+    """Attention by convolutions. Its code says how many channels a head has: queries, keys and values have to stay."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Conv2D(width, size, 1) for size in (32, 32, 64))
+        self.project = nn.Conv2D(64, width, 1)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        height, width = x.shape[2:]
+        query, key = (conv(x).reshape([-1, 4, 8, height * width]) for conv in (self.query, self.key))
+        weights = nn.functional.softmax(paddle.matmul(query, key, transpose_x=True) * 0.35, -1)
+        value = self.value(x).reshape([-1, 4, 16, height * width])
+        attended = paddle.matmul(value, weights, transpose_y=True).reshape([-1, 64, height, width])
+        return x + self.project(attended)
+
+
+class HybridBlock(nn.Layer):
+    """An inverted residual block, then attention."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.up, self.norm = nn.Conv2D(width, 2 * width, 1, bias_attr=False), nn.BatchNorm2D(2 * width)
+        self.depthwise = nn.Conv2D(2 * width, 2 * width, 3, padding=1, groups=2 * width)
+        self.down, self.attention = nn.Conv2D(2 * width, width, 1), HeadsAsWritten(width)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        wide = nn.functional.relu(self.norm(self.up(x)))
+        return self.attention(x + self.down(self.depthwise(wide)))
+
+
+def hybrid(blocks: int) -> nn.Layer:
+    """A stem that divides an image by 16, and blocks of seven convolutions with attention."""
+    widths = (3, 32, 64, 96, 128)
+    stem = [nn.Sequential(nn.Conv2D(one, other, 3, 2, 1), nn.ReLU()) for one, other in zip(widths, widths[1:])]
+    head = (nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(128, 10))
+    return nn.Sequential(*stem, *(HybridBlock(128) for _ in range(blocks)), *head)

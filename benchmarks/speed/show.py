@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from measuring import RESULTS, ROOT
 
-BENCHMARKS = ("peers", "growth", "narrow", "between", "gains", "memory")
+BENCHMARKS = ("peers", "growth", "narrow", "between", "gains", "memory", "search")
 Found = dict[str, Any]
 PEERS = {"torch_pruning": "Torch-Pruning", "paddleslim": "PaddleSlim"}
 BLUE, LIGHT, DARK, GREY = "#2a78d6", "#9ec3e6", "#1c5d99", "#999999"
@@ -151,6 +151,23 @@ batch 1.
 """
 
 
+def search(found: Found) -> str:
+    """What the search for what has to stay adds."""
+    rows = [
+        [name, str(each["convolutions"]), str(each["stay"]), f"{median(each['seconds']['searched']):.1f} s",
+         f"{each['searched_to_known']:.1f}"]
+        for name, each in found["networks"].items()
+    ]  # fmt: skip
+    return f"""## The search for what has to stay
+
+Some networks refuse a part of a cut, as their own code holds sizes. Which groups are to blame is found by trying; here
+beside a call that is told by `skip`, on a new network each, at 224 x 224. A hybrid has attention in each block, the
+channels of a head written into its code.
+
+{table("network | convolutions | stay | whole call | times as long as one that knows", rows)}
+"""
+
+
 def said(versions: Found) -> str:
     """Versions in one line."""
     return ", ".join(f"{name} {number}" for name, number in versions.items())
@@ -244,7 +261,15 @@ def finish(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure).print_png(str(path))
 
 
-PARTS = {"peers": peers, "growth": growth, "narrow": narrow, "between": between, "gains": gains, "memory": memory}
+PARTS = {
+    "peers": peers,
+    "growth": growth,
+    "narrow": narrow,
+    "between": between,
+    "gains": gains,
+    "memory": memory,
+    "search": search,
+}
 PLOTS = {"peers": plot_peers, "growth": plot_growth, "gains": plot_gains}
 
 
