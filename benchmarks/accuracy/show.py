@@ -33,8 +33,9 @@ def runs_in(folder: Path) -> Runs:
 
 
 def network_of(run: dict[str, Any]) -> str:
-    """What the network is called."""
-    return f"ResNet-{6 * run['settings']['blocks'] + 2}"
+    """What the network is called, and how long it was trained where that is not for 10 epochs."""
+    epochs = run["settings"]["epochs"]
+    return f"ResNet-{6 * run['settings']['blocks'] + 2}" + (f", {epochs} epochs" if epochs != 10 else "")
 
 
 def table(runs: Runs) -> str:
