@@ -20,6 +20,7 @@ from .labels import Mismatch
 from .picks import Picks, turn
 from .places import Place, places_of
 from .propagation import Propagation, propagate
+from .runnable import require_runnable
 from .smaller_input import smaller
 
 
@@ -92,6 +93,7 @@ class ChannelMap:
         self.network, self.example = network, example(network, inputs)
         self.graph: Graph = trace(network, self.example)
         self.traced: Propagation = propagate(self.graph, self.graph.sizes)
+        require_runnable(self.traced)
         self.origin: Grouping = group(self.traced)
         self.state = CutState(self.traced, self.origin, Findings(self.origin.families))
         self.agreed = False
