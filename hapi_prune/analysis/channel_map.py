@@ -21,7 +21,7 @@ from .picks import Picks, turn
 from .places import Place, places_of
 from .propagation import Propagation, propagate
 from .runnable import require_runnable
-from .smaller_input import smaller
+from .smaller_input import smaller, works_at_any_size
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class ChannelMap:
         graph: the traced network.
         traced, origin: labels and groups at the sizes that it was traced at: ratios are shares of their units.
         state: as it is now.
+        scales_suffice: whether zeros for the scales of normalisations may be all that masks channels behind them.
         agreed: whether the example that cuts are tried on is known to refuse what the user's own refuses.
     """
 
@@ -96,7 +97,7 @@ class ChannelMap:
         require_runnable(self.traced)
         self.origin: Grouping = group(self.traced)
         self.state = CutState(self.traced, self.origin, Findings(self.origin.families))
-        self.agreed = False
+        self.agreed, self.scales_suffice = False, True
 
     @cached_property
     def tried_on(self) -> Example:
@@ -104,7 +105,13 @@ class ChannelMap:
 
         Whoever finds that it is of no use sets it to the user's own.
         """
-        return smaller(self.network, self.example, self.graph, self.state.propagation) or self.example
+        now, any_size = self.state.propagation, self.works_at_any_size
+        return smaller(self.network, self.example, self.graph, now, any_size) or self.example
+
+    @cached_property
+    def works_at_any_size(self) -> bool:
+        """Whether the network is the same for images and batches of any size."""
+        return works_at_any_size(self.graph, self.traced)
 
     @property
     def tensors(self) -> dict[str, paddle.Tensor]:

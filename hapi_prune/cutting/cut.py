@@ -19,6 +19,7 @@ from ..selection.coupling import after_refusal
 from ..selection.goals import Goal
 from . import attributes, interrupts, ranks, surgery, verify_outputs
 from .blame import blamed_groups, holding_together, meeting_groups
+from .masked import Masked
 from .second_opinion import second_opinion
 from .undo_log import UndoLog
 from .verify_outputs import Refused
@@ -193,7 +194,7 @@ def tried(channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, compa
     """
 
     def made() -> Proven:
-        masked = verify_outputs.outputs_of_masked(channel_map, planned.cut) if compare else {}
+        masked = Masked(channel_map, planned.cut) if compare else None
         return proven_with_counts(channel_map, planned, undo_log, masked, exact)
 
     smaller, own = channel_map.tried_on, channel_map.example
@@ -214,7 +215,7 @@ def tried(channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, compa
 
 
 def proven_with_counts(
-    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Mapping[bool, list[Array]], exact: bool
+    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Masked | None, exact: bool
 ) -> Proven:
     """Make the cut by itself; where that does not hold, once more with the counts that attributes hold.
 
@@ -233,7 +234,7 @@ def proven_with_counts(
 
 
 def proven(
-    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Mapping[bool, list[Array]], exact: bool
+    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Masked | None, exact: bool
 ) -> Proven:
     """Make the cut, and hold it against ``masked`` or, where removing is not zeroing, against the planned sizes.
 
@@ -242,13 +243,17 @@ def proven(
     """
     verified = VALUES if masked and exact else SIZES
     try:
-        apply_and_compare(channel_map, planned, undo_log, masked, exact)
+        apply_and_compare(channel_map, planned, undo_log, masked.outputs if masked else {}, exact)
     except Refused as doubt:
-        if doubt.reason.kind is not ReasonKind.OTHER_VALUES:
+        if doubt.reason.kind is not ReasonKind.OTHER_VALUES or masked is None:
             raise
         undo_log.undo()
-        verified = second_opinion(channel_map, planned, doubt, list(masked))
-        apply_and_compare(channel_map, planned, undo_log, masked, exact=False)
+        if masked.lightly:
+            channel_map.scales_suffice = False  # one look more a run, and no more in a search
+            masked.wholly()
+            return proven(channel_map, planned, undo_log, masked, exact)
+        verified = second_opinion(channel_map, planned, doubt, masked.modes)
+        apply_and_compare(channel_map, planned, undo_log, masked.outputs, exact=False)
     if masked and not exact:
         verify_sizes(channel_map, planned.propagation)
     return Proven(planned, verified)
@@ -271,7 +276,9 @@ def apply_and_compare(
             if training in masked:
                 most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map), training)
                 verify_outputs.compare(pruned, masked[training], exact, most)
-        if masked and (True not in masked or channel_map.tried_on is not channel_map.example):
+        untrained = channel_map.graph.asked.mode and True not in masked
+        unlike = channel_map.tried_on is not channel_map.example and not channel_map.works_at_any_size
+        if masked and (untrained or unlike):
             require_it_trains(channel_map, planned.propagation)
 
 

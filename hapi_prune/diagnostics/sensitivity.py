@@ -14,6 +14,7 @@ from ..analysis.channel_map import ChannelMap
 from ..analysis.layer_names import layer_name
 from ..criteria.named import AnyCriterion, as_criterion
 from ..errors import PruneError
+from ..internals.layers import named_layers
 from ..internals.preserve import everything, training_flags
 from ..internals.progress import bars
 from ..reporting.tables import is_loss
@@ -116,7 +117,7 @@ def _measure(network: Any, evaluate: Any, monitor: str | None) -> tuple[Any, Cal
         raise PruneError("sensitivity(evaluate=...)", f"{evaluate!r:.80}", "a function network -> number", todo)
 
     def measure(layer: Any) -> float:
-        with training_flags(layer, training=False), paddle.no_grad():
+        with training_flags(named_layers(layer).values(), training=False), paddle.no_grad():
             return number(evaluate(layer), "sensitivity(evaluate=...)")
 
     return network, measure, monitor or getattr(evaluate, "__name__", "metric").replace("<lambda>", "metric")
