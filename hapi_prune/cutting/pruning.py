@@ -212,6 +212,8 @@ class Pruner:
     ) -> tuple[str, ...]:
         """What has to be said about this cut; each thing once in a run."""
         told: dict[str, str] = {}
+        if why := self.channel_map.graph.untraced:
+            told[why] = f"training mode does not run with these inputs ({why}): the cut was compared in evaluation mode"
         if self.options.aim and abs(reached - wanted.overall) > TOLERANCE:
             asked = f"{wanted.overall:.1%} of the {NOUNS[self.options.target]} were asked for"
             told[asked] = f"{asked}, and {reached:.1%} is the nearest there is"

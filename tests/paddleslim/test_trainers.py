@@ -135,6 +135,76 @@ def test_a_segmenter_by_its_sensitivities():
     served(net, [images()], expected)
 
 
+# --- detection: a dict in a list, and a forward that wants boxes in training ----------------------------------
+
+
+class Detector(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(conv(3, 16, 2), conv(16, 24, 2))
+        self.boxes, self.scores = nn.Conv2D(24, 4, 1), nn.Conv2D(24, 2, 1)
+
+    def forward(self, inputs):
+        features = self.backbone(inputs["image"])
+        boxes, scores = self.boxes(features), self.scores(features)
+        if self.training:
+            return {"loss": (boxes.mean([2, 3]) - inputs["gt_bbox"]).abs().mean() + scores.square().mean()}
+        scale = inputs["im_shape"] / inputs["scale_factor"]
+        return {"bbox": boxes * scale.sum(), "score": scores}
+
+
+def detector_inputs():
+    return [
+        {
+            "image": paddle.ones([1, *SHAPE], dtype="float32"),
+            "im_shape": paddle.full([1, 2], 16, dtype="float32"),
+            "scale_factor": paddle.ones([1, 2], dtype="float32"),
+        }
+    ]
+
+
+def test_a_detector_whose_training_wants_more_inputs():
+    model = fresh(Detector)
+    model.eval()
+    input_spec = detector_inputs()
+    before = flops(model, input_spec) / (1000**3)
+    pruner = paddleslim.dygraph.FPGMFilterPruner(model, input_spec)
+    pruned_params, pruned_ratios = ["conv2d_0.w_0", "conv2d_1.w_0"], [0.25, "0.5"]
+    with pytest.warns(PruneWarning, match="training mode does not run with these inputs.*gt_bbox.*in evaluation mode"):
+        pruner.prune_vars({name: float(ratio) for name, ratio in zip(pruned_params, pruned_ratios)}, [0])
+    assert flops(model, input_spec) / (1000**3) < before
+    assert [model.backbone[n][0].weight.shape[0] for n in (0, 1)] == [12, 12]
+    assert not model.training
+    batch = {"image": images(), "gt_bbox": paddle.ones([2, 4])}
+    steps(model, lambda: model(batch)["loss"])
+
+
+def test_a_detector_with_a_layer_for_training_alone_has_to_show_its_training():
+    class WithAuxiliaryHead(Detector):
+        def __init__(self):
+            super().__init__()
+            self.auxiliary = nn.Conv2D(24, 1, 1)
+
+        def forward(self, inputs):
+            found = super().forward(inputs)
+            if self.training:
+                found["loss"] += self.auxiliary(self.backbone(inputs["image"])).mean()
+            return found
+
+    model = fresh(WithAuxiliaryHead)
+    model.eval()
+    with pytest.raises(PruneError, match="gt_bbox.*give the inputs of training too, as it alone uses 'auxiliary'"):
+        paddleslim.dygraph.FPGMFilterPruner(model, detector_inputs())
+    shown = [{**detector_inputs()[0], "gt_bbox": paddle.ones([1, 4])}]
+    paddleslim.dygraph.FPGMFilterPruner(model, shown).prune_vars({"conv2d_1.w_0": 0.5}, [0])
+    assert model.auxiliary.weight.shape == [1, 12, 1, 1]
+
+
+def test_a_network_that_is_to_be_trained_has_to_run_in_training():
+    with pytest.raises(PruneError, match="tracing Detector in training mode: KeyError: 'gt_bbox'"):
+        flops(fresh(Detector), detector_inputs())
+
+
 # --- text recognition and others: all parameters are named, a loss is asked for -------------------------------
 
 
