@@ -14,7 +14,7 @@ from ..errors import PruneError
 from ..plan import Array, Axis, ChannelGroup, Cut, Index, PruningPlan, Reason
 from .example_input import Example, example
 from .graph import Graph, tensors_of, trace
-from .groups import Family, Grouping, Numbering, ascending_pairs, group
+from .groups import Family, Grouping, ascending_pairs, group
 from .held_counts import Count
 from .labels import Mismatch
 from .picks import Picks, turn
@@ -229,7 +229,7 @@ class ChannelMap:
                 raise Mismatch(f"{key!r} would have {after.size if after else 0} units, not {len(kept)}")
             for axis, index in after.index.items() if after is not None else ():
                 positions[axis][index.ravel()] = now.index[axis][kept].ravel()
-        self._require_same_wiring(propagation, positions)
+        self._require_same_wiring(propagation, grouping, positions)
         kept_axes: dict[str, dict[int, Index]] = {}
         for name, slot in sorted({axis for key in plan.kept for axis in self.groups[key].index}):
             kept_axes.setdefault(name, {})[slot] = positions[name, slot]
@@ -238,21 +238,19 @@ class ChannelMap:
         numbers = {name: picks[name].at(propagation.sizes[name, 0]) for name in kept_axes if name in picks}
         return PlannedCut(Cut(before, kept_axes, numbers), propagation, grouping)
 
-    def _require_same_wiring(self, after: Propagation, positions: dict[Axis, Index]) -> None:
+    def _require_same_wiring(self, after: Propagation, grouping: Grouping, positions: dict[Axis, Index]) -> None:
         """Whatever meets in the smaller network must have met in this one.
 
         A unit may have several slices on one axis; they are matched in order, which is not right for every wiring.
         """
-        now = self.state.propagation.constraints
-        new, old = Numbering(after.constraints), Numbering(now)
+        new, old = grouping.number, self.state.grouping.number
         moved = np.concatenate([old.starts[n] + positions[axis] for n, axis in enumerate(old.axes)] or [np.zeros(0)])
         moved = moved.astype(np.int64)
-        pins, were = new.pinned(after.constraints.pins, moved), old.pinned(now.pins)
+        pins, were = new.pinned(after.constraints.pins, moved), old.pinned(self.state.propagation.constraints.pins)
         slots, ranks = np.unique(np.concatenate([pins[1], were[1]]), return_inverse=True)
         pins[1], were[1] = np.split(ranks, [pins.shape[1]])
-        ties, tied = moved[new.pairs(after.constraints.ties)], old.pairs(now.ties)
         for theirs, ours, ends in (
-            (ascending_pairs(ties), ascending_pairs(tied), old.count),
+            (ascending_pairs(moved[grouping.ties]), ascending_pairs(self.state.grouping.ties), old.count),
             (pins, were, len(slots)),
         ):
             strange = strangers(theirs[0] * ends + theirs[1], ours[0] * ends + ours[1])

@@ -21,11 +21,15 @@ class Grouping:
         groups: by key, in the order of the network's tensors.
         keys_by_footprint: the key of each footprint, a number that is the same at all sizes.
         families: groups whose sizes depend on each other.
+        number: the atoms as consecutive numbers.
+        ties: the numbers of what is tied, shape ``[2, ties]``.
     """
 
     groups: dict[str, ChannelGroup]
     keys_by_footprint: dict[int, str]
     families: tuple[Family, ...]
+    number: Numbering
+    ties: Index
 
 
 Family = tuple[frozenset[str], int]
@@ -120,7 +124,8 @@ def group(propagation: Propagation, names: dict[int, str] | None = None) -> Grou
     marks = np.zeros(number.count, np.uint64)
     np.add.at(marks, root, looks)
     marks[stays] ^= np.uint64(1)
-    return collect(number, constraints, root, looks, marks[root], names)
+    groups, keys = collect(number, constraints, root, looks, marks[root], names)
+    return Grouping(groups, keys, families(number, root, marks[root], constraints, keys), number, ties)
 
 
 def looks_of(number: Numbering, constraints: Constraints) -> Marks:
@@ -163,11 +168,11 @@ def refined(looks: Marks, ties: Index, where: npt.NDArray[np.bool_]) -> Marks:
 
 def collect(
     number: Numbering, constraints: Constraints, root: Index, looks: Marks, cell: Marks, names: dict[int, str] | None
-) -> Grouping:
-    """Sort the atoms by axis, footprint, unit and looks, and read the groups off."""
+) -> tuple[dict[str, ChannelGroup], dict[int, str]]:
+    """Sort the atoms by axis, footprint, unit and looks, and read off the groups and the keys of the footprints."""
     footprints, first = np.unique(cell, return_index=True)
     rank = np.argsort(np.argsort(first))[np.searchsorted(footprints, cell)]
-    index = slices(number, root, np.lexsort((looks, root, rank, number.axis_of)), rank, cell)
+    index = slices(number, root, in_order(number, root, looks, rank), rank, cell)
     reasons = first_reasons(number, root, constraints.frozen)
     approximate = first_reasons(number, root, constraints.mixed)
     groups, seen = {}, dict(names or {})
@@ -179,7 +184,18 @@ def collect(
         size = next(iter(index[mark].values())).shape[0]
         unit = int(root[atom])
         groups[key] = ChannelGroup(key, size, index[mark], approximate.get(unit), reasons.get(unit))
-    return Grouping(groups, seen, families(number, root, cell, constraints, seen))
+    return groups, seen
+
+
+def in_order(number: Numbering, root: Index, looks: Marks, rank: Index) -> Index:
+    """The atoms of each axis, those of a footprint together, then those of a unit, and these by what they look like."""
+    if not number.count:
+        return root
+    keys = (number.axis_of * (int(rank.max()) + 1) + rank) * number.count + root
+    order: Index = np.argsort(keys, kind="stable")
+    if not np.diff(keys[order]).all():
+        order = np.lexsort((looks, keys))
+    return order
 
 
 def slices(number: Numbering, root: Index, order: Index, rank: Index, cell: Marks) -> dict[int, dict[Axis, Index]]:

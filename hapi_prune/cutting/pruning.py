@@ -15,6 +15,7 @@ from ..analysis.channel_map import ChannelMap
 from ..analysis.cost import cost_now
 from ..analysis.graph import tensors_of
 from ..analysis.layer_names import layer_name, resolve
+from ..analysis.propagation import Propagation
 from ..analysis.times import Times
 from ..criteria.filters import L1Norm
 from ..criteria.named import AnyCriterion, as_criterion
@@ -61,6 +62,7 @@ class Pruner:
     ) -> None:
         self.options, self.criterion = options, as_criterion(options.criterion)
         self.channel_map = ChannelMap(network, inputs)
+        self._counted: tuple[Propagation, Cost] | None = None
         self.original = self.cost()
         self._said: set[str] = set()
         self.gathered: dict[Axis, Array] = {}
@@ -79,8 +81,11 @@ class Pruner:
         return replace(aim, times=self.times) if aim else None
 
     def cost(self) -> Cost:
-        """What the network costs now."""
-        return cost_now(self.channel_map)
+        """What the network costs now; counted once at each size."""
+        now = self.channel_map.state.propagation
+        if self._counted is None or self._counted[0] is not now:
+            self._counted = now, cost_now(self.channel_map)
+        return self._counted[1]
 
     def goal(self, ratio: float | Mapping[str, float]) -> Goal:
         """What ``ratio`` asks of each group.
@@ -112,9 +117,9 @@ class Pruner:
     def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
         """The units that stay. Where there are master weights they are scored: what they were rounded to has ties."""
         options, tensors = self.options, self.channel_map.tensors
+        gathered = self.gathered or gathered_now(self.criterion, tensors, wanted)
         if optimizer is not None:
             tensors.update(optimizers.masters(optimizer, tensors))
-        gathered = self.gathered or gathered_now(self.criterion, self.channel_map.tensors, wanted)
         self._scores = GroupScores(self.channel_map, tensors, wanted, self.criterion, gathered)
         self._usual = GroupScores(self.channel_map, tensors, wanted, L1Norm()) if self.criterion != L1Norm() else None
         return select(self.channel_map, self._scores, wanted, options.limits, self.aim)

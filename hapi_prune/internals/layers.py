@@ -23,9 +23,11 @@ def named_layers(network: paddle.nn.Layer) -> dict[str, paddle.nn.Layer]:
     waiting = [("", network)]
     while waiting:
         name, layer = waiting.pop()
-        if id(layer) not in seen:
-            seen.add(id(layer))
-            found[name] = layer
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        found[name] = layer
+        if layer._sub_layers:
             inside = [(joined(name, key), inner) for key, inner in layer._sub_layers.items() if inner is not None]
             waiting += reversed(inside)
     return found

@@ -25,8 +25,13 @@ def resize(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
 
 def empty(shape: Sequence[int], tensor: paddle.Tensor) -> paddle.Tensor:
     """A new tensor of the type of ``tensor`` and where that is, to be filled."""
-    found = paddle.empty(shape, dtype=tensor.dtype)
+    found = _empty(shape, tensor.dtype)
     return found if found.place == tensor.place else found._copy_to(tensor.place, True)
+
+
+def _empty(shape: Sequence[int], dtype: Any) -> paddle.Tensor:
+    """A new tensor where Paddle puts them: as ``paddle.empty``, which takes longer to find out what it was asked."""
+    return paddle._C_ops.empty(shape, dtype, paddle.framework._current_expected_place_())
 
 
 @cache
@@ -71,7 +76,7 @@ def become(tensor: paddle.Tensor, other: paddle.Tensor) -> None:
 
 def storage(tensor: paddle.Tensor) -> paddle.Tensor:
     """Another tensor on the storage that ``tensor`` has now, which stays when `become` gives it another."""
-    held = paddle.empty([0], dtype=tensor.dtype)
+    held = _empty([0], tensor.dtype)
     held.get_tensor()._share_data_with(tensor.get_tensor())
     return held
 
