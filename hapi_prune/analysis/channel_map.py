@@ -17,8 +17,8 @@ from .graph import Graph, tensors_of, trace
 from .groups import Family, Grouping, Numbering, ascending_pairs, group
 from .held_counts import Count
 from .labels import Mismatch
-from .picks import Picks, turn
-from .places import Place, places_of
+from .partitions import Partition, partitions_of
+from .picks import Picks, keep_order
 from .propagation import Propagation, propagate
 from .smaller_input import smaller
 
@@ -120,9 +120,9 @@ class ChannelMap:
         return self.state.propagation.sizes
 
     @cached_property
-    def places(self) -> tuple[Place, ...]:
-        """Where slices are parted and every part keeps its share, when the network was traced."""
-        return places_of(self.traced.constraints, self.origin.groups)
+    def partitions(self) -> tuple[Partition, ...]:
+        """Where slices are parted and every section keeps its share, when the network was traced."""
+        return partitions_of(self.traced.constraints, self.origin.groups)
 
     @property
     def findings(self) -> Findings:
@@ -169,7 +169,7 @@ class ChannelMap:
         now: dict[str, Picks] = {}
         for name, was in self.state.propagation.constraints.picks.items():
             size = self.sizes[name, 0]
-            now[name] = was.after(size, turn(self.groups.values(), (name, 0), size, plan))
+            now[name] = was.after(size, keep_order(self.groups.values(), (name, 0), size, plan))
         return now
 
     def picks_in(self, arrays: Mapping[str, Array]) -> tuple[dict[str, Picks], bool]:
@@ -205,7 +205,7 @@ class ChannelMap:
     def plan_cut(self, plan: PruningPlan) -> PlannedCut:
         """What ``plan`` removes, and the network after it. Nothing is changed.
 
-        The labels run once more at the new sizes. Each unit of the smaller network takes the place of a kept
+        The labels run once more at the new sizes. Each unit of the smaller network takes the partition of a kept
         unit of the same group, in order, so slices end up where the smaller network expects them, also behind
         a channel shuffle or a split.
 
@@ -248,7 +248,7 @@ class ChannelMap:
             (ascending_pairs(ties), ascending_pairs(tied), old.count),
             (pins, were, len(slots)),
         ):
-            strange = strangers(theirs[0] * ends + theirs[1], ours[0] * ends + ours[1])
+            strange = not_among(theirs[0] * ends + theirs[1], ours[0] * ends + ours[1])
             if strange.size:
                 axis = old.axes[old.axis_of[strange[0] // ends]]
                 raise Mismatch(f"channels of {axis[0]!r} would be wired in another way")
@@ -281,8 +281,8 @@ class ChannelMap:
         self.state.fits.clear()
 
 
-def strangers(numbers: Index, known: Index) -> Index:
+def not_among(numbers: Index, known: Index) -> Index:
     """Those of ``numbers`` that are not ``known``, ascending; by sorting, which is faster than NumPy's sets."""
-    numbers, known = np.sort(numbers), np.append(np.sort(known), -1)  # the last is no number's place
+    numbers, known = np.sort(numbers), np.append(np.sort(known), -1)  # the last is no number's partition
     found: Index = numbers[known[np.searchsorted(known[:-1], numbers)] != numbers]
     return found

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..internals.progress import progress
 from ..plan import Axis, Index
 from .channel_map import ChannelMap
-from .curves import Dial, time_of
+from .curves import Dimension, time_of
 from .groups import Numbering
 from .labels import Label, Signal, Value, signals_of
 from .op import Op
@@ -49,7 +49,7 @@ class CostModel:
         self, channel_map: ChannelMap, what: str, filters: Iterable[Axis] = (), times: Times | None = None
     ) -> None:
         self._groups = channel_map.groups
-        self._place = {key: number for number, key in enumerate(self._groups)}
+        self._column = {key: number for number, key in enumerate(self._groups)}
         self._now = np.array([group.size for group in self._groups.values()], dtype=np.float64)
         self._lines: dict[tuple[float, ...], int] = {}
         self._shares = _Shares(channel_map)
@@ -74,19 +74,19 @@ class CostModel:
 
     def of_one_unit(self, key: str) -> float:
         """How much the cost falls for each unit of a group that goes, the others being as they are now."""
-        now = int(self._now[self._place[key]])
+        now = int(self._now[self._column[key]])
         less = max(now // 2, 1)
         return (self.part(key, now) - self.part(key, now - less)) / less
 
     def part(self, key: str, count: int) -> int:
         """What depends on a group of the cost, where it keeps so many units and the others are as they are now."""
         sizes = self._sizes({key: count})
-        return sum(term.value(sizes) for term in self._touching.get(self._place[key], []))
+        return sum(term.value(sizes) for term in self._touching.get(self._column[key], []))
 
     def _sizes(self, counts: Mapping[str, int]) -> list[int]:
         units = self._now.copy()
         for key, count in counts.items():
-            units[self._place[key]] = count
+            units[self._column[key]] = count
         found: list[int] = np.rint(self._matrix[:, 0] + self._matrix[:, 1:] @ units).astype(np.int64).tolist()
         return found
 
@@ -113,26 +113,28 @@ class CostModel:
         with progress("op", len(now.operands)) as at:
             for number, ((op, args, _), (_, first, _)) in enumerate(zip(now.steps(), traced.steps())):
                 at(number)
-                dials = self._dials(signals_of(args), signals_of(first))
-                if not dials:
+                dimensions = self._dimensions(signals_of(args), signals_of(first))
+                if not dimensions:
                     self._fixed += round(times.scale * (times.of(op, first) or 0))
-                elif (value := time_of(times, op, first, dials)) is not None:
-                    self._terms.append(Term(value, frozenset(dial.number for dial in dials)))
+                elif (value := time_of(times, op, first, dimensions)) is not None:
+                    self._terms.append(Term(value, frozenset(dimension.number for dimension in dimensions)))
 
-    def _dials(self, now: Sequence[Signal], traced: Sequence[Signal]) -> list[Dial]:
+    def _dimensions(self, now: Sequence[Signal], traced: Sequence[Signal]) -> list[Dimension]:
         """The sizes that an op's operands depend on; those that are multiples of each other are one."""
         found: list[tuple[int, int, int, int]] = []
-        for place, signal in enumerate(now):
+        for operand, signal in enumerate(now):
             for axis, number in self._variable_axes(signal).items():
-                found.append((traced[place].shape[axis], number, place, axis))
-        lines, dials = list(self._lines), []
+                found.append((traced[operand].shape[axis], number, operand, axis))
+        lines, dimensions = list(self._lines), []
         while found:
             size, number, *_ = min(found)
             line = np.array(lines[number])
             alike = [one for one in found if np.allclose(line * one[0] / size, lines[one[1]])]
-            dials.append(Dial(number, tuple((place, axis, of / size) for of, _, place, axis in alike), size))
+            dimensions.append(
+                Dimension(number, tuple((operand, axis, of / size) for of, _, operand, axis in alike), size)
+            )
             found = [one for one in found if one not in alike]
-        return dials
+        return dimensions
 
     def _variable_axes(self, signal: Signal) -> dict[int, int]:
         """For each axis whose size depends on the groups, the number of its size."""
@@ -150,7 +152,7 @@ class CostModel:
             share = np.zeros(len(self._now))
             for key, group in self._groups.items():
                 if axis in group.index and not group.frozen:
-                    share[self._place[key]] = group.index[axis].shape[1]
+                    share[self._column[key]] = group.index[axis].shape[1]
             if share.any():
                 lines[axis] = self._line(size, share)
         graph = channel_map.graph

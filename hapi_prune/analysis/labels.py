@@ -257,10 +257,10 @@ class Constraints:
 
     def freeze(self, atoms: Iterable[Index], text: str, kind: ReasonKind = ReasonKind.STRUCTURE) -> None:
         """None of ``atoms`` can be removed."""
-        for part in atoms:
-            part = part[part >= 0]
-            if part.size:
-                self.frozen.append((part, self.reason(text, kind)))
+        for some in atoms:
+            some = some[some >= 0]
+            if some.size:
+                self.frozen.append((some, self.reason(text, kind)))
 
     def stop(self, labels: Iterable[Label], text: str, kind: ReasonKind = ReasonKind.STRUCTURE) -> None:
         """Freeze every atom of ``labels``."""
@@ -282,10 +282,10 @@ class Constraints:
         for axis in axes:
             self.pin(label.atoms, np.broadcast_to(positions(label, axis), label.atoms.shape))
 
-    def balance(self, atoms: Index, blocks: int = 1, parts: Index | None = None, rounded: bool = False) -> None:
-        """The numbers kept among ``atoms`` depend on each other, see `Balance`; ``parts`` broadcasts against them."""
-        parts = None if parts is None else np.broadcast_to(parts, atoms.shape).ravel()
-        self.balanced.append(Balance(atoms.ravel(), blocks, parts, rounded))
+    def balance(self, atoms: Index, blocks: int = 1, sections: Index | None = None, rounded: bool = False) -> None:
+        """The numbers kept of ``atoms`` depend on each other, see `Balance`; ``sections`` broadcasts against them."""
+        sections = None if sections is None else np.broadcast_to(sections, atoms.shape).ravel()
+        self.balanced.append(Balance(atoms.ravel(), blocks, sections, rounded))
 
 
 def positions(label: Label, axis: int) -> Index:

@@ -16,7 +16,7 @@ import paddle
 from ..plan import Axis, ChannelGroup, Index, PruningPlan
 from .op import Op
 
-MOVING = {"reshape", "flatten", "squeeze", "unsqueeze", "cast", "assign", "share_data"}
+RESHAPING = {"reshape", "flatten", "squeeze", "unsqueeze", "cast", "assign", "share_data"}
 """Ops that leave the numbers of a buffer, and their order, as they are."""
 
 PICKING = {"gather", "index_select", "gather_nd"}
@@ -29,17 +29,17 @@ class Picks:
 
     Attributes:
         numbers: one for each entry; every number from 0 up to the largest is there.
-        turn: the entries, those first that stay longest.
-        reach: how many channels they picked from when the network was traced.
+        keep_order: the entries in the order in which they are kept: the last one goes first.
+        reach: how many channels the numbers picked from when the network was traced.
     """
 
     numbers: Index
-    turn: Index
+    keep_order: Index
     reach: int
 
     def at(self, size: int) -> Index:
         """The numbers where ``size`` entries are left, renumbered."""
-        left = self.numbers[np.sort(self.turn[:size])]
+        left = self.numbers[np.sort(self.keep_order[:size])]
         ranks: Index = np.unique(left, return_inverse=True)[1].reshape(-1)
         return ranks
 
@@ -54,9 +54,9 @@ class Picks:
             raise ValueError("its numbers leave some out")
         return found
 
-    def after(self, size: int, turn: Index) -> Picks:
-        """The same buffer once it has ``size`` entries, which will go in another ``turn``."""
-        return Picks(self.at(size), turn, self.reach)
+    def after(self, size: int, keep_order: Index) -> Picks:
+        """The same buffer once it has ``size`` entries, with another ``keep_order`` from then on."""
+        return Picks(self.at(size), keep_order, self.reach)
 
 
 def picks_of(
@@ -87,21 +87,22 @@ def used_otherwise(ops: Sequence[Op], tensors: Mapping[int, str]) -> set[str]:
     """The tensors that do more than pick."""
     holds, found = dict(tensors), set()
     for op in ops:
-        for place, operand in enumerate(op.operands):
+        for number, operand in enumerate(op.operands):
             name = holds.get(operand) if operand is not None else None
             if name is None:
                 continue
-            if op.name in MOVING and place == 0:
+            if op.name in RESHAPING and number == 0:
                 holds.update(dict.fromkeys(op.results[:1], name))
-            elif op.name not in PICKING or place != 1:
+            elif op.name not in PICKING or number != 1:
                 found.add(name)
     return found
 
 
-def turn(groups: Iterable[ChannelGroup], axis: Axis, size: int, plan: PruningPlan | None) -> Index:
-    """The positions along an axis, those first that stay longest: what a plan keeps, or of each group its first units.
+def keep_order(groups: Iterable[ChannelGroup], axis: Axis, size: int, plan: PruningPlan | None) -> Index:
+    """The positions along an axis in the order in which they are kept: first what a plan keeps, or the first units.
 
-    Without a plan, what is left of any size is about the same share of each group, as behind group convolutions.
+    Without a plan the groups alternate, so that each of them keeps about the same share at any size, as behind a group
+    convolution.
     """
     late = np.zeros(size)
     for group in groups:

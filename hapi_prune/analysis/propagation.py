@@ -89,19 +89,19 @@ def propagate(
     return found
 
 
-def run(graph: Graph, here: Pass, traced: Pass | None, constraints: Constraints) -> None:
+def run(graph: Graph, one: Pass, traced: Pass | None, constraints: Constraints) -> None:
     """Run one program, and freeze what it returns."""
     values: dict[int, Value] = {}
-    for number, op in enumerate(here.program.ops):
-        args = operands(op, values, graph, here.program, constraints)
-        here.operands.append(args)
+    for number, op in enumerate(one.program.ops):
+        args = operands(op, values, graph, one.program, constraints)
+        one.operands.append(args)
         constraints.op = op
-        results = follow(op, number, here, traced, constraints)
+        results = follow(op, number, one, traced, constraints)
         results += [Signal(shape or ()) for shape in op.shapes[len(results) :]]
-        here.results.append(results)
+        one.results.append(results)
         values.update(zip(op.results, results))
     constraints.op = None
-    for output in here.program.outputs:
+    for output in one.program.outputs:
         signal = values.get(output)
         if isinstance(signal, Signal):
             constraints.stop(signal.labels, "is an output of the network", ReasonKind.OUTPUT)
@@ -119,10 +119,10 @@ def operands(op: Op, values: dict[int, Value], graph: Graph, program: Program, c
     return args
 
 
-def follow(op: Op, number: int, here: Pass, traced: Pass | None, constraints: Constraints) -> list[Value]:
+def follow(op: Op, number: int, one: Pass, traced: Pass | None, constraints: Constraints) -> list[Value]:
     """The results of one op. What has no rule, or does not fit its rule, freezes what reaches it."""
-    args, rule = here.operands[number], TABLE.rules.get(op.name)
-    not_followed = (traced or here).not_followed
+    args, rule = one.operands[number], TABLE.rules.get(op.name)
+    not_followed = (traced or one).not_followed
     if rule is None:
         not_followed.setdefault(number, "has no rule")
     elif number not in not_followed:

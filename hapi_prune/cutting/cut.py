@@ -19,8 +19,8 @@ from ..selection.coupling import after_refusal
 from ..selection.goals import Goal
 from . import attributes, interrupts, ranks, surgery, verify_outputs
 from .blame import blamed_groups, holding_together, meeting_groups
-from .second_opinion import second_opinion
 from .undo_log import UndoLog
+from .verify_float64 import verify_in_float64
 from .verify_outputs import Refused
 from .verify_sizes import require_it_trains, verify_sizes
 
@@ -247,7 +247,7 @@ def proven(
         if doubt.reason.kind is not ReasonKind.OTHER_VALUES:
             raise
         undo_log.undo()
-        verified = second_opinion(channel_map, planned, doubt, list(masked))
+        verified = verify_in_float64(channel_map, planned, doubt, list(masked))
         apply_and_compare(channel_map, planned, undo_log, masked, exact=False)
     if masked and not exact:
         verify_sizes(channel_map, planned.propagation)

@@ -22,13 +22,13 @@ from ..errors import NothingToPruneError, PruneError, PruneWarning
 from ..plan import Array, Axis, Cost, Cut, PruningPlan
 from ..reporting.record import NOUNS, PruneRecord
 from ..selection.goals import Goal, goal
+from ..selection.kept_groups import layers_by_reason, layers_of, why_nothing
 from ..selection.options import Options
 from ..selection.ranking import Ranking
 from ..selection.ratios import Ratio, check_ratio
 from ..selection.scopes import Scope
 from ..selection.scores import gathered_now
 from ..selection.select import GroupScores, select
-from ..selection.staying import layers_of, staying, why_nothing
 from ..selection.targets import TOLERANCE, Aim, require_reachable
 from . import interrupts, optimizers, ranks
 from .cut import Follow, Proven, cut, until_it_holds
@@ -137,7 +137,7 @@ class Pruner:
                 wanted = self.goal(ratio)
                 plan = self.plan(wanted, optimizer)
             plan = ranks.agree(plan)
-            self.ranking.look(plan, self._scores, self._usual)
+            self.ranking.begin(plan, self._scores, self._usual)
             return wanted, plan
 
         def attempt(plan: PruningPlan) -> Proven:
@@ -164,7 +164,7 @@ class Pruner:
             seconds=time.perf_counter() - start,
             verified=proven.verified if proven else "values",
             target=self.options.target,
-            rank_correlation=self.ranking.moved(plan),
+            rank_correlation=self.ranking.finish(plan),
             latency=None if times is None else latency.now(self.channel_map, times, predicted),
             stays={layer: str(why) for key, why in wanted.stays.items() for layer in layers_of(self.channel_map, key)},
         )
@@ -215,7 +215,7 @@ class Pruner:
         if self.options.aim and abs(reached - wanted.overall) > TOLERANCE:
             asked = f"{wanted.overall:.1%} of the {NOUNS[self.options.target]} were asked for"
             told[asked] = f"{asked}, and {reached:.1%} is the nearest there is"
-        for text, names in staying(self.channel_map, wanted).items():
+        for text, names in layers_by_reason(self.channel_map, wanted).items():
             note = f"{', '.join(map(repr, names))} {'stays' if len(names) == 1 else 'stay'}: {text}"
             told[note] = note
         if not plan and highest(ratio):

@@ -18,13 +18,13 @@ from ..internals.preserve import spaces, training_flags
 from ..internals.tensors import gradient_places, own_tensors
 from ..plan import Array
 from . import optimizers
-from .shelf import Shelf
+from .array_store import ArrayStore
 from .undo_log import UndoLog
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A tensor on the shelf: its number there, and Paddle's name of it."""
+    """A tensor on the store: its number there, and Paddle's name of it."""
 
     number: int
     name: str
@@ -50,7 +50,7 @@ class Snapshot:
         tensors |= {id(tensor): tensor for each in stored.chain(optimizer) for tensor in stored.parameters(each)}
         state = {} if optimizer is None else optimizers.states(optimizer)
         size = sum(t.size * t.element_size() for t in [*tensors.values(), *state.values()])
-        self.shelf = Shelf(size, folder)
+        self.store = ArrayStore(size, folder)
         self._placed: dict[int, Placed] = {}
         self._tensors = [(tensor, self.place(tensor), self._gradients(tensor)) for tensor in tensors.values()]
         self._spaces = [(space, dict(space)) for space in spaces(network)]
@@ -61,15 +61,15 @@ class Snapshot:
     def place(self, tensor: paddle.Tensor) -> Placed:
         """Where a copy of a tensor is, put there once."""
         if id(tensor) not in self._placed:
-            self._placed[id(tensor)] = Placed(self.shelf.put(tensor.numpy()), tensor.name)
+            self._placed[id(tensor)] = Placed(self.store.put(tensor.numpy()), tensor.name)
         return self._placed[id(tensor)]
 
     def _gradients(self, tensor: paddle.Tensor) -> dict[str, int]:
         found = gradient_places(tensor)
-        return {place: self.shelf.put(gradient.numpy()) for place, gradient in found.items()}
+        return {place: self.store.put(gradient.numpy()) for place, gradient in found.items()}
 
     def _told(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """A ``state_dict`` with the tensors on the shelf, and the rest copied."""
+        """A ``state_dict`` with the tensors on the store, and the rest copied."""
         found: dict[str, Any] = {}
         for name, value in state.items():
             if isinstance(value, paddle.Tensor):
@@ -86,7 +86,7 @@ class Snapshot:
         found: dict[str, Any] = {}
         for name, value in told.items():
             if isinstance(value, Placed):
-                found[name] = paddle.to_tensor(self.shelf.get(value.number), place=paddle.CPUPlace())
+                found[name] = paddle.to_tensor(self.store.get(value.number), place=paddle.CPUPlace())
                 found[name].name = value.name
             else:
                 found[name] = self._tensors_of(value) if isinstance(value, Mapping) else value
@@ -111,11 +111,11 @@ class Snapshot:
             left = {name: now[name] for name in self._leave if name in now}
             refill(space, {**before, **left})
         for tensor, placed, gradients in self._tensors:
-            undo_log.resize(tensor, self.shelf.get(placed.number))
+            undo_log.resize(tensor, self.store.get(placed.number))
             now = gradient_places(tensor)
             for place in now.keys() | gradients.keys():
                 undo_log.remember(partial(setattr, tensor, place, now.get(place)))
-                array = self.shelf.get(gradients[place]) if place in gradients else None
+                array = self.store.get(gradients[place]) if place in gradients else None
                 setattr(tensor, place, None if array is None else paddle.to_tensor(array, place=tensor.place))
 
 
@@ -123,7 +123,7 @@ class _Optimizer:
     """What one optimizer of the chain holds."""
 
     def __init__(self, optimizer: Any, snapshot: Snapshot) -> None:
-        self._optimizer, self._shelf = optimizer, snapshot.shelf
+        self._optimizer, self._store = optimizer, snapshot.store
         mirrors = stored.mirrors(optimizer)
         self._mirrors = {(each.what, each.parameter): snapshot.place(each.tensor) for each in mirrors}
         self._values = optimizer_values.values(optimizer)
@@ -145,7 +145,7 @@ class _Optimizer:
         """What a piece of state was: it may have come from a file and not have been taken up, or not have been made."""
         placed = self._mirrors.get((mirror.what, mirror.parameter))
         if placed is not None:
-            return self._shelf.get(placed.number)
+            return self._store.get(placed.number)
         held = self._values.get(stored.LOADED, {}).get(mirror.tensor.name)
         if held is not None:
             array: Array = held.numpy() if isinstance(held, paddle.Tensor) else held

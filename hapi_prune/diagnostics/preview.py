@@ -16,9 +16,9 @@ from ..plan import Cost
 from ..reporting import tables
 from ..reporting.record import NOUNS
 from ..schedules import Schedule
+from ..selection.kept_groups import layers_of
 from ..selection.options import Options
 from ..selection.ratios import Ratio, check_ratio, rising
-from ..selection.staying import layers_of
 from .check import cuttable
 
 

@@ -24,7 +24,7 @@ try:
 except ImportError:  # where Paddle 3.0 to 3.2 have it
     from paddle.jit.pir_dy2static import parameter_recorder
 
-from .answers import Answers, finite_values
+from .concrete_values import ConcreteValues, finite_values
 from .stacks import Stacks, user_line
 
 _TENSOR = "<tensor>"
@@ -103,7 +103,7 @@ def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tens
     try:
         return _program(function, _specs(leaves))
     except Exception as error:
-        answers = Answers()
+        answers = ConcreteValues()
         with suppress(Exception), answers.written_down():
             function(list(leaves))
         if not answers:

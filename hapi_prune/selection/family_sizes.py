@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..analysis.channel_map import ChannelMap
-from ..analysis.places import Part, Place
+from ..analysis.partitions import Partition, Section
 from ..plan import Axis, ChannelGroup
 from .limits import Limits
 
@@ -43,7 +43,7 @@ class FamilySizes:
         widest: the most filters that a layer has of the family; sizes go in steps of one of these.
         filters: the axes that hold filters.
         groups: the groups that may shrink, when the network was traced.
-        places: where the numbers that they keep depend on each other.
+        partitions: where the numbers that they keep depend on each other.
     """
 
     was: dict[Axis, int]
@@ -51,7 +51,7 @@ class FamilySizes:
     widest: int
     filters: frozenset[Axis]
     groups: Mapping[str, ChannelGroup]
-    places: tuple[Place, ...]
+    partitions: tuple[Partition, ...]
 
     def at(self, step: int, exact: bool = True) -> dict[Axis, int]:
         """The slices on each axis where the widest layer keeps ``step`` filters; `steps` says which of them fit.
@@ -121,7 +121,7 @@ class FamilySizes:
         inverse = np.linalg.pinv(matrix)
         units, space = inverse @ wanted, inverse @ matrix
         fits = (np.abs(matrix @ units - wanted) < NEAR).all(axis=0)
-        whole = np.concatenate([np.eye(len(self.groups)), self._parts()])  # what has to be a whole number
+        whole = np.concatenate([np.eye(len(self.groups)), self._sections()])  # what has to be a whole number
         told = np.abs(whole @ space - whole).max(axis=1, initial=0.0) < NEAR
         numbers = (whole @ units)[told]
         fits &= (np.abs(numbers - np.rint(numbers)) < NEAR).all(axis=0) & (numbers > 1 - NEAR).all(axis=0)
@@ -134,33 +134,36 @@ class FamilySizes:
                 self._row([(key, axis, g.index[axis].size) for key, g in self.groups.items() if axis in g.index]),
                 self._shares[axis],
             )
-        for place in self.places:
-            row = sum(map(self._of, place.parts), np.zeros(len(self.groups)))
-            fixed, whole = sum(part.fixed for part in place.parts), sum(part.size for part in place.parts)
-            if not place.rounded or exact:
-                for part in place.parts:
-                    share = part.size / whole
-                    yield self._of(part) - share * row, share * fixed - part.fixed
+        for partition in self.partitions:
+            row = sum(map(self._of, partition.sections), np.zeros(len(self.groups)))
+            fixed, whole = (
+                sum(section.fixed for section in partition.sections),
+                sum(section.size for section in partition.sections),
+            )
+            if not partition.rounded or exact:
+                for section in partition.sections:
+                    share = section.size / whole
+                    yield self._of(section) - share * row, share * fixed - section.fixed
                 continue
-            total, before, border = fixed + self._slices(place), 0, np.zeros(self.widest - 1)
-            for part in place.parts:
-                before, begin = before + part.size, border
+            total, before, border = fixed + self._slices(partition), 0, np.zeros(self.widest - 1)
+            for section in partition.sections:
+                before, begin = before + section.size, border
                 border = np.floor(before * total / whole + NEAR)
-                yield self._of(part), border - begin - part.fixed
+                yield self._of(section), border - begin - section.fixed
 
-    def _slices(self, place: Place) -> Floats:
-        """How many slices at a place are none that stay; each axis has its share of them."""
-        parts = [one for part in place.parts for one in part.slices]
-        found = [self._shares[axis] * (count / self.was[axis]) for _, axis, count in parts]
+    def _slices(self, partition: Partition) -> Floats:
+        """How many slices at a partition are none that stay; each axis has its share of them."""
+        sections = [one for section in partition.sections for one in section.slices]
+        found = [self._shares[axis] * (count / self.was[axis]) for _, axis, count in sections]
         return np.rint(sum(found, np.zeros(self.widest - 1)))
 
-    def _parts(self) -> Floats:
-        """The slices of each part of each place, as coefficients of the units."""
-        rows = [self._of(part) for place in self.places for part in place.parts if part.slices]
+    def _sections(self) -> Floats:
+        """The slices of each section of each partition, as coefficients of the units."""
+        rows = [self._of(section) for partition in self.partitions for section in partition.sections if section.slices]
         return np.stack(rows) if rows else np.zeros((0, len(self.groups)))
 
-    def _of(self, part: Part) -> Floats:
-        return self._row(part.slices)
+    def _of(self, section: Section) -> Floats:
+        return self._row(section.slices)
 
     def _row(self, slices: Iterable[tuple[str, Axis, int]]) -> Floats:
         row, number = np.zeros(len(self.groups)), {key: at for at, key in enumerate(self.groups)}
@@ -181,5 +184,7 @@ def family_sizes(channel_map: ChannelMap, members: frozenset[str]) -> FamilySize
                 sizes[axis] = sizes.get(axis, 0) + index.size
     filters = frozenset(was.keys() & channel_map.traced.constraints.filters)
     widest = max((was[axis] for axis in filters), default=max(was.values(), default=0))
-    places = tuple(place for place in channel_map.places if place.keys and place.keys <= free.keys())
-    return FamilySizes(was, has, widest, filters, free, places)
+    partitions = tuple(
+        partition for partition in channel_map.partitions if partition.keys and partition.keys <= free.keys()
+    )
+    return FamilySizes(was, has, widest, filters, free, partitions)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..criteria.filters import Scores
 from ..plan import PruningPlan
 
-Places = Mapping[str, tuple[int, ...]]
+UnitRanks = Mapping[str, tuple[int, ...]]
 """For each group the place of each unit in its ranking, twice: units with equal scores share the mean of theirs."""
 
 LAST, USUAL = "last cut", "l1_norm"
@@ -25,16 +25,16 @@ class Ranking:
     """How the units of each group were ranked at the last cut, as far as they are left.
 
     Attributes:
-        places: of the units that are left, as they were ranked at the last cut in which their group lost some.
+        unit_ranks: of the units that are left, as they were ranked at the last cut in which their group lost some.
         scores: of the groups that lose units in the cut that is being made, or was made last.
     """
 
     def __init__(self) -> None:
-        self.places: Places = {}
+        self.unit_ranks: UnitRanks = {}
         self.scores: dict[str, Scores] = {}
         self._usual: dict[str, Scores] = {}
 
-    def look(self, plan: PruningPlan, scores: Mapping[str, Scores], usual: Mapping[str, Scores] | None) -> None:
+    def begin(self, plan: PruningPlan, scores: Mapping[str, Scores], usual: Mapping[str, Scores] | None) -> None:
         """Keep the scores that a plan was made by, before it is cut.
 
         Args:
@@ -45,19 +45,19 @@ class Ranking:
         self.scores = {key: scores[key] for key in plan.kept}
         self._usual = {} if usual is None else {key: usual[key] for key in plan.kept}
 
-    def moved(self, plan: PruningPlan) -> dict[str, float]:
+    def finish(self, plan: PruningPlan) -> dict[str, float]:
         """The plan was cut: what its ranking agrees with, from -1 to 1, and what is left of it for the next cut."""
-        found = {LAST: agreement(self.places, self.scores), USUAL: agreement(self._usual, self.scores)}
-        left = {key: places(self.scores[key][list(kept)]) for key, kept in plan.kept.items()}
-        self.places = {**self.places, **left}
+        found = {LAST: agreement(self.unit_ranks, self.scores), USUAL: agreement(self._usual, self.scores)}
+        left = {key: doubled_ranks(self.scores[key][list(kept)]) for key, kept in plan.kept.items()}
+        self.unit_ranks = {**self.unit_ranks, **left}
         return {name: value for name, value in found.items() if value is not None}
 
 
-def places(scores: npt.ArrayLike) -> tuple[int, ...]:
-    """Twice the place of each score, the lowest first; equal ones share the mean of their places.
+def doubled_ranks(scores: npt.ArrayLike) -> tuple[int, ...]:
+    """Twice the place of each score, the lowest first; equal ones share the mean of their unit_ranks.
 
     Example:
-        >>> places([0.5, 0.1, 0.5])
+        >>> doubled_ranks([0.5, 0.1, 0.5])
         (3, 0, 3)
     """
     _, group, counts = np.unique(np.asarray(scores), return_inverse=True, return_counts=True)
@@ -72,7 +72,7 @@ def spearman(left: npt.ArrayLike, right: npt.ArrayLike) -> float | None:
         >>> spearman([1.0, 2.0, 3.0], [10.0, 20.0, 15.0])
         0.5
     """
-    one, other = (np.array(places(scores), dtype=np.float64) for scores in (left, right))
+    one, other = (np.array(doubled_ranks(scores), dtype=np.float64) for scores in (left, right))
     one, other = one - one.mean(), other - other.mean()
     scale = float(np.sqrt((one @ one) * (other @ other)))
     return float(one @ other) / scale if scale else None

@@ -128,7 +128,7 @@ class Scores:
 
     def _slices(self, group: ChannelGroup, where: str) -> GroupSlices:
         parts: dict[str, dict[str, Array]] = {
-            name: {} for name in ("filters", "readers", "scales", "shifts", "gathered")
+            name: {} for name in ("filters", "consumers", "scales", "shifts", "gathered")
         }
         for axis, index in group.index.items():
             array = self._weight(axis)
@@ -144,7 +144,7 @@ class Scores:
         """What the slices along an axis are; empty for statistics and other buffers."""
         if rank == 1:
             return {"weight": "scales", "bias": "shifts"}.get(axis[0].rpartition(".")[2], "")
-        return "filters" if axis in self._filters else "readers"
+        return "filters" if axis in self._filters else "consumers"
 
 
 def best(scores: npt.NDArray[np.float64], count: int) -> tuple[int, ...]:

@@ -1,15 +1,13 @@
 """A goal in FLOPs, parameters, latency or filters: solved by arithmetic on shapes, nothing is cut to see.
 
-What each block (a group, or a family of groups whose sizes depend on each other) can lose stands in one queue, ordered
-by the prices of the scope. The goal is met by the beginning of the queue that lands nearest to it.
+What each block (a group, or a family of groups whose sizes depend on each other) can lose goes into one queue, sorted
+by the importances that the scope gives. Of all beginnings of the queue, the one nearest to the goal is taken.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +24,11 @@ from .counts import balanced, stuck_member
 from .family_sizes import family_sizes
 from .goals import Goal
 from .limits import Limits
-from .scopes import Scope, prices_of
+from .removal_queue import Step, nearest_beginning
+from .scopes import Scope, importances_of
 
-PriceOf = Callable[[str], npt.NDArray[np.float64]]
-"""For a group the price of the next unit that it loses, and of each one after it."""
+ImportanceOf = Callable[[str], npt.NDArray[np.float64]]
+"""For a group the importance of each unit in the order in which it loses them."""
 
 TARGETS = ("filters", "flops", "params", "latency")
 WIDE = 64
@@ -40,9 +39,6 @@ MOST_ROUNDS = 4
 
 NEAR = 0.001
 """A goal that is missed by less than this share of the original cost is met; no better one is looked for."""
-
-FEW = 24
-"""Where single changes are no more than this, two together are looked at too: the steps are large there."""
 
 TOLERANCE = 0.005
 """A goal that is missed by more than this share of the original cost is said to be missed."""
@@ -72,16 +68,6 @@ class Aim:
         if self.times is not None:
             return self.times.original
         return int(getattr(cost_at(channel_map.graph, channel_map.traced), self.target))
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of the queue: what its block then keeps, and the share of it that is gone then."""
-
-    price: float
-    block: int
-    counts: Mapping[str, int]
-    share: float
 
 
 class Solver:
@@ -142,12 +128,23 @@ class Solver:
 
     def _share_out(self, goal: float, fixed: Mapping[str, int]) -> dict[str, int]:
         """Set the ratios that meet ``goal``, and return the counts of what is no family; ``fixed`` groups stay so."""
-        prices = self._prices()
+        importances = self._importances()
         queue = sorted(
-            (step for block in self._blocks(fixed, prices.__getitem__) for step in block if np.isfinite(step.price)),
-            key=lambda step: step.price,
+            (
+                step
+                for block in self._blocks(fixed, importances.__getitem__)
+                for step in block
+                if np.isfinite(step.importance)
+            ),
+            key=lambda step: step.importance,
         )
-        taken = self._beginning(queue, goal, fixed)
+        taken = nearest_beginning(
+            queue,
+            goal,
+            cost=lambda counts: self._model.at({**fixed, **counts}),
+            near=NEAR * self.original,
+            rounds=1 if self._aim.times is None else MOST_ROUNDS,  # a step may change the time much, or not at all
+        )
         wanted, groups, origin = self._wanted, self._map.groups, self._map.origin.groups
         for key in wanted.ratios.keys() - fixed.keys():
             wanted.ratios[key] = 1 - groups[key].size / origin[key].size  # what is gone already
@@ -160,34 +157,15 @@ class Solver:
                     counts[key] = count
         return counts
 
-    def _beginning(self, queue: list[Step], goal: float, fixed: Mapping[str, int]) -> dict[int, Step]:
-        """The last step of each block in the beginning of ``queue`` that lands nearest to ``goal``."""
-
-        def cost(taken: Mapping[int, Step]) -> int:
-            counts = dict(fixed)
-            for step in taken.values():
-                counts.update(step.counts)
-            return self._model.at(counts)
-
-        def beginning(length: int) -> dict[int, Step]:
-            return {step.block: step for step in queue[:length]}
-
-        length = bisect_left(_Costs(len(queue), lambda count: cost(beginning(count))), -goal)
-        options = [beginning(length), beginning(max(length - 1, 0))]
-        nearest = min(options, key=lambda taken: abs(cost(taken) - goal))
-        for _ in range(1 if self._aim.times is None else MOST_ROUNDS):  # of time, a step may take much or nothing
-            nearest = _nudged(nearest, queue, lambda taken: abs(cost(taken) - goal), NEAR * self.original)
-        return nearest
-
-    def _prices(self) -> dict[str, npt.NDArray[np.float64]]:
+    def _importances(self) -> dict[str, npt.NDArray[np.float64]]:
         groups, origin = self._map.groups, self._map.origin.groups
         asked = {key: groups[key] for key in self._wanted.ratios}
         now = max(self._model.at({}), 1)
         costs = {key: self._model.of_one_unit(key) / now for key in asked}
         found = self._aim.scope(asked, self._scores, costs)
-        return {key: prices_of(found.get(key, 0.0), key, origin[key].size, groups[key].size) for key in asked}
+        return {key: importances_of(found.get(key, 0.0), key, origin[key].size, groups[key].size) for key in asked}
 
-    def _blocks(self, fixed: Mapping[str, int], prices: PriceOf) -> Iterator[list[Step]]:
+    def _blocks(self, fixed: Mapping[str, int], importances: ImportanceOf) -> Iterator[list[Step]]:
         """What each block can lose, step by step."""
         seen: set[frozenset[str]] = set()
         number = 0
@@ -196,16 +174,16 @@ class Solver:
             if key in fixed or family in seen:
                 continue
             seen |= {family} if family else set()
-            yield self._family_steps(family, number, prices) if family else self._steps(key, number, prices)
+            yield self._family_steps(family, number, importances) if family else self._steps(key, number, importances)
             number += 1
 
-    def _steps(self, key: str, block: int, prices: PriceOf) -> list[Step]:
+    def _steps(self, key: str, block: int, importances: ImportanceOf) -> list[Step]:
         size, now, limits = self._map.origin.groups[key].size, self._map.groups[key].size, self._aim.limits
         counts = [n for n in range(now - 1, limits.lowest(size) - 1, -1) if limits.allow(size, n)]
         if self._aim.times is not None:
             counts = self._cheaper(key, counts)
-        price = prices(key)
-        return [Step(float(price[now - n - 1]), block, {key: n}, 1 - n / size) for n in counts]
+        importance = importances(key)
+        return [Step(float(importance[now - n - 1]), block, {key: n}, 1 - n / size) for n in counts]
 
     def _cheaper(self, key: str, counts: Sequence[int]) -> list[int]:
         """Those of the ``counts``, which fall, that take less time than all larger ones."""
@@ -219,8 +197,8 @@ class Solver:
                 found.append(count)
         return found
 
-    def _family_steps(self, members: frozenset[str], block: int, prices: PriceOf) -> list[Step]:
-        """What a family may keep, near enough: the mean of its groups' prices stands for it."""
+    def _family_steps(self, members: frozenset[str], block: int, importances: ImportanceOf) -> list[Step]:
+        """What a family may keep, near enough: the mean of its groups' importances stands for it."""
         if stuck_member(self._map, self._wanted, members):
             return []
         blocks = next(blocks for family, blocks in self._map.findings.families if family == members)
@@ -232,57 +210,10 @@ class Solver:
         for step in family.steps(limits, True, blocks) or family.steps(limits, False, blocks):
             share = 1 - step / family.widest
             counts = {key: min(groups[key].size, max(1, round(origin[key].size * (1 - share)))) for key in free}
-            gone = [(prices(key), groups[key].size - counts[key]) for key in asked]
-            price = float(np.mean([of[max(count - 1, 0)] for of, count in gone]))
-            steps.append(Step(price, block, counts, share))
+            gone = [(importances(key), groups[key].size - counts[key]) for key in asked]
+            importance = float(np.mean([of[max(count - 1, 0)] for of, count in gone]))
+            steps.append(Step(importance, block, counts, share))
         return steps
-
-
-class _Costs:
-    """The costs of all beginnings of a queue, negated as they fall, each worked out when it is looked at."""
-
-    def __init__(self, length: int, cost: Callable[[int], int]) -> None:
-        self._length, self._cost = length, cost
-
-    def __len__(self) -> int:
-        return self._length + 1
-
-    def __getitem__(self, count: int) -> float:
-        return -self._cost(count)
-
-
-def _nudged(
-    taken: dict[int, Step], queue: Sequence[Step], off: Callable[[dict[int, Step]], float], near: float
-) -> dict[int, Step]:
-    """``taken`` with a step more or less of some blocks, as long as that gets nearer and it is not near enough.
-
-    In a small network a step is large. No block is moved by more than one: prices say who loses how much, no goal does.
-    """
-    steps: dict[int, list[Step]] = {}
-    for step in queue:
-        steps.setdefault(step.block, []).append(step)
-    places = {block: own.index(taken[block]) if block in taken else -1 for block, own in steps.items()}
-    moves = [(block, places[block] + by) for block, own in steps.items() for by in (1, -1)]
-    moves = [(block, place) for block, place in moves if -1 <= place < len(steps[block])]
-
-    def moved(chosen: Iterable[tuple[int, int]]) -> dict[int, Step]:
-        found = dict(taken)
-        for block, place in chosen:
-            found.pop(block, None)
-            if place >= 0:
-                found[block] = steps[block][place]
-        return found
-
-    now = off(taken)
-    while now > near and moves:
-        together = 2 if len(moves) <= FEW else 1  # one more here and one less there
-        options = [option for count in range(1, together + 1) for option in combinations(moves, count)]
-        best = min(options, key=lambda option: off(moved(option)))
-        if off(moved(best)) >= now:
-            break
-        taken, now = moved(best), off(moved(best))
-        moves = [move for move in moves if move[0] not in dict(best)]
-    return taken
 
 
 def require_reachable(channel_map: ChannelMap, wanted: Goal, aim: Aim) -> None:

@@ -25,7 +25,7 @@ class Budget:
         dense: its value right before the first cut; None as long as there was none.
         held: the ratio that the network was cut to and kept the metric; 0.0 for the dense network.
         failed: the smallest ratio that lost it; None as long as all have held.
-        tried: the ratio on trial: cut, and not yet judged; None where none is.
+        tried: the ratio of the provisional cut, which is not judged yet; None where none is.
     """
 
     max_drop: float

@@ -22,16 +22,16 @@ BATCHES = 10
 
 BIASED = (nn.Linear, nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
 
-Hear = Callable[[str, Array], "Array | None"]
-"""Is told the mean of each channel at a place, by its name, and may answer with what is to be added there."""
+Listener = Callable[[str, Array], "Array | None"]
+"""Called with the name of a site and the mean of each channel there; may return what is to be added to the channels."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the mean of a channel can be moved.
+class MeanSite:
+    """A place in the network where the means of channels can be corrected.
 
     Attributes:
-        layer: with a bias, which moves what leaves it; or BatchNorm, which takes its running mean from what arrives.
+        layer: one with a bias, which corrects its output; or a BatchNorm, whose running mean corrects its input.
         tensor: the bias or the running mean.
     """
 
@@ -43,13 +43,13 @@ class Place:
         """Whether adding to what arrives is taking from the tensor."""
         return not isinstance(self.layer, BIASED)
 
-    def listen(self, name: str, hear: Hear) -> Any:
-        """Tell ``hear`` the means that pass, and add what it answers; what is returned ends that by ``remove()``."""
+    def listen(self, name: str, listener: Listener) -> Any:
+        """Register a hook: tell ``listener`` the means that pass, and add what it returns; ``remove()`` ends it."""
 
         def moved(value: paddle.Tensor) -> paddle.Tensor | None:
             axis = layers.channel_axis(self.layer, value.ndim)
             others = [other for other in range(value.ndim) if other != axis]
-            added = hear(name, value.astype("float32").mean(others).numpy())
+            added = listener(name, value.astype("float32").mean(others).numpy())
             shape = [-1 if other == axis else 1 for other in range(value.ndim)]
             return None if added is None else value + paddle.to_tensor(added).reshape(shape).astype(value.dtype)
 
@@ -58,17 +58,17 @@ class Place:
         return self.layer.register_forward_post_hook(lambda _, inputs, output: moved(output))
 
 
-def places_of(network: nn.Layer) -> dict[str, Place]:
-    """By the name of the tensor that moves the mean, each place of a network; a tensor of several layers has none."""
+def mean_sites(network: nn.Layer) -> dict[str, MeanSite]:
+    """All sites of a network by the name of their tensor; tensors that several layers share are left out."""
     norms = {id(norm) for norm in layers.batch_norms(network)}
-    found: dict[str, Place] = {}
+    found: dict[str, MeanSite] = {}
     for name, layer in network.named_sublayers(include_self=True):
         own = "_mean" if id(layer) in norms else "bias" if isinstance(layer, BIASED) else None
         tensor = getattr(layer, own) if own else None
         if tensor is not None:
-            found[f"{name}.{own}" if name else str(own)] = Place(layer, tensor)
-    tensors = [id(place.tensor) for place in found.values()]
-    return {name: place for name, place in found.items() if tensors.count(id(place.tensor)) == 1}
+            found[f"{name}.{own}" if name else str(own)] = MeanSite(layer, tensor)
+    tensors = [id(site.tensor) for site in found.values()]
+    return {name: site for name, site in found.items() if tensors.count(id(site.tensor)) == 1}
 
 
 class Compensation:
@@ -88,7 +88,7 @@ class Compensation:
 
     def __init__(self, model: paddle.Model) -> None:
         self._model = model
-        self._places = places_of(model.network)
+        self._sites = mean_sites(model.network)
         self._before: list[dict[str, Array]] = []
         often: set[str] = set()
 
@@ -97,7 +97,7 @@ class Compensation:
                 often.add(name)
             self._before[-1][name] = mean
 
-        with self._told(keep):
+        with self._listening(keep):
             for inputs in self._batches():
                 self._before.append({})
                 model.network(*inputs)
@@ -123,7 +123,7 @@ class Compensation:
             added.setdefault(name, []).append(before[name] - mean)
             return added[name][-1]
 
-        with self._told(correct):
+        with self._listening(correct):
             for batch, inputs in zip(self._before, self._batches()):
                 before.update(cut.apply_to(batch))
                 self._model.network(*inputs)
@@ -131,10 +131,10 @@ class Compensation:
         return bool(added)
 
     def _write(self, added: Mapping[str, Array]) -> None:
-        tensors = {name: place.tensor for name, place in self._places.items()}
+        tensors = {name: site.tensor for name, site in self._sites.items()}
         masters = optimizers.masters(paddle_model.optimizer(self._model), tensors)
         for name, mean in added.items():
-            change = paddle.to_tensor(-mean if self._places[name].is_norm else mean)
+            change = paddle.to_tensor(-mean if self._sites[name].is_norm else mean)
             for tensor in (tensors[name], masters.get(name)):
                 if tensor is not None:
                     tensor.set_value((tensor.astype("float32") + change).astype(tensor.dtype))
@@ -143,18 +143,18 @@ class Compensation:
 
     def _batches(self) -> Iterator[list[paddle.Tensor]]:
         data = paddle_model.train_data(self._model)
-        if self._places and data is not None and not paddle_model.read_once(data):
+        if self._sites and data is not None and not paddle_model.read_once(data):
             yield from paddle_model.first_batches(self._model, data, BATCHES)
 
     @contextmanager
-    def _told(self, hear: Hear) -> Iterator[None]:
+    def _listening(self, listener: Listener) -> Iterator[None]:
         """Forward passes in evaluation mode whose means are told, and which leave nothing behind."""
         sampler = getattr(paddle_model.train_data(self._model), "batch_sampler", None)
         counted = [(sampler, ("epoch",))] if sampler is not None else []
         network, hooks = self._model.network, []
         try:
             with training_flags(network, False), random_generators(), quiet(), attributes(*counted), paddle.no_grad():
-                hooks += [place.listen(name, hear) for name, place in self._places.items()]
+                hooks += [site.listen(name, listener) for name, site in self._sites.items()]
                 with paddle_model.precision(self._model):
                     yield
         finally:

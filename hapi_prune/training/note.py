@@ -15,7 +15,7 @@ from ..plan import Array, Axis, Reason, ReasonKind
 from ..plan.json_reader import Reader, below, each, entries, made, member, named, number, optional, text, truth, whole
 from ..reporting.history import History
 from . import fit_state, gathering
-from .trials import Trials
+from .rollback import Rollback
 
 READ: dict[str, Reader] = {"str": text, "ReasonKind": member(ReasonKind)}
 REFUSED = named(made(Reason, READ))
@@ -26,7 +26,7 @@ def ratio(data: Any) -> Any:
     return named(number)(data) if isinstance(data, dict) else number(data)
 
 
-PLACES = named(each(whole))
+UNIT_RANKS = named(each(whole))
 """Reads how units were ranked at the last cut."""
 
 BUDGET = entries(
@@ -37,10 +37,10 @@ BUDGET = entries(
     tried=optional(ratio),
     refused=REFUSED,
     gathered=gathering.READER,
-    places=PLACES,
+    unit_ranks=UNIT_RANKS,
     callbacks=each(fit_state.read_callback),
 )
-"""Reads what is known of an accuracy budget, and what weights do not tell of the run before the cut on trial."""
+"""Reads what is known of an accuracy budget, and what weights do not tell of the run before the provisional cut."""
 
 NOTE = entries(
     epoch=below(10**9),
@@ -52,7 +52,7 @@ NOTE = entries(
     gathered=gathering.READER,
     budget=optional(BUDGET),
     times=optional(named(whole)),
-    places=PLACES,
+    unit_ranks=UNIT_RANKS,
 )
 
 
@@ -70,7 +70,7 @@ class Note:
         gathered: what the criterion gathered from gradients for the next cut.
         budget: what `BUDGET` reads; None where the run has no budget.
         times: how long the ops of the network take; None where that is not the target.
-        places: how units were ranked at the last cut.
+        unit_ranks: how units were ranked at the last cut.
     """
 
     epoch: int
@@ -82,7 +82,7 @@ class Note:
     gathered: tuple[Any, ...] = ()
     budget: dict[str, Any] | None = None
     times: dict[str, int] | None = None
-    places: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    unit_ranks: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def specs(self) -> list[Any] | None:
         """The inputs as InputSpecs."""
@@ -95,7 +95,7 @@ def note_of(
     history: History,
     pruner: Pruner | None,
     gathered: Mapping[Axis, Array],
-    trials: Trials | None = None,
+    rollback: Rollback | None = None,
 ) -> dict[str, Any]:
     """The note as JSON can hold it."""
     given = pruner.channel_map.example if pruner else None
@@ -109,20 +109,20 @@ def note_of(
         "memory": fit_state.remembered(model),
         "evaluate": fit_state.evaluation_follows() and not any(e == epoch for e, _ in history.evaluations[-1:]),
         "gathered": gathering.written(gathered),
-        "places": dict(pruner.ranking.places) if pruner else {},
+        "unit_ranks": dict(pruner.ranking.unit_ranks) if pruner else {},
         "times": pruner.times.asked if pruner and pruner.times else None,
-        "budget": None if trials is None else budget_of(trials),
+        "budget": None if rollback is None else budget_of(rollback),
     }
 
 
-def budget_of(trials: Trials) -> dict[str, Any]:
+def budget_of(rollback: Rollback) -> dict[str, Any]:
     """What is known of an accuracy budget."""
-    budget, before = trials.budget, trials.before
+    budget, before = rollback.budget, rollback.before
     return {
         **{name: getattr(budget, name) for name in ("monitor", "dense", "held", "failed", "tried")},
         "refused": written(before.state.findings.refused) if before else {},
         "gathered": gathering.written(before.gathered) if before else [],
-        "places": dict(before.places) if before else {},
+        "unit_ranks": dict(before.unit_ranks) if before else {},
         "callbacks": before.callbacks if before else [],
     }
 
@@ -135,8 +135,8 @@ def written(refused: Mapping[str, Reason]) -> dict[str, Any]:
 def filled(data: dict[str, Any]) -> dict[str, Any]:
     """A note that was written before all of this was kept: nothing was known of it then."""
     budget = data.get("budget")
-    known = {"budget": {"places": {}, **budget}} if isinstance(budget, dict) else {}
-    return {"times": None, "places": {}, **data, **known}
+    known = {"budget": {"unit_ranks": {}, **budget}} if isinstance(budget, dict) else {}
+    return {"times": None, "unit_ranks": {}, **data, **known}
 
 
 def note_from(data: dict[str, Any], base: str) -> Note:

@@ -19,7 +19,7 @@ from .atomic_save import EARLIER, last_complete, read_note
 from .budget import Budget
 from .checkpoint import fitting, load, read_arrays
 from .note import Note, note_from
-from .trials import Before
+from .rollback import RestorePoint
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Resumed:
         memory: what hapi remembered.
         evaluate: whether the run stopped between a checkpoint and the evaluation that was to follow it.
         budget: what is known of its accuracy budget; None where it has none.
-        before: the run right before the cut that is on trial; None where none is.
+        before: the run right before the provisional cut; None where none is.
     """
 
     epochs: int
@@ -42,7 +42,7 @@ class Resumed:
     memory: dict[str, Any]
     evaluate: bool
     budget: Budget | None = None
-    before: Before | None = None
+    before: RestorePoint | None = None
 
 
 def resume(model: paddle.Model, callback: Any, path: str | os.PathLike[str]) -> int:
@@ -131,7 +131,7 @@ def prepared(model: paddle.Model, callback: Any, base: str, note: Note) -> Resum
     channel_map.state.findings = replace(channel_map.findings, refused=note.refused)
     load(model, base, inputs=shapes)
     channel_map.catch_up()
-    pruner.gathered, pruner.ranking.places = gathering.read(note.gathered), note.places
+    pruner.gathered, pruner.ranking.unit_ranks = gathering.read(note.gathered), note.unit_ranks
     fit_state.load_scaler(model, base)
     return Resumed(note.epoch + 1, history, pruner, note.memory, note.evaluate, budget_in(note), before)
 
@@ -145,8 +145,8 @@ def budget_in(note: Note) -> Budget | None:
 
 def before_the_cut(
     model: paddle.Model, callback: Any, base: str, note: Note, pruner: Pruner, shapes: Any
-) -> Before | None:
-    """The run right before the cut that is on trial: loaded, and kept; the model is left so, for the checkpoint."""
+) -> RestorePoint | None:
+    """The run right before the provisional cut: loaded, and kept; the model is left so, for the checkpoint."""
     known = note.budget
     if known is None or known["tried"] is None or callback.settings.max_drop is None:
         return None
@@ -155,7 +155,7 @@ def before_the_cut(
     channel_map.state.findings = replace(channel_map.findings, refused=known["refused"])
     load(model, earlier, inputs=shapes)
     channel_map.catch_up()
-    pruner.gathered, pruner.ranking.places = gathering.read(known["gathered"]), known["places"]
-    found = Before.now(model, pruner, os.path.dirname(base) or ".")
+    pruner.gathered, pruner.ranking.unit_ranks = gathering.read(known["gathered"]), known["unit_ranks"]
+    found = RestorePoint.now(model, pruner, os.path.dirname(base) or ".")
     scaler, callbacks = fit_state.saved_scaler_state(earlier), list(known["callbacks"])
     return replace(found, scaler=scaler, callbacks=callbacks)

@@ -26,8 +26,8 @@ from .healing import Healing
 from .note import note_of
 from .resume import Resumed
 from .rewarming import Rewarming, give_back, warming_up
+from .rollback import Rollback, require_evaluations, rollback_of
 from .settings import Settings
-from .trials import Trials, require_evaluations, trials_of
 
 
 class Session:
@@ -52,7 +52,7 @@ class Session:
         self._gathering: Gathering | None = None
         self._rewarming: Rewarming | None = None
         known, before = (resumed.budget, resumed.before) if resumed else (None, None)
-        self._trials: Trials | None = trials_of(model, settings, self.history, known, before)
+        self._rollback: Rollback | None = rollback_of(model, settings, self.history, known, before)
 
     def begin(self) -> None:
         """Check what can be checked, and say what will happen. Nothing is changed yet."""
@@ -60,14 +60,14 @@ class Session:
             fit_state.rewind_data(self._resumed.memory["sampler"])
         self._check()
         give_back(self.model.network)
-        self._look()
+        self._trace()
         self._say(announced(self.model, self.settings, self._events, self.epochs))
         if self.settings.log_dir is not None and paddle_model.is_first_rank():
             self._report = Dashboard(self.settings.log_dir)
             self._report.attach()
             self._report.hparams(self.settings.hparams(self.epochs, paddle_model.optimizer(self.model)))
             self._report.replay(self.history)
-        beside = self._trials.write if self._trials is not None else None
+        beside = self._rollback.write if self._rollback is not None else None
         self._keeper = AtomicSaver(self.model, self.first, self._note, beside)
 
     def enter(self, epoch: int) -> None:
@@ -93,7 +93,7 @@ class Session:
         """An epoch ends: a point for the curves, also where no evaluation follows."""
         self._stop_gathering()
         # Not after a batch: hapi reads on in a thread, and the generators are put back after looking.
-        self._look()
+        self._trace()
         self._point({})
 
     def evaluated(self, metrics: Mapping[str, Any]) -> None:
@@ -105,7 +105,7 @@ class Session:
 
     def finish(self) -> None:
         """Judge the last cut, if there is a budget; the table of the run, and what it did not get to."""
-        if self._trials is not None and self._trials.before is not None:
+        if self._rollback is not None and self._rollback.before is not None:
             self._judge(self._metrics_of(self.epoch))
             self._point({})
         self._say(self.history.table())
@@ -121,7 +121,7 @@ class Session:
         Args:
             data: what to evaluate on, if the run has not done so.
         """
-        if self._trials is not None and self._trials.before is not None:
+        if self._rollback is not None and self._rollback.before is not None:
             self._judge(self._metrics_of(self.first - 1, data))
         self._say(f"The run is complete: its {self.first} epochs are done.\n{self.history.table()}")
 
@@ -147,7 +147,7 @@ class Session:
             fit_state.tell_evaluated(logs)
 
     def _note(self) -> dict[str, Any]:
-        return note_of(self.model, self.epoch, self.history, self._pruner, self._gathered(), self._trials)
+        return note_of(self.model, self.epoch, self.history, self._pruner, self._gathered(), self._rollback)
 
     def _gathered(self) -> Mapping[Axis, Array]:
         """What the criterion has gathered for the next cut."""
@@ -168,7 +168,7 @@ class Session:
         if self._events:
             check_optimizer(paddle_model.optimizer(self.model), self.model.network)
 
-    def _look(self) -> None:
+    def _trace(self) -> None:
         """Trace the network once its input shape is known, and check what the schedule names."""
         if self._pruner is not None:
             return
@@ -182,7 +182,7 @@ class Session:
 
     def _known(self) -> Pruner:
         """The network as it was traced, now that its channels are needed."""
-        self._look()
+        self._trace()
         if self._pruner is None:
             when = self._events[0][0] if self._events else self.epoch
             raise PruneError(
@@ -205,9 +205,9 @@ class Session:
     def _event(self, ratio: Ratio) -> None:
         """One cut, with evaluations around it."""
         pruner, before = self._known(), self._metrics_of(self.epoch - 1)
-        if self._trials is not None:
+        if self._rollback is not None:
             before = self._judge(before)
-        aim = ratio if self._trials is None else self._trials.budget.aim(ratio)
+        aim = ratio if self._rollback is None else self._rollback.budget.aim(ratio)
         if aim is None:
             return
 
@@ -217,7 +217,7 @@ class Session:
             return pruner.cut(aim, paddle_model.optimizer(self.model), self.epoch, healing.on_cut)
 
         with interrupts.held(), paddle_model.precision(self.model):  # ctrl-C or not, the history knows of every cut
-            record = cut() if self._trials is None else self._trials.cut(aim, before, pruner, cut)
+            record = cut() if self._rollback is None else self._rollback.cut(aim, before, pruner, cut)
             if record.plan:
                 self._made(replace(record, metrics_before=before))
         if not record.plan and record.notes:
@@ -245,13 +245,13 @@ class Session:
         Returns:
             The metrics of the network that is there.
         """
-        trials, pruner = self._trials, self._known()
-        why = trials.judge(metrics) if trials is not None else ""
-        if trials is None or not why:
+        rollback, pruner = self._rollback, self._known()
+        why = rollback.judge(metrics) if rollback is not None else ""
+        if rollback is None or not why:
             return metrics
         with interrupts.held():
             self._rename_best(self.history[-1].cost_after.params)
-            trials.take_back(pruner)  # hapi's own callbacks know their best of before, too
+            rollback.take_back(pruner)  # hapi's own callbacks know their best of before, too
             paddle_model.wrap_again(self.model)
             self.history.take_back(why)
             self._rename_best(self.history[-1].cost_before.params, back=True)

@@ -17,7 +17,7 @@ from structures import ZOO
 
 from hapi_prune import PruneError
 from hapi_prune.analysis.channel_map import ChannelMap
-from hapi_prune.internals import answers, program
+from hapi_prune.internals import concrete_values, program
 
 assert len(FILES) == 6, "which enter the networks"
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
@@ -112,7 +112,7 @@ def test_what_data_or_chance_decide_is_refused_with_its_line(ask):
 
 def methods():
     """What a trace replaces in Paddle and Python."""
-    names = [*answers._QUESTIONS, "__len__", "__iter__"]
+    names = [*concrete_values._QUESTIONS, "__len__", "__iter__"]
     kinds = [(kind, name, vars(kind).get(name)) for kind in (paddle.Tensor, Value) for name in names]
     recorder = program.parameter_recorder._global_parameter_recorder
     writes = program.parameter_recorder._global_inplace_map

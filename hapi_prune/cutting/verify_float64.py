@@ -20,14 +20,14 @@ from .undo_log import UndoLog
 from .verify_outputs import Refused
 from .verify_sizes import verify_sizes
 
-NUDGE = 1e-6
+PERTURBATION = 1e-6
 """A change of the input of the size of float32's rounding."""
 
 PRECISE = 1e-6
 """Largest difference between pruned and masked in float64, relative to the largest output; 1e-9 is usual."""
 
 
-def second_opinion(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused, modes: Sequence[bool]) -> str:
+def verify_in_float64(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused, modes: Sequence[bool]) -> str:
     """Judge a cut whose values differ by more than the tolerance; the network is left as it was before the cut.
 
     Args:
@@ -45,7 +45,7 @@ def second_opinion(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused,
     log = UndoLog()
     try:
         with surgery.masked(channel_map.tensors, planned.cut):
-            if not any(is_noisy(channel_map, training) for training in modes):
+            if not any(is_ill_conditioned(channel_map, training) for training in modes):
                 raise doubt
             theirs = outputs_in_float64(channel_map, modes)
         depthwise = channel_map.traced.constraints.depthwise
@@ -63,15 +63,15 @@ def second_opinion(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused,
         log.undo()
 
 
-def is_noisy(channel_map: ChannelMap, training: bool) -> bool:
+def is_ill_conditioned(channel_map: ChannelMap, training: bool) -> bool:
     """Whether a change of the input by its rounding changes the output by more than a cut may."""
     network, given = channel_map.network, channel_map.tried_on
     plain = verify_outputs.outputs(network, given, training)
     floats = [leaf.is_floating_point() for leaf in given.leaves]
-    leaves = [leaf * (1 + NUDGE) if real else leaf for leaf, real in zip(given.leaves, floats)]
-    nudged = verify_outputs.outputs(network, replace(given, leaves=leaves), training)
+    leaves = [leaf * (1 + PERTURBATION) if real else leaf for leaf, real in zip(given.leaves, floats)]
+    perturbed = verify_outputs.outputs(network, replace(given, leaves=leaves), training)
     most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map), training)
-    return any(verify_outputs.distance(one, other) > most for one, other in zip(nudged, plain))
+    return any(verify_outputs.distance(one, other) > most for one, other in zip(perturbed, plain))
 
 
 def outputs_in_float64(channel_map: ChannelMap, modes: Sequence[bool]) -> list[list[Array]] | None:

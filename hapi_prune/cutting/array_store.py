@@ -14,8 +14,8 @@ LARGE = 256 * 2**20
 """Bytes above which they go to disk."""
 
 
-class Shelf:
-    """Arrays by number. Those on disk lie in a file without a name, which is gone when the shelf or the process is.
+class ArrayStore:
+    """Arrays by number. Those on disk lie in a file without a name, which is gone when the store or the process is.
 
     Args:
         size: bytes that will be put here, about.
@@ -27,7 +27,7 @@ class Shelf:
         self._places: list[int] = []
         self._file: IO[bytes] | None = None
         if size > LARGE:
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # it is closed with the shelf
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # it is closed with the store
             weakref.finalize(self, self._file.close)
 
     @property

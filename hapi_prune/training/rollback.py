@@ -1,4 +1,4 @@
-"""The cuts of a run with an accuracy budget: each is on trial until the next event, and taken back if it fails."""
+"""The cuts of a run with an accuracy budget: each is provisional until the next event, and rolled back if it fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import PruneError
 from ..plan import Array, Axis
 from ..reporting.history import History
 from ..reporting.tables import Metrics, is_loss
-from ..selection.ranking import Places
+from ..selection.ranking import UnitRanks
 from ..selection.ratios import Ratio
 from . import fit_state, paddle_model
 from .atomic_save import BEFORE
@@ -25,14 +25,14 @@ from .settings import Settings
 
 
 @dataclass(frozen=True)
-class Before:
+class RestorePoint:
     """A run right before a cut.
 
     Attributes:
         snapshot: network and optimizer.
         state: what is known of the channels.
         gathered: what the criterion had gathered from gradients.
-        places: how units were ranked at the cut before.
+        unit_ranks: how units were ranked at the cut before.
         scaler: the state of hapi's GradScaler; None where there was none yet.
         callbacks: what hapi's own callbacks remembered, as `fit_state.callbacks` gives it.
     """
@@ -40,24 +40,24 @@ class Before:
     snapshot: Snapshot
     state: CutState
     gathered: Mapping[Axis, Array]
-    places: Places
+    unit_ranks: UnitRanks
     scaler: dict[str, Any] | None
     callbacks: list[Any]
 
     @classmethod
-    def now(cls, model: paddle.Model, pruner: Pruner, folder: str | None) -> Before:
+    def now(cls, model: paddle.Model, pruner: Pruner, folder: str | None) -> RestorePoint:
         """A run as it is; ``folder``: where copies of large networks go, None for where temporary files go."""
         optimizer, state = paddle_model.optimizer(model), pruner.channel_map.state
         snapshot = Snapshot(model.network, optimizer, folder, leave=(paddle_model.RETIRED,))
         copied = replace(state, fits=dict(state.fits))
-        gathered, places = pruner.gathered, pruner.ranking.places
-        return cls(snapshot, copied, gathered, places, fit_state.scaler_state(model), fit_state.callbacks())
+        gathered, unit_ranks = pruner.gathered, pruner.ranking.unit_ranks
+        return cls(snapshot, copied, gathered, unit_ranks, fit_state.scaler_state(model), fit_state.callbacks())
 
     def put_back(self, model: paddle.Model, pruner: Pruner) -> None:
         """Let network, optimizer, schedulers, GradScaler and all that is known of them be as they were."""
         self.snapshot.put_back()
         pruner.channel_map.state, pruner.gathered = self.state, dict(self.gathered)
-        pruner.ranking.places = self.places
+        pruner.ranking.unit_ranks = self.unit_ranks
         fit_state.put_scaler_back(model, self.scaler)
         fit_state.recall_callbacks(self.callbacks)
 
@@ -69,33 +69,33 @@ class Before:
                 paddle.save(state, draft + part)
 
 
-class Trials:
-    """What is known of the budget of a run, and the network as it was before the cut that is on trial.
+class Rollback:
+    """The accuracy budget of a run, and the network as it was before its provisional cut, to roll back to.
 
     Args:
         model: what is trained.
         budget: what is known.
-        before: the run right before the cut on trial; None where none is.
+        before: the run right before the provisional cut; None where none is.
 
     Attributes:
         budget: what is known by now.
     """
 
-    def __init__(self, model: paddle.Model, budget: Budget, before: Before | None = None) -> None:
+    def __init__(self, model: paddle.Model, budget: Budget, before: RestorePoint | None = None) -> None:
         self._model, self.budget, self._before = model, budget, before
 
     @property
-    def before(self) -> Before | None:
-        """The run right before the cut on trial; None where none is."""
+    def before(self) -> RestorePoint | None:
+        """The run right before the provisional cut; None where none is."""
         return self._before if self.budget.tried is not None else None
 
     def write(self, draft: str) -> None:
-        """Write, beside a checkpoint, what a resumed run needs to take back the cut on trial."""
+        """Write, beside a checkpoint, what a resumed run needs to take back the provisional cut."""
         if self.before is not None:
             self.before.write(draft)
 
     def judge(self, metrics: Metrics) -> str:
-        """The end of a phase: why its cut has to be taken back, or nothing where it holds, or none is on trial.
+        """The end of a phase: why its cut has to be taken back, or nothing where it holds, or none is provisional.
 
         Rank 0's metric decides.
         """
@@ -113,7 +113,7 @@ class Trials:
             before.put_back(self._model, pruner)
 
     def cut(self, ratio: Ratio, metrics: Metrics, pruner: Pruner, make: Callable[[], Any]) -> Any:
-        """Let ``make`` cut to ``ratio``; from then on the cut is on trial.
+        """Let ``make`` cut to ``ratio``; from then on the cut is provisional.
 
         Args:
             ratio: what is tried.
@@ -122,7 +122,7 @@ class Trials:
             make: makes the cut, and returns its record.
         """
         value = self._value(metrics)
-        self._before = Before.now(self._model, pruner, fit_state.save_folder())
+        self._before = RestorePoint.now(self._model, pruner, fit_state.save_folder())
         record = make()
         if record.plan:
             self.budget = self.budget.begun(ratio, value)
@@ -139,17 +139,17 @@ class Trials:
         return value
 
 
-def trials_of(
-    model: paddle.Model, settings: Settings, history: History, known: Budget | None, before: Before | None
-) -> Trials | None:
-    """The trials of a run that begins, or goes on; None where it has no budget.
+def rollback_of(
+    model: paddle.Model, settings: Settings, history: History, known: Budget | None, before: RestorePoint | None
+) -> Rollback | None:
+    """The rollback of a run that begins, or goes on; None where it has no budget.
 
     Args:
         model: what is trained.
         settings: what the callback was given.
         history: what has happened so far.
         known: what a checkpoint knows of the budget.
-        before: the run right before the cut that is on trial.
+        before: the run right before the provisional cut.
 
     Raises:
         PruneError: there is nothing by which a budget could be kept.
@@ -162,16 +162,16 @@ def trials_of(
             where, todo = "PruneCallback(monitor=...)", f"write monitor={known.monitor!r}, or begin a new run"
             got = f"{monitor!r}, in a run that has gone by {known.monitor!r}"
             raise PruneError(where, got, repr(known.monitor), todo)
-        return Trials(model, replace(known, max_drop=settings.max_drop), before)
+        return Rollback(model, replace(known, max_drop=settings.max_drop), before)
     if not history:
-        return Trials(model, Budget(settings.max_drop, monitor))
+        return Rollback(model, Budget(settings.max_drop, monitor))
     dense = history[0].metrics_before.get(monitor)
     if dense is None:
         got = f"a run to go on with that was not evaluated by {monitor!r} before its first cut"
         todo = "leave max_drop out, or begin a new run"
         raise PruneError("PruneCallback(max_drop=...)", got, "a run with a budget from its beginning", todo)
     held = history.now.ratio_asked if history.now is not None else 0.0
-    return Trials(model, Budget(settings.max_drop, monitor, dense, held))
+    return Rollback(model, Budget(settings.max_drop, monitor, dense, held))
 
 
 def require_evaluations(model: paddle.Model, settings: Settings) -> None:

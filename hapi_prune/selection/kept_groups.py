@@ -12,7 +12,7 @@ MOST_REASONS = 5
 
 def why_nothing(channel_map: ChannelMap, wanted: Goal) -> str:
     """Why all groups stay: how many there are, how many of them were tried, and each reason once."""
-    layers, count = staying(channel_map, wanted), len(wanted.stays)
+    layers, count = layers_by_reason(channel_map, wanted), len(wanted.stays)
     if count < 2:
         return next((f"{names[0]!r} {why}" for why, names in layers.items()), "it has no convolution")
     tried = len(wanted.stays.keys() & channel_map.findings.refused.keys())
@@ -24,7 +24,7 @@ def why_nothing(channel_map: ChannelMap, wanted: Goal) -> str:
     return f"{count} groups stay, {tried or 'none'} of them after being tried. {'; '.join(told)}"
 
 
-def staying(channel_map: ChannelMap, wanted: Goal) -> dict[str, list[str]]:
+def layers_by_reason(channel_map: ChannelMap, wanted: Goal) -> dict[str, list[str]]:
     """Each reason for which groups stay, and the layers that stay for it, in the order of the network."""
     layers: dict[str, set[str]] = {}
     for key, why in wanted.stays.items():

@@ -28,7 +28,7 @@ _ARITHMETIC = frozenset(
 """Ops that lead from numbers to other numbers. Not all that Paddle has: what draws at random must not be here."""
 
 
-class Answers:
+class ConcreteValues:
     """The questions of one run of a forward in order, each with what a tensor said."""
 
     def __init__(self) -> None:
