@@ -1,4 +1,4 @@
-"""What is known of a network's channels: when it was traced, and as they are now."""
+"""The channel map of a network: its graph and its channel groups, at the traced sizes and at those of now."""
 
 from __future__ import annotations
 
@@ -44,12 +44,13 @@ class Findings:
 
 @dataclass
 class CutState:
-    """What moves on from cut to cut.
+    """The part of a channel map that changes with each cut.
 
     Attributes:
         propagation, grouping: the labels and the groups at the sizes of now.
-        findings: what trials have shown.
-        fits: how many units each group has at sizes that were tried for families; or the groups that do not fit.
+        findings: what trying cuts has shown.
+        fits: a cache of `selection.counts.fitted`: the units of each group at sizes that were tried for families, or
+            the groups that do not fit there.
     """
 
     propagation: Propagation
@@ -64,7 +65,7 @@ class PlannedCut:
 
     Attributes:
         cut, propagation, grouping: what is removed; the labels and the groups that are left.
-        counts: the attributes of layers that have to be set with it; empty as long as it is not known that any do.
+        counts: the attributes of layers that have to be set with the cut; empty unless the cut fails without.
     """
 
     cut: Cut
@@ -85,7 +86,7 @@ class ChannelMap:
         graph: the traced network.
         traced, origin: labels and groups at the sizes that it was traced at: ratios are shares of their units.
         state: as it is now.
-        agreed: whether the example that cuts are tried on is known to refuse what the user's own refuses.
+        agreed: whether `tried_on` has refused a cut that the user's own example refuses too, so that it can be trusted.
     """
 
     def __init__(self, network: paddle.nn.Layer, inputs: Any) -> None:
@@ -98,15 +99,15 @@ class ChannelMap:
 
     @cached_property
     def tried_on(self) -> Example:
-        """What cuts are tried on: a smaller example, if there is one with which the network does just the same.
+        """The example that cuts are verified on: a smaller one than the user's, if the network does the same with it.
 
-        Whoever finds that it is of no use sets it to the user's own.
+        If that turns out to be of no use, the verification sets it to the user's own.
         """
         return smaller(self.network, self.example, self.graph, self.state.propagation) or self.example
 
     @property
     def tensors(self) -> dict[str, paddle.Tensor]:
-        """Parameters and buffers, by structured name: those that it has now, as a forward may replace buffers."""
+        """Parameters and buffers by structured name, read anew each time: a forward may replace buffers."""
         return tensors_of(self.network)
 
     @property
@@ -121,7 +122,7 @@ class ChannelMap:
 
     @cached_property
     def partitions(self) -> tuple[Partition, ...]:
-        """Where slices are parted and every section keeps its share, when the network was traced."""
+        """All partitions, see `partitions`, at the sizes that the network was traced at."""
         return partitions_of(self.traced.constraints, self.origin.groups)
 
     @property
@@ -136,9 +137,11 @@ class ChannelMap:
         picks: Mapping[str, Picks] | None = None,
         exact: bool = False,
     ) -> tuple[Propagation, Grouping]:
-        """The labels and the groups at other sizes; ``picks``: as `picks_after` says, if that is known.
+        """The labels and the groups at other sizes.
 
-        Args are those of `propagate`.
+        Args:
+            sizes, strict, exact: see `propagation.propagate`.
+            picks: the index buffers at these sizes; None: as `picks_after` gives them for any plan.
 
         Raises:
             Mismatch: such a network would not run, or its channels would be wired in another way.
@@ -165,7 +168,7 @@ class ChannelMap:
         return sizes
 
     def picks_after(self, plan: PruningPlan | None = None) -> dict[str, Picks]:
-        """The buffers that pick channels, and which of their entries a plan, or any plan, will leave."""
+        """The buffers that pick channels, after ``plan``; without one, after whatever plan comes next."""
         now: dict[str, Picks] = {}
         for name, was in self.state.propagation.constraints.picks.items():
             size = self.sizes[name, 0]
@@ -173,9 +176,9 @@ class ChannelMap:
         return now
 
     def picks_in(self, arrays: Mapping[str, Array]) -> tuple[dict[str, Picks], bool]:
-        """The buffers that pick channels with the numbers that ``arrays`` hold, and whether they hold these now.
+        """The buffers that pick channels with the numbers in ``arrays``, and whether these are their numbers now.
 
-        What stands in those that cannot shrink is of no concern.
+        Buffers that cannot shrink are not compared.
 
         Raises:
             Mismatch: they cannot be those of this network, cut or not.
@@ -205,9 +208,9 @@ class ChannelMap:
     def plan_cut(self, plan: PruningPlan) -> PlannedCut:
         """What ``plan`` removes, and the network after it. Nothing is changed.
 
-        The labels run once more at the new sizes. Each unit of the smaller network takes the partition of a kept
-        unit of the same group, in order, so slices end up where the smaller network expects them, also behind
-        a channel shuffle or a split.
+        The labels are propagated once more at the new sizes. Units of the smaller network are matched with the kept
+        units of the same group, in order, so that slices end up where the smaller network expects them, even behind a
+        channel shuffle or a split.
 
         Raises:
             Mismatch: a network of these sizes would not run, or not as this one does.
@@ -232,9 +235,9 @@ class ChannelMap:
         return PlannedCut(Cut(before, kept_axes, numbers), propagation, grouping)
 
     def _require_same_wiring(self, after: Propagation, positions: dict[Axis, Index]) -> None:
-        """Whatever meets in the smaller network must have met in this one.
+        """Slices that are tied in the smaller network must have been tied in this one.
 
-        A unit may have several slices on one axis; they are matched in order, which is not right for every wiring.
+        A unit may have several slices on one axis. They are matched in order, which is wrong for some wirings.
         """
         now = self.state.propagation.constraints
         new, old = Numbering(after.constraints), Numbering(now)
@@ -254,7 +257,7 @@ class ChannelMap:
                 raise Mismatch(f"channels of {axis[0]!r} would be wired in another way")
 
     def catch_up(self) -> None:
-        """Take on the sizes that the network has, if it was made smaller by other hands, as by loading a checkpoint.
+        """Adopt the sizes that the network has, if something else made it smaller, such as loading a checkpoint.
 
         Raises:
             PruneError: they are not those of a smaller network that works, or tensors are gone.
@@ -276,13 +279,13 @@ class ChannelMap:
             ) from error
 
     def advance(self, propagation: Propagation, grouping: Grouping) -> None:
-        """Take note that the network has been cut, and has the sizes of ``propagation`` now."""
+        """Move on to the state after a cut."""
         self.state.propagation, self.state.grouping = propagation, grouping
         self.state.fits.clear()
 
 
 def not_among(numbers: Index, known: Index) -> Index:
-    """Those of ``numbers`` that are not ``known``, ascending; by sorting, which is faster than NumPy's sets."""
-    numbers, known = np.sort(numbers), np.append(np.sort(known), -1)  # the last is no number's partition
+    """The ``numbers`` that are not in ``known``, ascending. Sorting is faster than NumPy's set functions."""
+    numbers, known = np.sort(numbers), np.append(np.sort(known), -1)  # a sentinel: larger numbers are found at it
     found: Index = numbers[known[np.searchsorted(known[:-1], numbers)] != numbers]
     return found

@@ -1,8 +1,8 @@
-"""A smaller example on which a network does just what it does on the user's: enough to compare values on.
+"""A smaller example on which the network does the same as on the user's: enough to compare values on.
 
-What a cut removes are channels, and a trial shows that those that are left compute what they computed. Most of the work
-of a forward pass is the size of the image and of the batch, which have no part in that, as long as the same operations
-run, in the same order and on the same channels. That is not taken for granted: the network is traced once more.
+A cut removes channels, and the verification shows that the others still compute the same. Most of the work of a forward
+pass depends on the sizes of image and batch, which do not matter for that, as long as the same operations run, in the
+same order and on the same channels. To be sure of that, the network is traced once more with the smaller example.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from .propagation import Pass, Propagation
 from .rules import TABLE
 
 WORTH = 4_000_000
-"""Multiply-adds of an operation, on average, from which the passes of a trial take longer than another trace."""
+"""From so many multiply-adds of an operation, on average, the forward passes take longer than another trace."""
 
 LEAST = 2
-"""Along each axis that gets smaller so many slices are left, everywhere in the network: of one alone, BatchNorm makes
-zeros in training mode, and what an image or a batch mixes could not be seen."""
+"""The smallest size of a reduced axis, anywhere in the network. With size 1, BatchNorm returns zeros in training mode,
+and it could not be seen what is mixed along the axis."""
 
 SIZES = {"held", "groups", "out_d", "out_h", "out_w"}
-"""Attributes that may be others because sizes are; what they lead to is seen in the shapes."""
+"""Attributes that depend on sizes; they may differ, as the shapes of the results are compared."""
 
 SIZES_OF = {"data": {"shape"}, "full": {"shape", "value"}, "full_int_array": {"value"}}
-"""The same, of some operations only."""
+"""The same, for some operations only."""
 
 
 def smaller(network: paddle.nn.Layer, given: Example, graph: Graph, now: Propagation) -> Example | None:

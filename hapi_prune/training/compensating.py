@@ -1,4 +1,4 @@
-"""What removed channels added on average, given to the layers that read them."""
+"""Bias compensation: what removed channels added on average goes into the biases of the layers that read them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..plan import Array, Cut
 from . import paddle_model
 
 BATCHES = 10
-"""Of the training data, on which means are taken before and after a cut."""
+"""How many batches of the training data the means are taken over, before and after a cut."""
 
 BIASED = (nn.Linear, nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
 
@@ -40,7 +40,7 @@ class MeanSite:
 
     @property
     def is_norm(self) -> bool:
-        """Whether adding to what arrives is taking from the tensor."""
+        """Whether the input is corrected, in the running mean, and not the output, in the bias."""
         return not isinstance(self.layer, BIASED)
 
     def listen(self, name: str, listener: Listener) -> Any:
@@ -72,15 +72,15 @@ def mean_sites(network: nn.Layer) -> dict[str, MeanSite]:
 
 
 class Compensation:
-    """The mean of each channel before a cut, so that it is the same again after it.
+    """Restores the mean of each channel after a cut.
 
-    A layer that read a removed channel gives less, or more, by what this added. Its mean over some batches is put back:
-    into its bias, or into the mean that BatchNorm takes away. Layers are corrected from the input to the output, each
-    on what those before it give by then. Only constants can be put back so: it is exact for channels that are constant,
-    but for the borders of a convolution that is padded with zeros.
+    A layer that read a removed channel lacks what this channel contributed. Its mean over some batches is added again:
+    to the layer's bias, or subtracted from the running mean of a BatchNorm. Layers are corrected from the input to the
+    output, each with the corrected ones before it. Only a constant can be restored in this way: it is exact for
+    constant channels, except at the borders of a convolution with zero padding.
 
     Args:
-        model: what is trained; made in a hook of its ``fit``, right before a cut.
+        model: the trained model; made in a hook of its ``fit``, right before a cut.
 
     Source: the mean error of a layer, put into its bias, as is done for what rounding takes: Nagel, van Baalen,
     Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019).
@@ -106,13 +106,13 @@ class Compensation:
                 del batch[name]
 
     def apply(self, cut: Cut) -> bool:
-        """Give every layer the means that it had, of the channels that are left.
+        """Correct all layers after the cut, so that the channels that are left have their old means.
 
         Args:
-            cut: what was cut meanwhile.
+            cut: the cut.
 
         Returns:
-            Whether there was anything to do it with: a bias or BatchNorm, and data that can be gone through again.
+            Whether anything was corrected: it takes a bias or BatchNorm, and data that can be read again.
         """
         added: dict[str, list[Array]] = {}
         before: dict[str, Array] = {}
@@ -148,7 +148,7 @@ class Compensation:
 
     @contextmanager
     def _listening(self, listener: Listener) -> Iterator[None]:
-        """Forward passes in evaluation mode whose means are told, and which leave nothing behind."""
+        """For forward passes in evaluation mode with ``listener`` at all sites, which leave nothing behind."""
         sampler = getattr(paddle_model.train_data(self._model), "batch_sampler", None)
         counted = [(sampler, ("epoch",))] if sampler is not None else []
         network, hooks = self._model.network, []

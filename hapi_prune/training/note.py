@@ -1,4 +1,4 @@
-"""What a checkpoint's note says of its run, beside the names and digests of its files."""
+"""The note of a checkpoint: what is needed to resume its run, beside weights and optimizer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ratio(data: Any) -> Any:
 
 
 UNIT_RANKS = named(each(whole))
-"""Reads how units were ranked at the last cut."""
+"""Reads `Ranking.unit_ranks`."""
 
 BUDGET = entries(
     monitor=text,
@@ -40,7 +40,7 @@ BUDGET = entries(
     unit_ranks=UNIT_RANKS,
     callbacks=each(fit_state.read_callback),
 )
-"""Reads what is known of an accuracy budget, and what weights do not tell of the run before the provisional cut."""
+"""Reads an accuracy budget, and what files of weights do not hold of the run before the provisional cut."""
 
 NOTE = entries(
     epoch=below(10**9),
@@ -58,19 +58,19 @@ NOTE = entries(
 
 @dataclass(frozen=True)
 class Note:
-    """A run, as far as its weights do not tell it.
+    """The state of a run, without weights and optimizer.
 
     Attributes:
-        epoch: the last one that is done.
-        history: what happened, as JSON.
+        epoch: the last completed epoch.
+        history: the history, as JSON.
         refused: groups that cannot be cut, and why.
         inputs: shape and element type of each example tensor; None where they are not known, or not plain arguments.
         memory: what hapi remembered, see `fit_state.remembered`.
-        evaluate: whether an evaluation was to follow.
+        evaluate: whether the evaluation of that epoch is still to come.
         gathered: what the criterion gathered from gradients for the next cut.
-        budget: what `BUDGET` reads; None where the run has no budget.
-        times: how long the ops of the network take; None where that is not the target.
-        unit_ranks: how units were ranked at the last cut.
+        budget: what `BUDGET` reads; None if the run has no budget.
+        times: how long the ops of the network take; None if latency is not the target.
+        unit_ranks: the ranking of the units at the last cut.
     """
 
     epoch: int
@@ -97,7 +97,7 @@ def note_of(
     gathered: Mapping[Axis, Array],
     rollback: Rollback | None = None,
 ) -> dict[str, Any]:
-    """The note as JSON can hold it."""
+    """The note of a run, as plain data for JSON."""
     given = pruner.channel_map.example if pruner else None
     plain = given is not None and not given.kwargs and all(isinstance(arg, Slot) for arg in given.args)
     refused = pruner.channel_map.findings.refused if pruner else {}
@@ -116,7 +116,7 @@ def note_of(
 
 
 def budget_of(rollback: Rollback) -> dict[str, Any]:
-    """What is known of an accuracy budget."""
+    """An accuracy budget, as plain data for JSON."""
     budget, before = rollback.budget, rollback.before
     return {
         **{name: getattr(budget, name) for name in ("monitor", "dense", "held", "failed", "tried")},
@@ -128,7 +128,7 @@ def budget_of(rollback: Rollback) -> dict[str, Any]:
 
 
 def written(refused: Mapping[str, Reason]) -> dict[str, Any]:
-    """Reasons as JSON can hold them."""
+    """Reasons, as plain data for JSON."""
     return {key: {**asdict(why), "kind": why.kind.value} for key, why in refused.items()}
 
 
@@ -143,7 +143,7 @@ def note_from(data: dict[str, Any], base: str) -> Note:
     """The note of checkpoint ``base``.
 
     Raises:
-        PruneError: it does not say all that it should.
+        PruneError: the note is damaged.
     """
     try:
         return Note(**NOTE(filled(data)))

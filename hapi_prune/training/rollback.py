@@ -26,14 +26,14 @@ from .settings import Settings
 
 @dataclass(frozen=True)
 class RestorePoint:
-    """A run right before a cut.
+    """A copy of a run right before a cut.
 
     Attributes:
         snapshot: network and optimizer.
-        state: what is known of the channels.
+        state: the state of the channel map.
         gathered: what the criterion had gathered from gradients.
-        unit_ranks: how units were ranked at the cut before.
-        scaler: the state of hapi's GradScaler; None where there was none yet.
+        unit_ranks: the ranking of the units at the previous cut.
+        scaler: the state of hapi's GradScaler; None if there was none yet.
         callbacks: what hapi's own callbacks remembered, as `fit_state.callbacks` gives it.
     """
 
@@ -46,7 +46,7 @@ class RestorePoint:
 
     @classmethod
     def now(cls, model: paddle.Model, pruner: Pruner, folder: str | None) -> RestorePoint:
-        """A run as it is; ``folder``: where copies of large networks go, None for where temporary files go."""
+        """Copy a run; ``folder``: where copies of large networks go, None for the default of `tempfile`."""
         optimizer, state = paddle_model.optimizer(model), pruner.channel_map.state
         snapshot = Snapshot(model.network, optimizer, folder, leave=(paddle_model.RETIRED,))
         copied = replace(state, fits=dict(state.fits))
@@ -54,7 +54,7 @@ class RestorePoint:
         return cls(snapshot, copied, gathered, unit_ranks, fit_state.scaler_state(model), fit_state.callbacks())
 
     def put_back(self, model: paddle.Model, pruner: Pruner) -> None:
-        """Let network, optimizer, schedulers, GradScaler and all that is known of them be as they were."""
+        """Restore network, optimizer, schedulers, GradScaler, hapi's callbacks and the state of the pruner."""
         self.snapshot.put_back()
         pruner.channel_map.state, pruner.gathered = self.state, dict(self.gathered)
         pruner.ranking.unit_ranks = self.unit_ranks
@@ -62,7 +62,7 @@ class RestorePoint:
         fit_state.recall_callbacks(self.callbacks)
 
     def write(self, draft: str) -> None:
-        """Write it as a checkpoint beside one that is about to be written."""
+        """Write the copy as files of the checkpoint whose draft is called ``draft``."""
         network, optimizer = self.snapshot.state_dicts()
         for part, state in zip(BEFORE, (network, optimizer, self.scaler)):
             if state:
@@ -73,9 +73,9 @@ class Rollback:
     """The accuracy budget of a run, and the network as it was before its provisional cut, to roll back to.
 
     Args:
-        model: what is trained.
-        budget: what is known.
-        before: the run right before the provisional cut; None where none is.
+        model: the trained model.
+        budget: what is known of the budget.
+        before: the run right before the provisional cut; None if there is none.
 
     Attributes:
         budget: what is known by now.
@@ -86,18 +86,18 @@ class Rollback:
 
     @property
     def before(self) -> RestorePoint | None:
-        """The run right before the provisional cut; None where none is."""
+        """The run right before the provisional cut; None if no cut is provisional."""
         return self._before if self.budget.tried is not None else None
 
     def write(self, draft: str) -> None:
-        """Write, beside a checkpoint, what a resumed run needs to take back the provisional cut."""
+        """Add to a checkpoint what a resumed run needs to roll back the provisional cut."""
         if self.before is not None:
             self.before.write(draft)
 
     def judge(self, metrics: Metrics) -> str:
-        """The end of a phase: why its cut has to be taken back, or nothing where it holds, or none is provisional.
+        """The end of a phase: why its cut has to be rolled back; empty if it may stay, or if no cut is provisional.
 
-        Rank 0's metric decides.
+        The metric of rank 0 decides.
         """
         if self.budget.tried is None:
             return ""
@@ -107,7 +107,7 @@ class Rollback:
         return why
 
     def take_back(self, pruner: Pruner) -> None:
-        """Put the run back to where it was before the cut that has failed."""
+        """Roll the run back to right before the provisional cut."""
         before, self._before = self._before, None
         if before is not None:
             before.put_back(self._model, pruner)
@@ -116,9 +116,9 @@ class Rollback:
         """Let ``make`` cut to ``ratio``; from then on the cut is provisional.
 
         Args:
-            ratio: what is tried.
-            metrics: those right before the cut.
-            pruner: the network.
+            ratio: the ratio of the cut.
+            metrics: the metrics right before it.
+            pruner: the pruner of the run.
             make: makes the cut, and returns its record.
         """
         value = self._value(metrics)
@@ -142,17 +142,17 @@ class Rollback:
 def rollback_of(
     model: paddle.Model, settings: Settings, history: History, known: Budget | None, before: RestorePoint | None
 ) -> Rollback | None:
-    """The rollback of a run that begins, or goes on; None where it has no budget.
+    """The rollback of a new or resumed run; None if it has no budget.
 
     Args:
-        model: what is trained.
-        settings: what the callback was given.
-        history: what has happened so far.
-        known: what a checkpoint knows of the budget.
-        before: the run right before the provisional cut.
+        model: the trained model.
+        settings: the checked arguments of the callback.
+        history: the history so far.
+        known: the budget in the checkpoint of a resumed run.
+        before: the run right before the provisional cut, from the same checkpoint.
 
     Raises:
-        PruneError: there is nothing by which a budget could be kept.
+        PruneError: no metric to judge cuts by, or a run that was begun without a budget or with another metric.
     """
     if settings.max_drop is None:
         return None
@@ -175,7 +175,7 @@ def rollback_of(
 
 
 def require_evaluations(model: paddle.Model, settings: Settings) -> None:
-    """Raise if a budget is asked for, and there is no data, or not for more than one evaluation."""
+    """Raise if there is a budget, but no evaluation data that can be read more than once."""
     own = settings.eval_data
     data = paddle_model.eval_data(model) if own is None else own
     if settings.max_drop is not None and (data is None or data is False or paddle_model.read_once(data)):
@@ -185,7 +185,7 @@ def require_evaluations(model: paddle.Model, settings: Settings) -> None:
 
 
 def monitored(names: list[str], asked: str | None) -> str:
-    """The metric to go by: the one asked for, else ``acc_top1``, else ``acc``, else the first that is no loss.
+    """The metric that judges cuts: the one asked for, else ``acc_top1``, else ``acc``, else the first that is no loss.
 
     Raises:
         PruneError: there is none.
