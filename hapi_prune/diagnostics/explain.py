@@ -79,7 +79,7 @@ def explain(network: paddle.nn.Layer, inputs: Any, *, skip: Sequence[str] = (), 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What becomes of a group: it stays for a reason, or shrinks, by ``less`` than half where its splits say so."""
+    """What becomes of a group: it stays for a reason, or shrinks; ``less``: by less than half, due to its splits."""
 
     stays: Reason | None = None
     less: bool = False
@@ -90,9 +90,9 @@ Outcomes = dict[str, Outcome]
 
 
 def outcomes_of(channel_map: ChannelMap, options: Options) -> tuple[Outcomes, tuple[str, ...]]:
-    """What becomes of each group that holds filters, and the attributes that follow.
+    """What becomes of each group that holds filters, and the attributes that are set with them.
 
-    First all convolutions, as a plain ratio asks for, whatever becomes of Linears. Splits may allow a cut below half.
+    First convolutions are tried alone, as by a plain ratio, then with Linears. Splits may only allow less than half.
     """
     filters = sorted({name for name, _ in channel_map.traced.constraints.filters})
     few = Outcome(Reason(ReasonKind.MINIMUM, f"has no more than {options.min_filters} units, which is the minimum"))
@@ -115,8 +115,11 @@ class FilterLayer:
     """A convolution or Linear, or a bare parameter that is used as one: its tensors, and the groups of its filters.
 
     Attributes:
-        first_use: the number of the op that uses it first (-1: never).
-        led: its filters are another's channels.
+        name, kind, filters: structured name, class, and number of filters.
+        tensors: structured names of its tensors.
+        groups: the channel groups of its filters, by key.
+        first_use: the number of the first op that uses it (-1: none does).
+        led: whether it is depthwise: its filters follow the channels of another layer.
     """
 
     name: str
@@ -129,7 +132,7 @@ class FilterLayer:
 
 
 def filter_layers(channel_map: ChannelMap) -> list[FilterLayer]:
-    """All of them, in the order in which the network holds them; bare parameters come last."""
+    """All layers with filters in the order of the network, then the bare parameters."""
     graph, constraints = channel_map.graph, channel_map.traced.constraints
     depthwise = constraints.depthwise
     axes = {(name, 0 if name in depthwise else slot) for name, slot in constraints.filters}
@@ -214,7 +217,7 @@ def why_it_stays(layer: FilterLayer, outcomes: Outcomes, able: Collection[str]) 
 
 
 def unused(layer: FilterLayer) -> Reason:
-    """Why a layer without groups of its own stays."""
+    """Why a layer without any group stays."""
     if layer.first_use < 0:
         return Reason(ReasonKind.UNUSED, "is not used in the forward pass")
     return Reason(ReasonKind.SINGLE_UNIT, "has a single filter") if layer.filters == 1 else COMPUTED

@@ -59,7 +59,7 @@ class ExplanationRow:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What `explain` found out: ``table()`` for people, ``to_json()`` for programs, ``save(path)`` for a picture.
+    """The result of `explain`: ``table()`` for people, ``to_json()`` for programs, ``save(path)`` for a picture.
 
     Attributes:
         network: class name of the network.

@@ -1,4 +1,4 @@
-"""What the cuts of a schedule will leave, before anything is trained: worked out, tried once, and nothing changed."""
+"""`preview`: what the cuts of a schedule will leave, before training. Tried once; the network is restored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .check import cuttable
 
 @dataclass(frozen=True)
 class PreviewRow:
-    """One cut of a schedule, as it will be.
+    """One cut of a schedule, as predicted.
 
     Attributes:
         epoch: when, counted from 0.
@@ -52,7 +52,7 @@ class PreviewRow:
 
 @dataclass(frozen=True)
 class Preview:
-    """What the cuts of a schedule will leave; ``print`` shows it.
+    """What the cuts of a schedule will leave; ``print`` shows a table.
 
     Attributes:
         target: what the ratios are shares of.

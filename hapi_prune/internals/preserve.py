@@ -1,4 +1,4 @@
-"""Whatever a call must leave as it found it, put back when the block ends, also if it raises."""
+"""Context managers that restore what a call must leave as it found it, even if it raises."""
 
 from __future__ import annotations
 

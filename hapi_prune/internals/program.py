@@ -4,8 +4,8 @@ Three ways to it, the next where the one before does not lead there:
 
 1. The function is run as it is on Paddle's symbolic values: nothing is computed and no source is converted.
 2. Paddle converts the source first, so that what depends on values (a branch, a loop) becomes an op of the program.
-3. The function is run on tensors, and what its code asks of them (``int(paddle.shape(x)[1])``) is written down; then it
-   is run as in 1, and told these answers. Only for answers that sizes alone decide.
+3. The function is run on tensors, and the Python values that its code makes of them (``int(paddle.shape(x)[1])``) are
+   recorded; then it is run as in 1, with these values. Only values that depend on sizes alone are taken.
 """
 
 from __future__ import annotations
@@ -103,13 +103,13 @@ def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tens
     try:
         return _program(function, _specs(leaves))
     except Exception as error:
-        answers = ConcreteValues()
-        with suppress(Exception), answers.written_down():
+        values = ConcreteValues()
+        with suppress(Exception), values.recorded():
             function(list(leaves))
-        if not answers:
+        if not values:
             raise
         try:
-            with answers.given():
+            with values.replayed():
                 return _as_it_is(function, leaves)
         except Exception as second:
             raise second from error

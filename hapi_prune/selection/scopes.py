@@ -54,7 +54,7 @@ class Scope(Protocol):
     def __call__(
         self, groups: Mapping[str, ChannelGroup], scores: Mapping[str, Scores], costs: Mapping[str, float]
     ) -> Mapping[str, Importances]:
-        """What it takes for each group to lose units.
+        """How important the units of each group are.
 
         Args:
             groups: the groups that may shrink, as they are now.

@@ -32,16 +32,16 @@ ImportanceOf = Callable[[str], npt.NDArray[np.float64]]
 
 TARGETS = ("filters", "flops", "params", "latency")
 WIDE = 64
-"""Of a wider layer only multiples of `LANES` are looked at for a goal in latency."""
+"""In wider layers only multiples of `LANES` are considered for a goal in latency."""
 
 MOST_ROUNDS = 4
-"""How often families are fitted at most, whose sizes are known only once they are."""
+"""The most rounds of fitting families, whose sizes are known only after fitting."""
 
 NEAR = 0.001
-"""A goal that is missed by less than this share of the original cost is met; no better one is looked for."""
+"""A goal counts as met, and the search ends, within this share of the original cost."""
 
 TOLERANCE = 0.005
-"""A goal that is missed by more than this share of the original cost is said to be missed."""
+"""A goal that is missed by more than this share of the original cost is reported as missed."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Aim:
     times: Times | None = None
 
     def original(self, channel_map: ChannelMap, wanted: Goal) -> int:
-        """What the network cost when it was traced. Of filters, those count that may shrink."""
+        """The cost of the network as it was traced; for ``"filters"``, the filters that may shrink."""
         if self.target == "filters":
             axes = {axis for scored in wanted.scored.values() for axis in scored}
             return sum(channel_map.traced.constraints.sizes[axis] for axis in axes)
@@ -87,7 +87,7 @@ class Solver:
         self.original = aim.original(channel_map, wanted)
 
     def lowest(self) -> int:
-        """The cost where all groups are as small as the limits allow."""
+        """The cost if all groups are as small as the limits allow."""
         smallest: dict[str, int] = {}
         for block in self._blocks({}, lambda key: np.zeros(self._map.groups[key].size)):
             smallest.update(block[-1].counts if block else {})
@@ -96,8 +96,8 @@ class Solver:
     def solve(self, ratio: float) -> dict[str, int]:
         """How many units stay of each group that shrinks, for a ratio of the original cost to be removed.
 
-        Sizes of families are known only once they have been fitted; then the other groups make up for the difference,
-        or, where there are none, the families aim again.
+        The sizes of families are known only after they were fitted. Then the other groups make up for the difference;
+        if there are none, the families are fitted again, for a goal that is shifted by the difference.
         """
         goal = aim = self.original * (1 - ratio)
         best: tuple[float, dict[str, int]] | None = None
@@ -119,7 +119,7 @@ class Solver:
         return {key: count for key, count in best[1].items() if count < self._map.groups[key].size}
 
     def _fitted(self) -> dict[str, int]:
-        """Counts for the families that fit together, as near to the shares asked of them as can be."""
+        """Counts for the families, fitted as near as possible to the ratios asked of them."""
         origin, wanted = self._map.origin.groups, self._wanted
         counts = {key: self._aim.limits.kept(origin[key].size, share) for key, share in wanted.ratios.items()}
         asked = {key: n for key, n in counts.items() if self._map.findings.family_of(key)}
@@ -127,7 +127,7 @@ class Solver:
         return balanced(self._map, wanted, asked, self._aim.limits)
 
     def _share_out(self, goal: float, fixed: Mapping[str, int]) -> dict[str, int]:
-        """Set the ratios that meet ``goal``, and return the counts of what is no family; ``fixed`` groups stay so."""
+        """Set the ratios that meet ``goal``, and return the counts of groups without a family; not of ``fixed``."""
         importances = self._importances()
         queue = sorted(
             (
@@ -147,7 +147,7 @@ class Solver:
         )
         wanted, groups, origin = self._wanted, self._map.groups, self._map.origin.groups
         for key in wanted.ratios.keys() - fixed.keys():
-            wanted.ratios[key] = 1 - groups[key].size / origin[key].size  # what is gone already
+            wanted.ratios[key] = 1 - groups[key].size / origin[key].size  # what was removed before
         counts: dict[str, int] = {}
         for step in taken.values():
             for key, count in step.counts.items():
@@ -166,7 +166,7 @@ class Solver:
         return {key: importances_of(found.get(key, 0.0), key, origin[key].size, groups[key].size) for key in asked}
 
     def _blocks(self, fixed: Mapping[str, int], importances: ImportanceOf) -> Iterator[list[Step]]:
-        """What each block can lose, step by step."""
+        """The steps of each block, a group or a family."""
         seen: set[frozenset[str]] = set()
         number = 0
         for key in self._wanted.ratios:
@@ -186,7 +186,7 @@ class Solver:
         return [Step(float(importance[now - n - 1]), block, {key: n}, 1 - n / size) for n in counts]
 
     def _cheaper(self, key: str, counts: Sequence[int]) -> list[int]:
-        """Those of the ``counts``, which fall, that take less time than all larger ones."""
+        """Those of the descending ``counts`` that take less time than all larger ones."""
         size = self._map.origin.groups[key].size
         if size > WIDE and self._aim.limits.round_to == 1:
             counts = [count for count in counts if count % LANES == 0] or counts
@@ -198,7 +198,7 @@ class Solver:
         return found
 
     def _family_steps(self, members: frozenset[str], block: int, importances: ImportanceOf) -> list[Step]:
-        """What a family may keep, near enough: the mean of its groups' importances stands for it."""
+        """The steps of a family; a step has the mean importance of its groups, and approximate counts."""
         if stuck_member(self._map, self._wanted, members):
             return []
         blocks = next(blocks for family, blocks in self._map.findings.families if family == members)
@@ -217,7 +217,7 @@ class Solver:
 
 
 def require_reachable(channel_map: ChannelMap, wanted: Goal, aim: Aim) -> None:
-    """Raise a PruneError where the limits do not let the network lose as much; what trials may refuse comes later."""
+    """Raise a PruneError if the limits do not let the network lose as much. Refused cuts may allow even less."""
     solver = Solver(channel_map, wanted, aim, {})
     most, limits = 1 - solver.lowest() / max(solver.original, 1), aim.limits
     if wanted.overall <= most + TOLERANCE:

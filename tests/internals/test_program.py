@@ -112,7 +112,7 @@ def test_what_data_or_chance_decide_is_refused_with_its_line(ask):
 
 def methods():
     """What a trace replaces in Paddle and Python."""
-    names = [*concrete_values._QUESTIONS, "__len__", "__iter__"]
+    names = [*concrete_values._CONVERSIONS, "__len__", "__iter__"]
     kinds = [(kind, name, vars(kind).get(name)) for kind in (paddle.Tensor, Value) for name in names]
     recorder = program.parameter_recorder._global_parameter_recorder
     writes = program.parameter_recorder._global_inplace_map
