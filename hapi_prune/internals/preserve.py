@@ -1,4 +1,4 @@
-"""Whatever a call must leave as it found it, put back when the block ends, also if it raises."""
+"""Context managers that restore what a call must leave as it found it, even if it raises."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def training_flags(layers: Iterable[paddle.nn.Layer], training: bool | None) -> 
 
 
 def set_training(layer: paddle.nn.Layer, flag: bool) -> None:
-    """Set the mode of one layer, not of those in it; where it is a plain attribute, without asking Paddle what it is."""
+    """Set the mode of one layer, but not of its sublayers. Writing the attribute directly is much faster."""
     if "training" in vars(layer):
         vars(layer)["training"] = flag
     elif layer.training != flag:
