@@ -195,7 +195,7 @@ def alike(one: Program, other: Program) -> bool:
 
 
 def held(layer: paddle.nn.Layer) -> set[int]:
-    """All whole numbers in a layer's attributes."""
+    """All whole numbers in the attributes of a layer."""
     values = whole_numbers(layer).values()
     return {int(n) for value in values for n in (value if isinstance(value, (list, tuple)) else [value])}
 
@@ -220,7 +220,7 @@ def program_of(traced: program.RawProgram, aliases: dict[str, str], layers: dict
 
 
 def written(op: Op) -> list[int]:
-    """The whole numbers that an op does nothing but hold."""
+    """The whole numbers of an op that is a constant."""
     return list(op.attrs["value"]) if op.name == "full_int_array" else []
 
 

@@ -1,4 +1,4 @@
-"""Labels sent through the traced network: its operations run over signals, at any sizes of its tensors."""
+"""Propagation of the labels through the traced network, at any sizes of its tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Results = list[list[Value]]
 
 @dataclass
 class Pass:
-    """One program, run over labels.
+    """One program, with the labels propagated through it.
 
     Attributes:
         program: its operations.
@@ -37,7 +37,7 @@ class Pass:
 
 @dataclass
 class Propagation:
-    """Both programs, run over labels.
+    """Both programs, with the labels propagated through them.
 
     Attributes:
         constraints: what the rules learned: ties, frozen atoms and the like.
@@ -67,14 +67,14 @@ def propagate(
     picks: Mapping[str, Picks] | None = None,
     exact: bool = False,
 ) -> Propagation:
-    """Run both programs over labels.
+    """Propagate the labels through both programs.
 
     Args:
         graph: the network.
         sizes: size of every axis that can shrink.
-        traced: what this gave at the sizes that the network was traced at; None to make that.
-        strict: whether tensors must have the sizes that arrive, or take them on.
-        picks: what is left, at these sizes, of the buffers that pick channels; None: as when it was traced.
+        traced: the propagation at the sizes that the network was traced at; None if this is that one.
+        strict: whether a tensor whose size does not fit its operation is an error, or is resized to fit.
+        picks: the buffers that pick channels, at these sizes; None: as when the network was traced.
         exact: whether numbers that attributes hold must scale exactly too, see `rules.slicing.place`.
 
     Raises:
@@ -90,26 +90,26 @@ def propagate(
     return found
 
 
-def run(graph: Graph, here: Pass, traced: Pass | None, constraints: Constraints) -> None:
-    """Run one program, and freeze what it returns."""
+def run(graph: Graph, one: Pass, traced: Pass | None, constraints: Constraints) -> None:
+    """Propagate the labels through one program, and freeze those that reach its outputs."""
     values: dict[int, Value] = {}
-    for number, op in enumerate(here.program.ops):
-        args = operands(op, values, graph, here.program, constraints)
-        here.operands.append(args)
+    for number, op in enumerate(one.program.ops):
+        args = operands(op, values, graph, one.program, constraints)
+        one.operands.append(args)
         constraints.op = op
-        results = follow(op, number, here, traced, constraints)
+        results = follow(op, number, one, traced, constraints)
         results += [Signal(shape or ()) for shape in op.shapes[len(results) :]]
-        here.results.append(results)
+        one.results.append(results)
         values.update(zip(op.results, results))
     constraints.op = None
-    for output in here.program.outputs:
+    for output in one.program.outputs:
         signal = values.get(output)
         if isinstance(signal, Signal):
             constraints.stop(signal.labels, "is an output of the network", ReasonKind.OUTPUT)
 
 
 def operands(op: Op, values: dict[int, Value], graph: Graph, program: Program, constraints: Constraints) -> list[Value]:
-    """The operands of an op; tensors of the network enter where they are used."""
+    """The signals of an op's operands; a tensor of the network gets its labels where it is used."""
     args: list[Value] = []
     for operand in op.operands:
         if operand in program.tensors:
@@ -120,10 +120,10 @@ def operands(op: Op, values: dict[int, Value], graph: Graph, program: Program, c
     return args
 
 
-def follow(op: Op, number: int, here: Pass, traced: Pass | None, constraints: Constraints) -> list[Value]:
-    """The results of one op. What has no rule, or does not fit its rule, freezes what reaches it."""
-    args, rule = here.operands[number], TABLE.rules.get(op.name)
-    not_followed = (traced or here).not_followed
+def follow(op: Op, number: int, one: Pass, traced: Pass | None, constraints: Constraints) -> list[Value]:
+    """The signals of an op's results. An op that has no rule, or does not fit its rule, freezes what reaches it."""
+    args, rule = one.operands[number], TABLE.rules.get(op.name)
+    not_followed = (traced or one).not_followed
     if rule is None:
         not_followed.setdefault(number, "has no rule")
     elif number not in not_followed:

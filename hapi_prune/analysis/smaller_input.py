@@ -1,9 +1,9 @@
-"""A smaller example on which a network does just what it does on the user's: enough to compare values on.
+"""A smaller example on which the network does the same as on the user's: enough to compare values on.
 
-What a cut removes are channels, and a trial shows that those that are left compute what they computed. Most of the work
-of a forward pass is the size of the image and of the batch, which have no part in that, as long as the same operations
-run, in the same order and on the same channels. Where the network's code asks for sizes or has some written into it,
-that is not taken for granted: the network is traced once more.
+A cut removes channels, and the verification shows that the others still compute the same. Most of the work of a forward
+pass depends on the sizes of image and batch, which do not matter for that, as long as the same operations run, in the
+same order and on the same channels. If the network's code reads sizes, or has some written into it, the network is
+traced once more with the smaller example, to be sure of that.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from .rules import (
 )
 
 WORTH = 4_000_000
-"""Multiply-adds of an operation, on average, from which the passes of a trial take longer than another trace."""
+"""From so many multiply-adds of an operation, on average, the forward passes take longer than another trace."""
 
 LEAST = 2
-"""Along each axis that gets smaller so many slices are left, everywhere in the network: of one alone, BatchNorm makes
-zeros in training mode, and what an image or a batch mixes could not be seen."""
+"""The smallest size of a reduced axis, anywhere in the network. With size 1, BatchNorm returns zeros in training mode,
+and it could not be seen what is mixed along the axis."""
 
 SIZES = {"held", "groups", "out_d", "out_h", "out_w"}
-"""Attributes that may be others because sizes are; what they lead to is seen in the shapes."""
+"""Attributes that depend on sizes; they may differ, as the shapes of the results are compared."""
 
 SIZES_OF = {"data": {"shape"}, "full": {"shape", "value"}, "full_int_array": {"value"}}
-"""The same, of some operations only."""
+"""The same, for some operations only."""
 
 
 def smaller(network: paddle.nn.Layer, given: Example, graph: Graph, now: Propagation, any_size: bool) -> Example | None:
@@ -70,10 +70,10 @@ def smaller(network: paddle.nn.Layer, given: Example, graph: Graph, now: Propaga
 
 
 def works_at_any_size(graph: Graph, now: Propagation) -> bool:
-    """Whether a network is the same for images and batches of any size, as far as its operations tell.
+    """Whether a network runs the same operations for images and batches of any size.
 
-    Its code asks for no size, and hands none to an operation: those that take sizes, as a reshape, may only leave out
-    axes of size 1.
+    It does if its code reads no sizes and contains none: of the operations that take sizes, such as a reshape, only
+    those are allowed that add or remove axes of size 1.
     """
     return not graph.asked.sizes and all(
         op.name in AT_ANY_SIZE or TABLE.rules.get(op.name) in RULES_AT_ANY_SIZE or only_leaves_out(op, args, results)
@@ -87,14 +87,14 @@ RULES_AT_ANY_SIZE = {
     normalization.batch_norm, normalization.instance_norm, normalization.group_norm, products.matmul,
     reduction.reduction, reduction.along_axis, stacking.concat, stacking.combine, stacking.uncombine,
 }  # fmt: skip
-"""Rules of operations that take no sizes of images or batches."""
+"""The rules of operations that take no sizes of images or batches."""
 
 AT_ANY_SIZE = {"data", "full_int_array", "pool2d", "pool3d"}
-"""More of them, whose rules they share with others."""
+"""More such operations; their rules are shared with operations that do take sizes."""
 
 
 def only_leaves_out(op: Op, args: Sequence[Value], results: Sequence[Value]) -> bool:
-    """Whether an operation lays a tensor of the network out, or leaves out axes of size 1, or makes one number."""
+    """Whether an operation only reshapes a tensor of the network, adds or removes axes of size 1, or is one number."""
     if op.name == "full":
         return all(prod(shape or ()) == 1 for shape in op.shapes)
     if op.name not in ("reshape", "flatten", "squeeze", "unsqueeze") or not isinstance(args[0], Signal):
@@ -147,9 +147,10 @@ def smallest_images(one: Pass) -> dict[int, dict[int, int]]:
 
 
 def does_the_same_by_arithmetic(graph: Graph, found: Example, now: Propagation) -> bool:
-    """Whether all values of a network that `works_at_any_size` are as large as they have to be with an example.
+    """Whether all values of a network that `works_at_any_size` are large enough with an example.
 
-    The rules say how large a value is where a trace leaves it open, so one without any sizes is what they are given.
+    Where a trace leaves a size open, the rules compute it. So they are given a program in which all sizes are open, and
+    no tensor has labels.
     """
     shapes = [tuple(leaf.shape) for leaf in found.leaves]
     one = without_sizes(graph.training, shapes)
@@ -168,14 +169,14 @@ def does_the_same_by_arithmetic(graph: Graph, found: Example, now: Propagation) 
 
 
 def used(one: Pass) -> list[Value]:
-    """The results that are operands of others, or outputs: not the statistics that a BatchNorm returns."""
+    """The results that another operation uses or the network returns; not the statistics that BatchNorm returns."""
     wanted = {*one.program.outputs, *(number for op in one.program.ops for number in op.operands)}
     steps = zip(one.program.ops, one.results)
     return [value for op, results in steps for number, value in zip(op.results, results) if number in wanted]
 
 
 def without_sizes(program: Program, shapes: Sequence[tuple[int, ...]]) -> Program:
-    """A program whose operations do not say how large their results are, but for those that give it its inputs."""
+    """The program with the shapes of all results left open, except those of its inputs, which are ``shapes``."""
 
     def opened(op: Op) -> Op:
         if op.name == "data":
@@ -188,9 +189,9 @@ def without_sizes(program: Program, shapes: Sequence[tuple[int, ...]]) -> Progra
 
 
 def does_the_same(network: paddle.nn.Layer, found: Example, graph: Graph, now: Propagation) -> bool:
-    """Whether a network, traced with an example, has the operations that it has with the user's, on the same channels.
+    """Whether a network, traced with an example, runs the same operations on the same channels as with the user's.
 
-    Not where the trace takes longer than all that it saves.
+    If the trace would take longer than the forward passes that it makes faster, it is not tried.
     """
     if macs(now.evaluation) < WORTH * len(now.evaluation.program.ops):
         return False

@@ -208,11 +208,11 @@ def score(criterion: Criterion, weight: Weight, where: str) -> Scores:
 
 
 _BLOCK = 1 << 15
-"""How many numbers a criterion that looks at each filter by itself is given at once: so that they stay in a cache."""
+"""So many numbers are given at once to a criterion that scores each filter by itself: they fit into a cache."""
 
 
 def _score_by_score(criterion: Criterion, weight: Weight) -> Scores:
-    """The same scores as all at once, bitwise; a criterion that leaves the weight alone needs no copy of it."""
+    """The scores of the library's own criteria, some filters at a time; bitwise the same as of all at once."""
     step = max(1, _BLOCK * len(weight) // weight.size)
     return np.concatenate([criterion(weight[n : n + step]) for n in range(0, len(weight), step)])
 

@@ -1,4 +1,4 @@
-"""The masked network: at its old size, with all that a cut removes set to zero. What it returns, the cut one must."""
+"""The masked network, which the cut one must match: of its old size, with all that the cut removes set to zero."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from ..plan import Array, Cut
 from . import surgery, verify_outputs
 
 SCALED_BY = {"batch_norm_": (3, 4), "instance_norm": (1, 2)}
-"""Operations that multiply each channel and add to it, and which of their operands the scale and the shift are."""
+"""Operations that scale and shift each channel, with the numbers of the operands that are scale and shift."""
 
 
 class Masked:
-    """What a network returns with all that a cut removes set to zero.
+    """What a network returns with everything that a cut removes set to zero.
 
-    Where a normalisation scales a channel, zeros for its scale and shift make the channel zero, whatever is convolved
-    to it, and whatever reads it reads zeros: so that is tried first. It touches a few thousand numbers of millions.
+    A channel behind a normalisation is zero if its scale and shift are, whatever the weights before and after it are.
+    So the comparison is first made with only these set to zero: some thousand numbers, and not millions.
 
     Args:
         channel_map: the network, as it was before the cut.
         cut: what goes.
 
     Attributes:
-        modes: those that are compared: evaluation (False) and, where it can be told, training (True).
-        lightly: whether only scales and shifts are set to zero, where there are any.
+        modes: the modes in which outputs are compared: evaluation (False) and, if it differs, training (True).
+        lightly: whether only scales and shifts are set to zero, for channels that have them.
     """
 
     def __init__(self, channel_map: ChannelMap, cut: Cut) -> None:
@@ -35,7 +35,7 @@ class Masked:
 
     @cached_property
     def _scales(self) -> Cut:
-        """What of the cut is enough, if whatever goes passes a normalisation; nothing where it is no less."""
+        """The part of the cut that has to be set to zero if zero scales are enough."""
         bare = unscaled(self._map)
         kept = {
             name: {
@@ -46,13 +46,13 @@ class Masked:
         return Cut(self._cut.before, {name: axes for name, axes in kept.items() if axes}, self._cut.numbers)
 
     def wholly(self) -> None:
-        """Set everything to zero from now on."""
+        """From now on set everything to zero that the cut removes."""
         self.lightly = False
         vars(self).pop("outputs", None)
 
     @cached_property
     def outputs(self) -> dict[bool, list[Array]]:
-        """What it returns in each of `modes`.
+        """The outputs of the masked network in each of `modes`.
 
         Raises:
             PruneError: it does not run, so it did not before either.

@@ -120,7 +120,7 @@ def set_counts(network: paddle.nn.Layer, counts: Iterable[Count], undo_log: Undo
 
 @contextmanager
 def widths_follow(network: paddle.nn.Layer, undo_log: UndoLog) -> Iterator[None]:
-    """In the forward passes in here, layers that check a width and hold no parameter take on the width that arrives."""
+    """Within the block, layers that check a width but hold no parameter adopt the width of their input."""
 
     def take(layer: paddle.nn.Layer, inputs: Sequence[Any]) -> None:
         for attribute, value in layers.width_arriving(layer, inputs[0]).items():

@@ -35,7 +35,7 @@ RANDOM = {"dropout", "rrelu", "gaussian", "uniform", "bernoulli", "randint", "ra
 
 def tolerance(network: paddle.nn.Layer, casts: Iterable[str], training: bool) -> float:
     """How far pruned and masked may be apart in the lowest precision that a network stores or casts to."""
-    stored = {str(tensor.dtype) for tensor in named_tensors(network).values()}
+    stored = {str(dtype) for dtype in {tensor.dtype for tensor in named_tensors(network).values()}}
     lowest = max((LOW[low] for low in LOW if any(low in name.lower() for name in {*stored, *casts})), default=0.0)
     ratio = TRAINING_TOLERANCE / TOLERANCE if training else 1.0
     return max(TOLERANCE, lowest) * ratio

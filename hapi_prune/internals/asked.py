@@ -1,7 +1,7 @@
-"""What a forward asks of its surroundings: in which mode it runs, and how large its values are.
+"""Whether a forward reads the mode of its layers, or the sizes of its values.
 
-Code that asks for neither does the same in training and in evaluation, and with an image of any size: then one run
-shows what all of them do.
+Code that reads neither does the same in training and in evaluation mode, and with images of any size, so that one trace
+shows what it does in all of them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from .preserve import replaced
 from .stacks import is_paddle_code
 
 _FLAG_ONLY = tuple(kind.forward.__code__ for kind in (_BatchNormBase, paddle.nn.BatchNorm, paddle.nn.Dropout))
-"""Code of Paddle's that makes the same operations in both modes, and gives them the mode as an attribute."""
+"""Forwards of Paddle's own layers that run the same operation in both modes, and give it the mode as an attribute."""
 
 
 @dataclass
 class Asked:
-    """What was asked for.
+    """What a forward has read.
 
     Attributes:
-        mode: whether training or evaluation may lead through other code.
-        sizes: whether the sizes of values may.
+        mode: whether it read ``training`` of a layer, so that it may do something else in the other mode.
+        sizes: whether it read the shape of a value, so that it may do something else at other sizes.
     """
 
     mode: bool = False
@@ -39,13 +39,15 @@ class Asked:
 
 @contextmanager
 def noticed(network: paddle.nn.Layer, asked: Asked) -> Iterator[None]:
-    """Write into ``asked`` what is asked for until the block ends, as ``network`` runs on symbolic values."""
+    """Within the block, in which ``network`` runs on symbolic values, record in ``asked`` what it reads."""
     asked.mode = any(_has_a_mode_of_its_own(kind) for kind in {type(layer) for layer in named_layers(network).values()})
     shape = Value.shape
 
     def training(layer: paddle.nn.Layer) -> bool:
         code = sys._getframe(1).f_code
-        if code not in _FLAG_ONLY or getattr(layer, "axis", None) is not None:  # along an axis, Dropout draws by itself
+        if (
+            code not in _FLAG_ONLY or getattr(layer, "axis", None) is not None
+        ):  # with an axis, Dropout is several operations
             asked.mode = True
         return bool(vars(layer)["training"])
 
@@ -64,5 +66,5 @@ def noticed(network: paddle.nn.Layer, asked: Asked) -> Iterator[None]:
 
 
 def _has_a_mode_of_its_own(kind: type) -> bool:
-    """Whether a class of layers says itself what its mode is."""
+    """Whether a class of layers defines ``training`` itself, so that reading it would not be noticed."""
     return any("training" in vars(base) for base in kind.__mro__ if base is not paddle.nn.Layer)

@@ -1,4 +1,4 @@
-"""Whatever a call must leave as it found it, put back when the block ends, also if it raises."""
+"""Context managers that restore what a call must leave as it found it, even if it raises."""
 
 from __future__ import annotations
 
@@ -64,18 +64,22 @@ def spaces(network: paddle.nn.Layer, hooks: bool = False) -> list[dict[Any, Any]
 def training_flags(layers: Iterable[paddle.nn.Layer], training: bool | None) -> Iterator[None]:
     """Run with every layer in training or evaluation mode (None: as they are), and put back each layer's own."""
     flags = [(layer, layer.training) for layer in layers]
-
-    def set_where_other(wanted: Iterable[tuple[paddle.nn.Layer, bool]]) -> None:  # a layer takes its time for it
-        for layer, flag in wanted:
-            if layer.training != flag:
-                layer.training = flag
-
     try:
         if training is not None:
-            set_where_other((layer, training) for layer, _ in flags)
+            for layer, _ in flags:
+                set_training(layer, training)
         yield
     finally:
-        set_where_other(flags)
+        for layer, flag in flags:
+            set_training(layer, flag)
+
+
+def set_training(layer: paddle.nn.Layer, flag: bool) -> None:
+    """Set the mode of one layer, but not of its sublayers. Writing the attribute directly is much faster."""
+    if "training" in vars(layer):
+        vars(layer)["training"] = flag
+    elif layer.training != flag:
+        layer.training = flag
 
 
 @contextmanager
@@ -83,15 +87,15 @@ def statistics(layers: Iterable[paddle.nn.Layer]) -> Iterator[None]:
     """Put back what a forward pass writes: into tensors that are not trained, or other buffers in their places."""
     held = [(layer, own_tensors(layer)) for layer in layers]
     still = {id(t): t for _, tensors in held for t in tensors.values() if t.stop_gradient}
-    kept = {key: tensor.numpy() for key, tensor in still.items()}
+    kept = [(tensor, tensor.numpy()) for tensor in still.values()]
     try:
         yield
     finally:
         for layer, tensors in held:
             hold(layer, tensors)
-        for key, tensor in still.items():
-            if not np.array_equal(tensor.numpy(), kept[key]):
-                tensor.set_value(kept[key])
+        for tensor, array in kept:
+            if not np.array_equal(tensor.numpy(), array):
+                tensor.set_value(array)
 
 
 @contextmanager

@@ -4,8 +4,8 @@ Three ways to it, the next where the one before does not lead there:
 
 1. The function is run as it is on Paddle's symbolic values: nothing is computed and no source is converted.
 2. Paddle converts the source first, so that what depends on values (a branch, a loop) becomes an op of the program.
-3. The function is run on tensors, and what its code asks of them (``int(paddle.shape(x)[1])``) is written down; then it
-   is run as in 1, and told these answers. Only for answers that sizes alone decide.
+3. The function is run on tensors, and the Python values that its code makes of them (``int(paddle.shape(x)[1])``) are
+   recorded; then it is run as in 1, with these values. Only values that depend on sizes alone are taken.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 import paddle
 from paddle.static import InputSpec
 
-from .answers import Answers, finite_values
 from .asked import Asked, noticed
+from .concrete_values import ConcreteValues, finite_values
 from .layers import named_layers
 from .stacks import Stacks, user_line
 from .symbolic import Symbolic, notes, symbolic
@@ -110,13 +110,13 @@ def _otherwise(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Ten
     try:
         return _converted(function, leaves)
     except Exception as error:
-        answers = Answers()
-        with suppress(Exception), answers.written_down():
+        values = ConcreteValues()
+        with suppress(Exception), values.recorded():
             function(list(leaves))
-        if not answers:
+        if not values:
             raise
         try:
-            with answers.given():
+            with values.replayed():
                 return symbolic(function, leaves)
         except Exception as second:
             raise second from error

@@ -1,4 +1,4 @@
-"""A function run on Paddle's symbolic values: its program (PIR), with nothing computed and no source converted."""
+"""A function run on Paddle's symbolic values gives its program (PIR): nothing is computed, no source converted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ except ImportError:  # where Paddle 3.0 to 3.2 have it
 from .preserve import attributes
 
 _STATISTICS_ONLY = "pd_op.batch_norm_"
-"""What changes tensors in place, and none that is a view of others."""
+"""An operation that writes in place, but only into its own statistics, which are no views of other tensors."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Symbolic:
 
 
 class _Tensors:
-    """Tensors as values of a program: arguments of its block, which costs a tenth of what an operation does."""
+    """Tensors as values of a program: arguments of its block, which are ten times as fast to make as operations."""
 
     def __init__(self, program: Any) -> None:
         self._block = program.global_block()
@@ -99,7 +99,7 @@ def notes() -> list[dict[Any, Any]]:
 
 @contextmanager
 def _traced_into(program: Any, tensors: _Tensors) -> Iterator[None]:
-    """Let operations go into a program, and tensors enter it, until the block ends."""
+    """Within the block, operations are added to a program, and tensors that they use become values of it."""
     with ExitStack() as stack:
         stack.enter_context(_dygraph_guard(None))
         stack.enter_context(core.program_guard(program, Program()))

@@ -17,7 +17,7 @@ from structures import ZOO
 from hapi_prune import PruneError
 from hapi_prune.analysis import graph, smaller_input
 from hapi_prune.analysis.channel_map import ChannelMap
-from hapi_prune.internals import answers, program, symbolic
+from hapi_prune.internals import concrete_values, program, symbolic
 
 assert len(FILES) == 6, "which enter the networks"
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
@@ -130,7 +130,7 @@ def test_what_data_or_chance_decide_is_refused_with_its_line(ask):
 
 def methods():
     """What a trace replaces in Paddle and Python."""
-    names = [*answers._QUESTIONS, "__len__", "__iter__", "shape", "training"]
+    names = [*concrete_values._CONVERSIONS, "__len__", "__iter__", "shape", "training"]
     kinds = [(kind, name, vars(kind).get(name)) for kind in (paddle.Tensor, Value, nn.Layer) for name in names]
     notes = [sorted(notes) for notes in symbolic.notes()]
     return [*kinds, traceback.extract_stack, layers.name_struct, paddle.pir.core._convert_into_value, notes]

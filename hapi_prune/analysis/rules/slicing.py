@@ -37,7 +37,7 @@ def place(call: Call, axis: int, position: int) -> int:
         return int(now[list(was).index(position)])
     border, held = position * size // old, bool(call.op.attrs.get("held"))
     for label in labels:
-        call.constraints.balance(label.atoms, parts=(positions(label, axis) >= border).astype(int), rounded=held)
+        call.constraints.balance(label.atoms, sections=(positions(label, axis) >= border).astype(int), rounded=held)
     if (position * size) % old and (call.constraints.exact or not held):
         raise Mismatch(f"{call.op}: {size} channels cannot be split at {position} of {old}")
     return border

@@ -1,4 +1,4 @@
-"""What a forward asks of its values: asked of tensors first, and answered the same where they are symbolic."""
+"""Concrete values for symbolic ones: recorded while a forward runs on tensors, replayed while it is traced."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from paddle.pir import Value
 from .preserve import replaced
 from .stacks import is_user_code
 
-_QUESTIONS = ("__int__", "__float__", "__bool__", "__index__", "__array__", "item", "numpy", "tolist")
+_CONVERSIONS = ("__int__", "__float__", "__bool__", "__index__", "__array__", "item", "numpy", "tolist")
 _SIZES = frozenset(("shape", "shape64", "numel", "full", "full_int_array", "arange", "assign_value", "assign_value_"))
-"""Ops that know sizes, or what the code says, and no data."""
+"""Ops whose results depend on sizes or on constants in the code, and not on data."""
 
 _ARITHMETIC = frozenset(
     ("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "scale", "elementwise_pow", "pow", "sqrt")
@@ -26,66 +26,66 @@ _ARITHMETIC = frozenset(
     + ("logical_or", "all", "any", "concat", "stack", "split", "split_with_num", "slice", "strided_slice", "gather")
     + ("reshape", "squeeze", "unsqueeze", "flatten", "full_like", "builtin.combine", "builtin.split")
 )
-"""Ops that lead from numbers to other numbers. Not all that Paddle has: what draws at random must not be here."""
+"""Arithmetic ops, whose results depend on nothing but their operands; no op that draws random numbers."""
 
 
-class Answers:
-    """The questions of one run of a forward in order, each with what a tensor said."""
+class ConcreteValues:
+    """The conversions of tensors to Python values in one run of a forward, in order, with their results."""
 
     def __init__(self) -> None:
-        self._told: list[tuple[str, str, Any]] = []
+        self._record: list[tuple[str, str, Any]] = []
 
     def __bool__(self) -> bool:
-        return bool(self._told)
+        return bool(self._record)
 
     @contextmanager
-    def written_down(self) -> Iterator[None]:
-        """Write down what user code asks of tensors until the block ends."""
+    def recorded(self) -> Iterator[None]:
+        """Within the block, record the conversions that user code makes."""
 
-        def asking(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-            def ask(tensor: paddle.Tensor, *args: Any, **options: Any) -> Any:
-                answer = method(tensor, *args, **options)
-                where = _asked_at(sys._getframe(1))
+        def recording(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+            def convert(tensor: paddle.Tensor, *args: Any, **options: Any) -> Any:
+                result = method(tensor, *args, **options)
+                where = _called_at(sys._getframe(1))
                 if where:
-                    self._told.append((name, where, answer))
-                return answer
+                    self._record.append((name, where, result))
+                return result
 
-            return ask
+            return convert
 
-        methods = {name: getattr(paddle.Tensor, name) for name in _QUESTIONS}
-        with replaced(paddle.Tensor, {name: asking(name, method) for name, method in methods.items()}):
+        methods = {name: getattr(paddle.Tensor, name) for name in _CONVERSIONS}
+        with replaced(paddle.Tensor, {name: recording(name, method) for name, method in methods.items()}):
             yield
 
     @contextmanager
-    def given(self) -> Iterator[None]:
-        """Let symbolic values give these answers until the block ends.
+    def replayed(self) -> Iterator[None]:
+        """Within the block, let conversions of symbolic values return the recorded results.
 
         Raises:
-            ValueError: a question whose answer depends on data, or one that was not asked of tensors.
+            ValueError: a conversion whose result depends on data, or one that was not recorded.
         """
-        left = iter(self._told)
+        left = iter(self._record)
 
-        def answering(name: str) -> Callable[..., Any]:
-            def answer(value: Any, *args: Any, **options: Any) -> Any:
-                where = _asked_at(sys._getframe(1))
+        def replaying(name: str) -> Callable[..., Any]:
+            def result(value: Any, *args: Any, **options: Any) -> Any:
+                where = _called_at(sys._getframe(1))
                 if not _by_sizes(value):
                     raise ValueError(
                         f"{name} of a tensor at {where or 'a line of Paddle'}: its value depends on the data"
                     )
-                told = next(left, ("", "", None))
-                if told[:2] != (name, where):
+                recorded = next(left, ("", "", None))
+                if recorded[:2] != (name, where):
                     raise ValueError(f"{name} of a tensor at {where}: not asked when the forward ran on tensors")
-                return np.array(told[2]) if isinstance(told[2], np.ndarray) else told[2]
+                return np.array(recorded[2]) if isinstance(recorded[2], np.ndarray) else recorded[2]
 
-            return answer
+            return result
 
-        with replaced(Value, {name: answering(name) for name in _QUESTIONS}):
+        with replaced(Value, {name: replaying(name) for name in _CONVERSIONS}):
             yield
 
 
 @contextmanager
 def finite_values() -> Iterator[None]:
-    """Let symbolic values be iterated over as tensors are, until the block ends: with Paddle's own it never ends."""
+    """Within the block, let iteration over symbolic values end after the last slice. Paddle's own never ends."""
 
     def slices(value: Any) -> Iterator[Any]:
         return iter([value[index] for index in range(len(value))])
@@ -94,14 +94,14 @@ def finite_values() -> Iterator[None]:
         yield
 
 
-def _asked_at(frame: FrameType | None) -> str:
-    """``file:line`` of who asks, if that is user code."""
+def _called_at(frame: FrameType | None) -> str:
+    """``file:line`` of the caller, if that is user code."""
     code = None if frame is None else frame.f_code
     return f"{code.co_filename}:{frame.f_lineno}" if code and frame and is_user_code(code.co_filename) else ""
 
 
 def _by_sizes(value: Any) -> bool:
-    """Whether sizes, and the numbers in the code, are all that a symbolic value depends on."""
+    """Whether a symbolic value depends on sizes and constants in the code only."""
     waiting: list[Any] = [value]
     seen: set[int] = set()
     while waiting:
