@@ -15,11 +15,11 @@ IMAGE = {*FORWARD, "pool2d", "pool3d", "conv2d_transpose", "depthwise_conv2d_tra
 ALLOWED, TODO = "an input that the network runs on", "give the shape of your data"
 
 
-def require_runnable(propagation: Propagation) -> None:
-    """Raise a PruneError where a layer gets other channels than its weight is for, or leaves nothing of an image.
+def runnable(propagation: Propagation) -> Propagation:
+    """The network as it was traced, if it can run on its example input.
 
-    Args:
-        propagation: the network as it was traced.
+    Raises:
+        PruneError: a layer gets other channels than its weight is for, or leaves nothing of an image.
     """
     for op, operands, results in propagation.evaluation.steps():
         if op.name not in IMAGE or not operands or not isinstance(operands[0], Signal):
@@ -32,6 +32,7 @@ def require_runnable(propagation: Propagation) -> None:
             names = [tensors[number] for number in op.operands if number in tensors]
             where = f"layer {layer_name(names[0])!r}" if names else str(op)
             raise PruneError("inputs", f"{where} gets {wrong}", ALLOWED, TODO)
+    return propagation
 
 
 def channels_amiss(op: Op, image: Signal, weight: object) -> str:
