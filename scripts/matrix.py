@@ -5,7 +5,7 @@
     python scripts/matrix.py --oldest                       # the oldest cell alone, as CI does; nothing is written
 
 A cell installs the wheel of this checkout and what it requires, the oldest of it or the newest, and runs the tests that
-are marked `smoke`. `scripts/matrix.json` keeps the results, and both READMEs show them. Needs uv, and the Pythons: as
+are marked `smoke`; with `--oldest` all that are not marked `slow`. `scripts/matrix.json` keeps the results, and both READMEs show them. Needs uv, and the Pythons: as
 `python3.9` on the PATH, or in the folder of pyenv.
 """
 
@@ -30,7 +30,8 @@ TABLE = re.compile(r"(?<=<!-- versions -->\n).*?(?=<!-- end of versions -->)", r
 PADDLES = ("3.0.0", "3.1.1", "3.2.2", "3.3.1")
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 NUMPYS = ("oldest", "newest")
-TOOLS = ("pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100")
+TOOLS = ("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "mlxtend>=0.23")
+SMOKE, QUICK = ("-m", "smoke"), ("-m", "not slow", "-n", "2")
 WHEELS_ONLY = ("--only-binary", "numpy", "--only-binary", "paddlepaddle")
 
 Cell = dict[str, str]
@@ -68,8 +69,8 @@ def wheel(folder: str) -> Path:
     return next(Path(folder).glob("hapi_prune-*.whl"))
 
 
-def tried(paddle: str, python: str, numpy: str, built: Path) -> Cell:
-    """One cell: ``result`` is ``passed``, ``failed``, ``no wheel`` or ``no Python``; ``said`` is why."""
+def tried(paddle: str, python: str, numpy: str, built: Path, tests: Sequence[str] = SMOKE) -> Cell:
+    """One cell, and what some tests come to in it: ``result`` is ``passed``, ``failed``, ``no wheel`` or ``no Python``; ``said`` is why."""
     cell = {"paddle": paddle, "python": python, "numpy": numpy}
     found = interpreter(python)
     if found is None:
@@ -87,17 +88,17 @@ def tried(paddle: str, python: str, numpy: str, built: Path) -> Cell:
             missing = "has no wheels with a matching Python" in " ".join(made.stdout.split())
             return {**cell, "result": "no wheel" if missing else "failed", "said": " ".join(lines)[:400]}
         ran([*install, "--no-deps", built])
-        return {**cell, **tested(binaries)}
+        return {**cell, **tested(binaries, tests)}
 
 
-def tested(binaries: Path) -> Cell:
+def tested(binaries: Path, tests: Sequence[str]) -> Cell:
     """The versions of an environment, and what the tests came to in it."""
     asked = "import numpy, sys; print(sys.version.split()[0], numpy.__version__)"
     python, numpy = ran([binaries / "python", "-W", "ignore", "-c", asked]).stdout.split()
     # Not `python -m pytest`, which would import the checkout and not the wheel.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"OMP_NUM_THREADS": "1", "CI": "true"}  # the same examples in every cell
-    run = ran([binaries / "pytest", "-q", "-p", "no:cacheprovider", "-m", "smoke"], cwd=ROOT, env=environment)
+    run = ran([binaries / "pytest", "-q", "-p", "no:cacheprovider", *tests], cwd=ROOT, env=environment)
     closing = re.sub(r" in [\d.]+s.*", "", (run.stdout.strip().splitlines() or ["nothing"])[-1].strip("= "))
     print(run.stdout if run.returncode else closing, flush=True)
     return {
@@ -156,7 +157,7 @@ def main() -> None:
         built = wheel(folder)
         for names in cells:
             print(f"Paddle {names[0]}, Python {names[1]}, the {names[2]} NumPy: ", end="", flush=True)
-            cell = tried(*names, built)
+            cell = tried(*names, built, QUICK if asked.oldest else SMOKE)
             failed += [names] if cell["result"] == "failed" else []
             if cell["result"] != "passed":
                 print(f"{cell['result']}: {cell['said']}", flush=True)

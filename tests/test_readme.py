@@ -39,7 +39,7 @@ def blocks(page):
     return re.findall(r"```(python|text)\n(.*?)```", text_of(page), re.S)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [pytest.param(PAGES[0], marks=pytest.mark.smoke), PAGES[1]])
 def test_every_code_block_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     session = {"train": Digits(), "val": Digits(), "PruneCallback": hapi_prune.PruneCallback}
