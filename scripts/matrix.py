@@ -5,8 +5,8 @@
     python scripts/matrix.py --oldest                       # the oldest cell alone, as CI does; nothing is written
 
 A cell installs the wheel of this checkout and what it requires, the oldest of it or the newest, and runs the tests that
-are marked `smoke`; with `--oldest` all that are not marked `slow`. `scripts/matrix.json` keeps the results, and both READMEs show them. Needs uv, and the Pythons: as
-`python3.9` on the PATH, or in the folder of pyenv.
+are marked `smoke`; with `--oldest` all that are not marked `slow`. `scripts/matrix.json` keeps the results, and both
+READMEs show them. Needs uv, and the Pythons: as `python3.9` on the PATH, or in the folder of pyenv.
 """
 
 from __future__ import annotations
@@ -70,7 +70,11 @@ def wheel(folder: str) -> Path:
 
 
 def tried(paddle: str, python: str, numpy: str, built: Path, tests: Sequence[str] = SMOKE) -> Cell:
-    """One cell, and what some tests come to in it: ``result`` is ``passed``, ``failed``, ``no wheel`` or ``no Python``; ``said`` is why."""
+    """One cell, and what some tests come to in it.
+
+    Returns:
+        ``result`` is ``passed``, ``failed``, ``no wheel`` or ``no Python``; ``said`` is why.
+    """
     cell = {"paddle": paddle, "python": python, "numpy": numpy}
     found = interpreter(python)
     if found is None:
