@@ -3,6 +3,7 @@
     python scripts/matrix.py                                # every cell that this machine has the Python for
     python scripts/matrix.py --paddle 3.0.0 --python 3.9    # some; the others keep the result that they have
     python scripts/matrix.py --oldest                       # the oldest cell alone, as CI does; nothing is written
+    python scripts/matrix.py --onnx                         # the export to ONNX, with its tools, as CI does; the same
 
 A cell installs the wheel of this checkout and what it requires, the oldest of it or the newest, and runs the tests that
 are marked `smoke`; with `--oldest` all that are not marked `slow`. `scripts/matrix.json` keeps the results, and both
@@ -31,7 +32,7 @@ PADDLES = ("3.0.0", "3.1.1", "3.2.2", "3.3.1")
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 NUMPYS = ("oldest", "newest")
 TOOLS = ("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "mlxtend>=0.23")
-SMOKE, QUICK = ("-m", "smoke"), ("-m", "not slow", "-n", "2")
+SMOKE, QUICK, ONNX = ("-m", "smoke"), ("-m", "not slow", "-n", "2"), ("-k", "onnx", "tests/exporting")
 WHEELS_ONLY = ("--only-binary", "numpy", "--only-binary", "paddlepaddle")
 
 Cell = dict[str, str]
@@ -85,7 +86,8 @@ def tried(paddle: str, python: str, numpy: str, built: Path, tests: Sequence[str
         # Compiled now, as pip does, or Python would warn of other packages' code in the tests.
         install = [uv(), "pip", "install", "--quiet", "--compile-bytecode", "--python", binaries / "python"]
         versions = ["--resolution", "lowest-direct" if numpy == "oldest" else "highest"]
-        wanted = ["-r", ROOT / "pyproject.toml", "--extra", "paddle", f"paddlepaddle=={paddle}", *TOOLS]
+        extras = ["--extra", "paddle", *(["--extra", "onnx"] if tests is ONNX else [])]
+        wanted = ["-r", ROOT / "pyproject.toml", *extras, f"paddlepaddle=={paddle}", *TOOLS]
         made = ran([*install, *versions, *WHEELS_ONLY, *wanted])
         if made.returncode:
             lines = made.stdout.strip().splitlines()
@@ -149,6 +151,7 @@ def main() -> None:
     parser.add_argument("--python", nargs="+", choices=PYTHONS, default=PYTHONS)
     parser.add_argument("--numpy", nargs="+", choices=NUMPYS, default=NUMPYS)
     parser.add_argument("--oldest", action="store_true", help="the oldest that this machine can run, and write nothing")
+    parser.add_argument("--onnx", action="store_true", help="the export to ONNX with the newest, and write nothing")
     parser.add_argument("--table", action="store_true", help="try nothing, write the table of what was tried before")
     asked = parser.parse_args()
     if asked.table:
@@ -156,16 +159,19 @@ def main() -> None:
     cells = [(paddle, python, numpy) for paddle in asked.paddle for python in asked.python for numpy in asked.numpy]
     if asked.oldest:
         cells = [(PADDLES[0], next(python for python in PYTHONS if interpreter(python)), NUMPYS[0])]
+    if asked.onnx:
+        cells = [(PADDLES[-1], "{}.{}".format(*sys.version_info), NUMPYS[-1])]
+    tests = QUICK if asked.oldest else ONNX if asked.onnx else SMOKE
     failed = []
     with tempfile.TemporaryDirectory() as folder:
         built = wheel(folder)
         for names in cells:
             print(f"Paddle {names[0]}, Python {names[1]}, the {names[2]} NumPy: ", end="", flush=True)
-            cell = tried(*names, built, QUICK if asked.oldest else SMOKE)
+            cell = tried(*names, built, tests)
             failed += [names] if cell["result"] == "failed" else []
             if cell["result"] != "passed":
                 print(f"{cell['result']}: {cell['said']}", flush=True)
-            if not asked.oldest:
+            if tests is SMOKE:
                 others = [one for one in load() if (one["paddle"], one["python"], one["numpy"]) != names]
                 write([*others, cell])
     return sys.exit(f"{len(failed)} failed" if failed else 0)
