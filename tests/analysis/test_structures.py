@@ -156,9 +156,9 @@ def test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(wan
 
 AMBIGUOUS = {
     "GroupResidual": "its groups are left with one channel each, which is a depthwise convolution to Paddle",
-    "MaxOutByHand": "a reshape of the smaller channels can be read in two ways",
-    "TwoLayouts": "channels and places have the same number after the cut",
-    "TemporalShift": "a slice of one channel has no labels",
+    "MaxOutByHand": "one pair of channels is left, and an axis of size 1 has no labels",
+    "TwoLayouts": "one channel is left in each row, and an axis of size 1 has no labels",
+    "TemporalShift": "one channel is left in each part, and is taken as a single slice",
 }
 """Structures whose smaller form, traced by itself, shows less than what is known of it from before the cut."""
 
