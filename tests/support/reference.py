@@ -48,13 +48,18 @@ def gone(groups: Mapping[str, Any], plan: Any) -> Gone:
 def masked(network, removed: Gone, dtype: str = "float32"):
     """A copy of ``network`` in which every slice of ``removed`` is zero."""
     twin = copied(network, dtype)
-    own = tensors(twin)
+    zero(twin, removed)
+    return twin
+
+
+def zero(network, removed: Gone) -> None:
+    """Set every slice of ``removed`` to zero."""
+    own = tensors(network)
     for name, axes in removed.items():
         array = np.array(own[name].numpy(), copy=True)
         for axis, positions in axes.items():
             np.moveaxis(array, axis, 0)[positions] = 0
         own[name].set_value(array)
-    return twin
 
 
 def copied(network, dtype: str = "float32"):
