@@ -75,9 +75,8 @@ def test_a_vision_model_is_counted_cut_and_trained(name):
     counted = cost(network, shape)
     assert (counted.flops, counted.params, counted.unknown) == (flops, params, ())
     assert params == sum(parameter.size for parameter in network.parameters())
-    if name.startswith("vgg"):
-        narrow_classifier(network)
-        params = sum(parameter.size for parameter in network.parameters())
+    reference.narrow_classifier(network)
+    params = sum(parameter.size for parameter in network.parameters())
 
     parameters = {n: (id(p), p.name) for n, p in network.named_parameters()}
     keys = list(network.state_dict())
@@ -104,13 +103,6 @@ def test_a_vision_model_is_counted_cut_and_trained(name):
     check_training(network, images)
     assert {n: (id(p), p.name) for n, p in network.named_parameters()} == parameters
     assert list(network.state_dict()) == keys
-
-
-def narrow_classifier(network):
-    """VGG's two wide Linears hold 120 of its 130 million parameters, which take gigabytes and prove no more."""
-    network.classifier = paddle.nn.Sequential(
-        paddle.nn.Linear(512 * 7 * 7, 32), paddle.nn.ReLU(), paddle.nn.Linear(32, 10)
-    )
 
 
 def check_values(network, masked, images, dense):
@@ -211,9 +203,7 @@ def test_the_tutorial_in_a_run(epoch):
 
 @pytest.mark.parametrize("name", every(dict.fromkeys(case[0] for case in KEPT_BY_PADDLESLIM), {"LeNet", "resnet18"}))
 def test_the_filters_kept_are_those_of_paddleslim(name):
-    network = getattr(paddle.vision.models, name)()
-    if name.startswith("vgg"):
-        narrow_classifier(network)  # its numbers are drawn after those of the convolutions
+    network = reference.narrow_classifier(getattr(paddle.vision.models, name)())  # drawn after the convolutions
     rng = np.random.RandomState(0)
     weights = {key: rng.standard_normal(tensor.shape).astype("float32") for key, tensor in network.state_dict().items()}
     network.set_state_dict(weights)
