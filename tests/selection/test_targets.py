@@ -311,7 +311,7 @@ def test_a_run_says_before_it_trains_that_a_goal_is_out_of_reach():
         fit(build(), quiet({1: 0.25, 2: 0.99}, target="flops"))
 
 
-def test_what_trials_refuse_is_made_up_for_by_the_rest():
+def test_what_is_refused_is_made_up_for_by_the_rest():
     class Written(Small):
         def forward(self, x):
             x = paddle.nn.functional.relu(self.norms[0](self.a(x))).reshape([-1, 24, 32, 32])
