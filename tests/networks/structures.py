@@ -2448,7 +2448,7 @@ class OwnGradient(Chain):
         return Twice.apply(x)
 
 
-# What only the trial can see, and must see
+# What only the verification can see, and must see
 
 
 @structure("b", {"a": "changes output"})
