@@ -7,7 +7,7 @@ signals; what they learn on the way (atoms tied, frozen, pinned) is written into
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Union
 
@@ -109,6 +109,8 @@ class Signal:
         tensor: structured name, where the value is a tensor of the network itself.
         value: the numbers, where they are written into the program and few.
         uniform: axes along which all slices are alike, so that any number of them will do.
+        drawn: whether its numbers are drawn at random, as many as there are: fewer would be others.
+        nonzero: whether slices that go may be other than zero where all that they are made of is, as behind a sigmoid.
 
     Example:
         >>> import numpy as np
@@ -125,6 +127,8 @@ class Signal:
     tensor: str = ""
     value: tuple[int, ...] | None = None
     uniform: frozenset[int] = frozenset()
+    drawn: bool = False
+    nonzero: bool = False
 
     @property
     def size(self) -> int:
@@ -187,6 +191,7 @@ class Constraints:
         followed: tensors that took on the size that arrived.
         picks: the buffers that pick channels by their number.
         exact: whether numbers in the code that an attribute holds must scale exactly, or are rounded.
+        compared: whether the values of this pass are compared after a cut, even if numbers are drawn in it.
     """
 
     sizes: dict[Axis, int]
@@ -204,6 +209,7 @@ class Constraints:
     followed: dict[Axis, int] = field(default_factory=dict)
     picks: Mapping[str, Picks] = field(default_factory=dict)
     exact: bool = False
+    compared: bool = True
     _pin: int = 0
 
     def source(self, name: str, shape: tuple[int, ...]) -> Signal:
@@ -270,6 +276,11 @@ class Constraints:
         """Channels are mixed non-linearly here: removing one is not the same as zeroing it."""
         for label in labels:
             self.mixed.append((label.atoms[label.atoms >= 0], self.reason(text, ReasonKind.MIXED)))
+
+    def mix_with_drawn(self, labels: Iterable[Label], axes: Set[int]) -> None:
+        """Channels meet numbers drawn at random, one for each slice along ``axes``: fewer of them would be others."""
+        if self.compared:
+            self.mix([label for label in labels if axes & set(label.axes)], "meets numbers drawn at random")
 
     def pin(self, atoms: Index, slots: Index) -> None:
         """Atoms in different ``slots`` (same shape as ``atoms``) are not interchangeable."""

@@ -10,6 +10,7 @@ from .graph import Graph, Program
 from .labels import Constraints, Mismatch, Signal, Value, signals_of
 from .picks import Picks
 from .rules import TABLE, Call, Op
+from .rules.zeros import marked
 
 Results = list[list[Value]]
 """For each operation the signals of its operands, or of its results."""
@@ -85,6 +86,7 @@ def propagate(
     found = Propagation(constraints, Pass(graph.training), Pass(graph.evaluation))
     before = traced.passes if traced else (None, None)
     for one, was in zip(found.passes, before):
+        constraints.compared = one is found.evaluation
         run(graph, one, was, constraints)
     return found
 
@@ -128,7 +130,8 @@ def follow(op: Op, number: int, here: Pass, traced: Pass | None, constraints: Co
     elif number not in not_followed:
         was: Sequence[Value] = traced.operands[number] if traced else args
         try:
-            return list(rule(Call(op, args, constraints, was, traced.results[number] if traced else None)))
+            call = Call(op, args, constraints, was, traced.results[number] if traced else None)
+            return marked(op, args, rule(call))
         except Mismatch as error:
             if traced:
                 raise

@@ -183,7 +183,7 @@ class ConvMlp(nn.Layer):
 
 @backbone(40, {"linear_last": OUTPUT})
 class TopFormer(nn.Layer):
-    """A token pyramid: maps pooled to one size and concatenated, attention by convolutions, split and injected again."""
+    """A token pyramid: maps pooled to one size and concatenated, attention by convolutions, split and injected."""
 
     class Attention(nn.Layer):
         def __init__(self, dim, key_dim, num_heads, attn_ratio=2) -> None:
@@ -278,9 +278,7 @@ class SeaFormer(nn.Layer):
 
         def forward(self, x):
             n = x.shape[2]
-            return x + F.interpolate(
-                self.pos_embed, size=(n,), mode="linear", align_corners=False, data_format="NCW"
-            )
+            return x + F.interpolate(self.pos_embed, size=(n,), mode="linear", align_corners=False, data_format="NCW")
 
     class Attention(nn.Layer):
         def __init__(self, dim, key_dim, num_heads, attn_ratio=2) -> None:
@@ -294,7 +292,11 @@ class SeaFormer(nn.Layer):
             self.proj_encode_column = nn.Sequential(nn.ReLU6(), Conv2DBN(self.dh, self.dh))
             self.rowq, self.rowk, self.columnq, self.columnk = (SeaFormer.Positions(self.nh_kd, 16) for _ in "abcd")
             width = 2 * self.dh
-            self.dwconv, self.act, self.pwconv = Conv2DBN(width, width, 3, 1, 1, width), nn.ReLU6(), Conv2DBN(width, dim)
+            self.dwconv, self.act, self.pwconv = (
+                Conv2DBN(width, width, 3, 1, 1, width),
+                nn.ReLU6(),
+                Conv2DBN(width, dim),
+            )
             self.sigmoid = HSigmoid()
 
         def forward(self, x):
@@ -318,7 +320,11 @@ class SeaFormer(nn.Layer):
     def __init__(self, dim=16) -> None:
         super().__init__()
         self.stem, self.down1 = Conv2DBN(3, 8, 3, 2, 1), InvertedResidual(8, 12, 3, 2, 2)
-        self.down2, self.attn, self.mlp = InvertedResidual(12, dim, 3, 2, 2), self.Attention(dim, 4, 2), ConvMlp(dim, 24)
+        self.down2, self.attn, self.mlp = (
+            InvertedResidual(12, dim, 3, 2, 2),
+            self.Attention(dim, 4, 2),
+            ConvMlp(dim, 24),
+        )
         self.local, self.gate, self.act = Conv2DBN(12, 8), Conv2DBN(dim, 8), HSigmoid()
         self.drop_path, self.head = DropPath(0.0), nn.Sequential(ConvBNLayer(8, 8, 1), nn.Conv2D(8, 3, 1))
 
@@ -498,7 +504,7 @@ class SegNeXt(nn.Layer):
             b, c, h, w = paddle.shape(x)
             d = c // self.parts
             x = x.reshape([b * self.parts, d, h * w])
-            bases = F.normalize(paddle.ones((b * self.parts, d, self.rank)), axis=1)
+            bases = F.normalize(paddle.rand((b * self.parts, d, self.rank)), axis=1)
             coef = F.softmax(paddle.bmm(x.transpose([0, 2, 1]), bases), axis=-1)
             for _ in range(self.train_steps if self.training else self.eval_steps):
                 bases, coef = self.local_step(x, bases, coef)

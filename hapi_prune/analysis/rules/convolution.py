@@ -105,6 +105,8 @@ def arrive(
         reason = LAYOUT if channels and slices else FIXED if channels else "reads the network's input"
         call.constraints.stop([*channels, *slices], reason)
         return
+    if x.nonzero and weight.nonzero:
+        call.constraints.mix(plain, "is summed up with others")
     atoms, mine = plain[0].along([axis]).reshape(view), slices[0].along([slot])
     call.constraints.tie(*np.broadcast_arrays(mine, mine[:, :1]))
     call.constraints.tie(
