@@ -21,6 +21,7 @@ from .picks import Picks, turn
 from .places import Place, places_of
 from .propagation import Propagation, propagate
 from .smaller_input import smaller
+from .units import Units
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,10 @@ class ChannelMap:
         """Where slices are parted and every part keeps its share, when the network was traced."""
         return places_of(self.traced.constraints, self.origin.groups)
 
+    @cached_property
+    def _units(self) -> Units:
+        return Units(Numbering(self.traced.constraints), self.origin.groups, self.traced.sizes)
+
     @property
     def findings(self) -> Findings:
         """What trying cuts has shown so far."""
@@ -144,7 +149,7 @@ class ChannelMap:
             Mismatch: such a network would not run, or its channels would be wired in another way.
         """
         picks = self.picks_after() if picks is None else picks
-        propagation = propagate(self.graph, sizes, self.traced, strict, picks, exact)
+        propagation = propagate(self.graph, sizes, self.traced, strict, picks, exact, self._units)
         grouping = group(propagation, self.origin.keys_by_footprint)
         for key, found in grouping.groups.items():
             if key not in self.groups:

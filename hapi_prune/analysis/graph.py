@@ -14,7 +14,7 @@ from ..internals.layers import whole_numbers
 from ..internals.preserve import forward_pass
 from ..plan import Axis
 from .example_input import Example
-from .op import Op
+from .op import SECTIONS, Op
 from .picks import Picks, picks_of
 
 
@@ -143,6 +143,12 @@ def traced_program(
     return program_of(raw, aliases, dict(network.named_sublayers(include_self=True)))
 
 
+def lists(layer: paddle.nn.Layer) -> list[list[int]]:
+    """The lists and tuples of whole numbers in a layer's attributes."""
+    values = whole_numbers(layer).values()
+    return [[int(n) for n in value] for value in values if isinstance(value, (list, tuple))]
+
+
 def held(layer: paddle.nn.Layer) -> set[int]:
     """All whole numbers in a layer's attributes."""
     values = whole_numbers(layer).values()
@@ -165,7 +171,8 @@ def program_of(traced: program.RawProgram, aliases: dict[str, str], layers: dict
         given = [producers[operand] for operand in raw.operands if operand in producers]
         numbers = {n for op in given for n in written(op) if n > 1}
         if numbers and raw.owner is not None and numbers & held(layers[raw.owner]):
-            attrs["held"] = True
+            whole = raw.name == "split" and any(written(op) in lists(layers[raw.owner]) for op in given)
+            attrs["held"] = SECTIONS if whole else True
         op = Op(raw.name, attrs, raw.operands, raw.results, raw.shapes, raw.where, raw.scope, raw.owner)
         ops.append(op)
         producers.update((result, op) for result in op.results)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..plan import Axis, ChannelGroup, Index, Reason
-from .labels import INDEX_BITS, Constraints
+from .constraints import Constraints
+from .labels import INDEX_BITS
 from .propagation import Propagation
 
 

@@ -90,15 +90,16 @@ def proposals(network: paddle.nn.Layer, now: Propagation, after: Propagation) ->
         after: its labels after the cut.
 
     Returns:
-        At first what is written into the program, then also what is only compared or computed with. Both are guesses:
-        a number of heads may be that of the channels by chance.
+        At first what is written into the program, then also what is only compared or computed with; at last what could
+        also stay as it is, as there is another size of that number. All are guesses: a number of heads may be that of
+        the channels by chance.
     """
     sizes, found = sizes_by_layer(now, after), list[tuple[Count, ...]]()
-    for wide in (False, True):
+    for wide, bold in ((False, False), (True, False), (False, True)):
         counts = tuple(
             Count(name, attribute, value, changed)
             for name, attribute, value in held(network)
-            if name in sizes and (changed := followed(value, sizes[name].options(value, wide))) is not None
+            if name in sizes and (changed := followed(value, sizes[name].options(value, wide), bold)) is not None
         )
         if counts and counts not in found:
             found.append(counts)
@@ -130,10 +131,15 @@ def held(network: paddle.nn.Layer) -> Iterator[tuple[str, str, Any]]:
             yield name, attribute, value
 
 
-def followed(value: Any, options: Sequence[set[Any]]) -> Any:
-    """An attribute's value after the cut, of the type that it has; None where it stays, or cannot be told."""
+def followed(value: Any, options: Sequence[set[Any]], bold: bool = False) -> Any:
+    """An attribute's value after the cut, of the type that it has; None where it stays, or cannot be told.
+
+    If ``bold``, a number that may become another or stay becomes the other.
+    """
     several = isinstance(value, (list, tuple))
     numbers = list(value) if several else [value]
+    if bold:
+        options = [one - {number} if len(one) > 1 else one for one, number in zip(options, numbers)]
     if any(len(one) > 1 for one in options):
         return None
     changed = [type(n)(next(iter(one))) if one else n for n, one in zip(numbers, options)]

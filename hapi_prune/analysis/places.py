@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..plan import Axis, ChannelGroup
 from .balance import Balance
+from .constraints import Constraints
 from .groups import Numbering
-from .labels import Constraints
 
 Slices = tuple[tuple[str, Axis, int], ...]
 """Of each group that may shrink, along each axis that they come from, the number of slices."""
@@ -65,9 +66,16 @@ def places_of(constraints: Constraints, groups: Mapping[str, ChannelGroup]) -> t
     number, keys = Numbering(constraints), list(groups)
     owner = number.owners(groups)
 
+    def has_a_say(balance: Balance) -> npt.NDArray[np.bool_]:
+        """Which of the atoms are not in a section that stays as a whole."""
+        found = np.ones(len(balance.atoms), bool)
+        for section in np.unique(balance.sections) if balance.sections is not None else ():
+            inside = balance.sections == section
+            found[inside] = (owner[number(balance.atoms[inside])] < len(keys)).any()
+        return found
+
     def part_of(balance: Balance, part: int) -> Part:
-        assert balance.parts is not None
-        inside = balance.atoms[balance.parts == part]
+        inside = balance.atoms[has_a_say(balance) & (balance.parts == part)]
         atoms = number(inside)
         atoms = atoms[owner[atoms] < len(keys)]
         pairs, counts = np.unique(np.stack([owner[atoms], number.axis_of[atoms]]), axis=1, return_counts=True)
@@ -78,6 +86,6 @@ def places_of(constraints: Constraints, groups: Mapping[str, ChannelGroup]) -> t
     found: dict[Place, None] = {}
     for balance in constraints.balanced:
         if balance.parts is not None:
-            parts = tuple(part_of(balance, part) for part in range(int(balance.parts.max()) + 1))
-            found[Place(parts, balance.rounded)] = None
+            parts = [part_of(balance, part) for part in range(int(balance.parts.max()) + 1)]
+            found[Place(tuple(part for part in parts if part.size), balance.rounded)] = None
     return tuple(found)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..plan import Axis, ReasonKind
+from .constraints import Constraints
 from .graph import Graph, Program
-from .labels import Constraints, Mismatch, Signal, Value, signals_of
+from .labels import Mismatch, Signal, Value, signals_of
 from .picks import Picks
 from .rules import TABLE, Call, Op
 from .rules.zeros import marked
+
+if TYPE_CHECKING:
+    from .units import Units
 
 Results = list[list[Value]]
 """For each operation the signals of its operands, or of its results."""
@@ -67,6 +72,7 @@ def propagate(
     strict: bool = True,
     picks: Mapping[str, Picks] | None = None,
     exact: bool = False,
+    units: Units | None = None,
 ) -> Propagation:
     """Run both programs over labels.
 
@@ -77,12 +83,13 @@ def propagate(
         strict: whether tensors must have the sizes that arrive, or take them on.
         picks: what is left, at these sizes, of the buffers that pick channels; None: as when it was traced.
         exact: whether numbers that attributes hold must scale exactly too, see `rules.slicing.place`.
+        units: the groups when it was traced; None to find them out.
 
     Raises:
         Mismatch: a network of these sizes would not run, or not as this one does.
     """
     picks = graph.picks if picks is None else picks
-    constraints = Constraints(dict(sizes), graph.numbers, strict, picks=picks, exact=exact)
+    constraints = Constraints(dict(sizes), graph.numbers, strict, picks=picks, units=units, exact=exact)
     found = Propagation(constraints, Pass(graph.training), Pass(graph.evaluation))
     before = traced.passes if traced else (None, None)
     for one, was in zip(found.passes, before):

@@ -10,7 +10,8 @@ from functools import partial
 import numpy as np
 
 from ...plan import Index
-from ..labels import Constraints, Label, Mismatch, Signal, Value, signals_of
+from ..constraints import Constraints
+from ..labels import Label, Mismatch, Signal, Value, signals_of
 from ..op import Op
 from .reduction import told_apart
 from .registry import Call, free, rule

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ...plan import Index
-from ..labels import INDEX_BITS, Constraints, Label, Signal, Value
+from ..constraints import Constraints
+from ..labels import INDEX_BITS, Label, Signal, Value
 from .registry import Call, free, rule
 
 
