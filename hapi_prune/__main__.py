@@ -1,4 +1,4 @@
-"""A look at a network without writing code: ``python -m hapi_prune explain module:function --input 1,3,224,224``."""
+"""The command line: ``python -m hapi_prune explain module:function --input 1,3,224,224``."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ FINE, WRONG, USAGE = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a command has to tell: in words, for programs, as a page; and whether all is well."""
+class Output:
+    """The output of a command: as text, as data for JSON, as a page; and whether all is well."""
 
     title: str
     text: str
@@ -41,7 +41,7 @@ class Told:
     ok: bool = True
 
     def html(self) -> str:
-        """All of it as one page."""
+        """The output as a page of HTML."""
         sections = [("Picture", self.picture)] if self.picture else []
         return page.page(self.title, "", [*sections, ("Table", page.preformatted(self.text))])
 
@@ -51,79 +51,79 @@ class Command:
     """One of the commands.
 
     Attributes:
-        run: ``(network, inputs, arguments)`` -> what to tell.
-        about: what it is for, in a sentence.
-        options: adds the arguments that only it has.
+        run: ``(network, inputs, arguments)`` -> the output.
+        about: its purpose, in a sentence.
+        options: adds the options of its own.
     """
 
-    run: Callable[[paddle.nn.Layer, Any, argparse.Namespace], Told]
+    run: Callable[[paddle.nn.Layer, Any, argparse.Namespace], Output]
     about: str
     options: Callable[[argparse.ArgumentParser], None] = lambda parser: None
 
 
-def explained(network: paddle.nn.Layer, inputs: Any, arguments: argparse.Namespace) -> Told:
+def explained(network: paddle.nn.Layer, inputs: Any, arguments: argparse.Namespace) -> Output:
     """What can be pruned, and why the rest stays."""
     found = explain(network, inputs, skip=arguments.skip)
-    return Told(found.title, found.table(), json.loads(found.to_json()), found.svg())
+    return Output(found.title, found.table(), json.loads(found.to_json()), found.svg())
 
 
-def counted(network: paddle.nn.Layer, inputs: Any, arguments: argparse.Namespace) -> Told:
+def counted(network: paddle.nn.Layer, inputs: Any, arguments: argparse.Namespace) -> Output:
     """What the network costs, layer by layer; at a ratio, what is left of it."""
     name = type(network).__name__
     if arguments.ratio is None:
         found = cost(network, inputs)
-        return Told(f"Cost of {name}", found.table(), asdict(found))
+        return Output(f"Cost of {name}", found.table(), asdict(found))
     given = {"skip": arguments.skip, "target": arguments.target, "scope": arguments.scope}
     record = prune(network, inputs, arguments.ratio, arguments.criterion, **given)
     lines = [str(record), "", record.cost_after.table()]
     data = {"before": asdict(record.cost_before), "after": asdict(record.cost_after), "widths": record.widths}
-    return Told(f"Cost of {name} at ratio {arguments.ratio:g}", "\n".join(lines), data)
+    return Output(f"Cost of {name} at ratio {arguments.ratio:g}", "\n".join(lines), data)
 
 
-def previewed(network: paddle.nn.Layer, inputs: Any, arguments: argparse.Namespace) -> Told:
+def previewed(network: paddle.nn.Layer, inputs: Any, arguments: argparse.Namespace) -> Output:
     """What a cut to a ratio would leave, and what stays; the network is left as it was."""
     options = Options(arguments.criterion, arguments.skip, target=arguments.target, scope=arguments.scope)
     found = preview(network, inputs, OneShot(0, arguments.ratio), options, epochs=1)
     title = f"{type(network).__name__} at {arguments.ratio:g} of its {arguments.target}"
-    return Told(title, str(found), asdict(found))
+    return Output(title, str(found), asdict(found))
 
 
-def checked(network: paddle.nn.Layer, inputs: Any, arguments: argparse.Namespace) -> Told:
+def checked(network: paddle.nn.Layer, inputs: Any, arguments: argparse.Namespace) -> Output:
     """Whether pruning works on the network, in every respect."""
     given = {"ratios": arguments.ratio, "criteria": arguments.criterion}
     report = check(network, inputs, **{name: value for name, value in given.items() if value})
     title = f"Check of {report.network}: {'all right' if report.ok else 'not all right'}"
-    return Told(title, report.table(), json.loads(report.to_json()), ok=report.ok)
+    return Output(title, report.table(), json.loads(report.to_json()), ok=report.ok)
 
 
 def skip_option(parser: argparse.ArgumentParser) -> None:
-    """Layers to leave alone."""
+    """``--skip``."""
     parser.add_argument("--skip", action="append", default=[], metavar="LAYER", help="leave this layer alone")
 
 
 def cost_options(parser: argparse.ArgumentParser) -> None:
-    """Of the cost after a cut."""
+    """The options of ``cost``."""
     skip_option(parser)
     parser.add_argument("--ratio", type=float, help="prune this share first, and count what is left")
     choice_options(parser)
 
 
 def preview_options(parser: argparse.ArgumentParser) -> None:
-    """Of a cut that is looked at."""
+    """The options of ``preview``."""
     skip_option(parser)
     parser.add_argument("--ratio", type=float, required=True, help="the share to remove")
     choice_options(parser)
 
 
 def choice_options(parser: argparse.ArgumentParser) -> None:
-    """What a ratio is a share of, and what goes."""
+    """How to choose what goes, for commands that cut."""
     parser.add_argument("--criterion", default="l1_norm", help=f"{', '.join(BUILT_IN)} (default: %(default)s)")
     parser.add_argument("--target", default="filters", help=f"{', '.join(TARGETS)} (default: %(default)s)")
     parser.add_argument("--scope", default="uniform", help="uniform or global (default: %(default)s)")
 
 
 def check_options(parser: argparse.ArgumentParser) -> None:
-    """What is checked."""
+    """The options of ``check``."""
     parser.add_argument("--ratio", type=float, action="append", help="a ratio to check; may be given several times")
     parser.add_argument("--criterion", action="append", help="a criterion to check; may be given several times")
 
@@ -134,12 +134,12 @@ COMMANDS = {
     "preview": Command(previewed, "say what a cut would leave, and what stays", preview_options),
     "check": Command(checked, "prune at several ratios, and exit with 1 if not all is right", check_options),
 }
-"""Every command; a new one needs no more than a line here."""
+"""All commands; a new one needs a line here and nothing else."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser("python -m hapi_prune", description="A look at a network, without writing code.")
+    made = argparse.ArgumentParser("python -m hapi_prune", description="Look at a network without writing code.")
     commands = made.add_subparsers(dest="command", required=True, metavar="|".join(COMMANDS))
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, help=command.about, description=f"{command.about.capitalize()}.")
@@ -193,7 +193,7 @@ def network_of(text: str) -> paddle.nn.Layer:
         raise PruneError(f"{text!r}", f"{place} has no {name!r}", "a function or class of it", todo)
     try:
         network = build if isinstance(build, paddle.nn.Layer) else build()
-    except Exception as error:  # it is the user's
+    except Exception as error:  # the user's code may raise anything
         raise PruneError(f"{text!r}", f"it fails ({gist(error)})", "a function that takes no arguments") from error
     if not isinstance(network, paddle.nn.Layer):
         raise PruneError(f"{text!r}", f"it returns a {type(network).__name__}", "a paddle.nn.Layer")
@@ -210,7 +210,7 @@ def module_of(place: str) -> Any:
     try:
         if path.suffix != ".py":
             return importlib.import_module(place)
-        sys.path.insert(0, str(path.resolve().parent))  # for what it imports from beside it
+        sys.path.insert(0, str(path.resolve().parent))  # for modules that it imports from its own folder
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec) if spec else None
         if spec is None or spec.loader is None or module is None:
@@ -238,14 +238,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         network = network_of(given.network)
         if given.weights:
             load(network, given.weights, inputs)
-        told = COMMANDS[given.command].run(network, inputs, given)
+        output = COMMANDS[given.command].run(network, inputs, given)
         if given.html:
-            Path(given.html).write_text(told.html(), encoding="utf-8")
+            Path(given.html).write_text(output.html(), encoding="utf-8")
     except (PruneError, OSError) as error:
         sys.stderr.write(f"python -m hapi_prune: {error}\n")
         return USAGE
-    sys.stdout.write((json.dumps(told.data, indent=1) if given.json else told.text) + "\n")
-    return FINE if told.ok else WRONG
+    sys.stdout.write((json.dumps(output.data, indent=1) if given.json else output.text) + "\n")
+    return FINE if output.ok else WRONG
 
 
 if __name__ == "__main__":

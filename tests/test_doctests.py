@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import doctest
 import enum
@@ -10,6 +11,7 @@ import inspect
 import pkgutil
 import re
 import tempfile
+import textwrap
 
 import pytest
 
@@ -66,9 +68,14 @@ def fields_of(kind):
 
 def explained(text):
     """The names that the sections Args and Attributes of a docstring explain."""
-    entries = [inspect.cleandoc(body) for _, _, body in SECTION.findall(inspect.cleandoc(text) + "\n")]
-    heads = re.findall(r"^([\w, ]+):", "\n".join(entries), re.M)
-    return {name for head in heads for name in head.split(", ")}
+    return {name for _, names in sections(text) for name in names}
+
+
+def sections(text):
+    """(Args or Attributes, the names that it explains) for each such section of a docstring."""
+    for _, section, body in SECTION.findall(inspect.cleandoc(text) + "\n"):
+        heads = re.findall(r"^(\w[\w, ]*):", textwrap.dedent(body), re.M)
+        yield section, {name for head in heads for name in head.split(", ")}
 
 
 def methods_of(kind):
@@ -119,3 +126,50 @@ def test_what_is_not_explained_is_noticed():
         raise hapi_prune.PruneError("here", "nothing")
 
     assert lacking(told) == ["Args: other", "Returns", "Raises"]
+
+
+def documented(name):
+    """(object, section, names) for all that the docstrings of a module's classes and functions explain."""
+    module = importlib.import_module(name)
+    waiting = [value for value in vars(module).values() if getattr(value, "__module__", "") == name]
+    for value in waiting:
+        if inspect.isclass(value):
+            waiting += [getattr(own, "__func__", own) for own in vars(value).values()]
+        if (inspect.isclass(value) or inspect.isfunction(value)) and value.__doc__:
+            yield from ((value, section, names) for section, names in sections(value.__doc__))
+
+
+def attributes_of(kind):
+    """What instances of a class have: fields, properties, methods, and all that its methods assign to ``self``."""
+    found = {name for base in kind.__mro__ for name in [*vars(base), *vars(base).get("__annotations__", {})]}
+    for base in kind.__mro__:
+        if base.__module__.startswith(("hapi_prune", __name__)):
+            for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(base)))):
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                    found.add(node.attr)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_docstring_explains_is_there(name):
+    for value, section, names in documented(name):
+        there = attributes_of(value) if section == "Attributes" else set(inspect.signature(value).parameters)
+        assert names <= there, f"{value.__qualname__}: {section} that are not there: {sorted(names - there)}"
+
+
+def test_an_attribute_that_is_not_there_is_noticed():
+    class Box:
+        """A box.
+
+        Attributes:
+            size, weight: how large and heavy it is.
+            tags: what is written on it.
+        """
+
+        size: int = 0
+
+        def __init__(self) -> None:
+            self.tags: list[str] = []
+
+    assert {"size", "tags", "weight"} - attributes_of(Box) == {"weight"}
+    assert list(sections(Box.__doc__)) == [("Attributes", {"size", "tags", "weight"})]

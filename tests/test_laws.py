@@ -464,7 +464,7 @@ def test_no_smaller_size_fits_where_the_wiring_depends_on_it():
 def test_a_wiring_that_would_be_wrong_is_found(monkeypatch):
     """With slices matched in order, as without colour refinement, the wiring is looked at all the same."""
     monkeypatch.setattr(groups, "ROUNDS", 0)
-    monkeypatch.setattr(groups, "looks_of", lambda number, constraints: groups.scrambled(0 * number.axis_of))
+    monkeypatch.setattr(groups, "initial_colors", lambda number, constraints: groups.hashed(0 * number.axis_of))
     reasons = []
     for name in INSIDE_UNITS:
         recipe = INSIDE_UNITS[name](0)

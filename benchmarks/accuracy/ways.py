@@ -20,9 +20,10 @@ class Way:
         two_programs: whether the dense network is trained to the end by a program of its own, and the pruned one by a
             second one with a new optimizer.
         rate: learning rate of the second program; None for that of the first.
-        fading: whether what a cut takes fades to zero in the epoch before it.
         first: how many epochs are dense before the callback is there; None for what the command says.
         fading: whether what a cut takes fades to zero in the epoch before it.
+        by_sensitivity: whether the layers lose the more the less sensitive they are, measured on training images right
+            before the callback is there.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Way:
     rate: float | None = None
     first: int | None = None
     fading: bool = False
+    by_sensitivity: bool = False
 
 
 def at_once(goal: float, epochs: int) -> Schedule:
@@ -63,6 +65,10 @@ ALL = [
     Way("gradual, l2_norm", gradual, lambda: {"criterion": "l2_norm"}),
     Way("gradual, recalibrated", gradual, lambda: {"recalibrate": 20}),
     Way("gradual, compensated", gradual, lambda: {"compensate": True}),
+    Way("gradual, rewarmed", gradual, lambda: {"rewarm": 1}),
+    Way("gradual, healed", gradual, lambda: {"recalibrate": 20, "compensate": True, "rewarm": 1}),
+    Way("gradual, by sensitivity", gradual, by_sensitivity=True),
+    Way("gradual, inside blocks", gradual, lambda: {"skip": ["0", "*.conv2"], "max_ratio": 0.9}),
     Way("gradual, global, recalibrated", gradual, lambda: {"scope": "global", "recalibrate": 20}),
     Way("one-shot, recalibrated", at_once, lambda: {"recalibrate": 20}),
     Way("gradual, group_l2_norm", gradual, lambda: {"criterion": "group_l2_norm"}),

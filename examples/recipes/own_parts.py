@@ -23,7 +23,7 @@ class LeastRead:
     name = "least_read"
 
     def of_group(self, group: GroupSlices) -> npt.NDArray[np.float64]:
-        return group.sums(group.readers, np.abs)
+        return group.sums(group.consumers, np.abs)
 
 
 def every_other_epoch(epoch: int) -> float:

@@ -1,4 +1,4 @@
-"""What a rule says where the numbers of slices depend on each other: which slices, and which parts they lie in."""
+"""A constraint that a rule notes down: the numbers of some slices depend on each other."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ class Balance:
 
     Attributes:
         atoms: their atoms; -1 for a slice that came from none.
+<<<<<<< HEAD
         blocks: their number is best a multiple of this.
         parts: for each of ``atoms`` the number of the part that it lies in, of which each keeps its share of the whole;
             None where no more is known than that they depend on each other.
         rounded: whether the borders between the parts may be rounded down, as where an attribute holds them.
         sections: for each of ``atoms`` the number of the section that the code cuts out there; where one stays as a
             whole, the others keep their shares of what is left. None where the parts are all there is.
+=======
+        blocks: sizes that are a multiple of this are preferred.
+        sections: for each of ``atoms`` the number of the section that it lies in; every section keeps its share of the
+            whole. None if it is only known that the numbers depend on each other.
+        rounded: whether the borders between the sections may be rounded down, as those that an attribute holds.
+>>>>>>> main
     """
 
     atoms: Index
     blocks: int = 1
-    parts: Index | None = None
+    sections: Index | None = None
     rounded: bool = False
     sections: Index | None = None

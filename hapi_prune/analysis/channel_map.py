@@ -1,4 +1,4 @@
-"""What is known of a network's channels: when it was traced, and as they are now."""
+"""The channel map of a network: its graph and its channel groups, at the traced sizes and at those of now."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import numpy as np
 import paddle
 
 from ..errors import PruneError
-from ..plan import Array, Axis, ChannelGroup, Cut, Index, PruningPlan, Reason
+from ..plan import Array, Axis, ChannelGroup, Cost, Cut, Index, PruningPlan, Reason
 from .example_input import Example, example
 from .graph import Graph, tensors_of, trace
-from .groups import Family, Grouping, Numbering, ascending_pairs, group
+from .groups import Family, Grouping, ascending_pairs, group
 from .held_counts import Count
 from .labels import Mismatch
-from .picks import Picks, turn
-from .places import Place, places_of
+from .partitions import Partition, partitions_of
+from .picks import Picks, keep_order
 from .propagation import Propagation, propagate
+<<<<<<< HEAD
 from .smaller_input import smaller
 from .units import Units
+=======
+from .smaller_input import smaller, works_at_any_size
+>>>>>>> main
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,21 @@ class Findings:
 
 @dataclass
 class CutState:
-    """What moves on from cut to cut.
+    """The part of a channel map that changes with each cut.
 
     Attributes:
         propagation, grouping: the labels and the groups at the sizes of now.
-        findings: what trials have shown.
-        fits: how many units each group has at sizes that were tried for families; or the groups that do not fit.
+        findings: what trying cuts has shown.
+        fits: a cache of `selection.counts.fitted`: the units of each group at sizes that were tried for families, or
+            the groups that do not fit there.
+        cost: a cache of `cost.cost_now`.
     """
 
     propagation: Propagation
     grouping: Grouping
     findings: Findings
     fits: dict[tuple[frozenset[tuple[Axis, int]], bool], dict[str, int] | frozenset[str]] = field(default_factory=dict)
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class PlannedCut:
 
     Attributes:
         cut, propagation, grouping: what is removed; the labels and the groups that are left.
-        counts: the attributes of layers that have to be set with it; empty as long as it is not known that any do.
+        counts: the attributes of layers that have to be set with the cut; empty unless the cut fails without.
     """
 
     cut: Cut
@@ -86,7 +93,8 @@ class ChannelMap:
         graph: the traced network.
         traced, origin: labels and groups at the sizes that it was traced at: ratios are shares of their units.
         state: as it is now.
-        agreed: whether the example that cuts are tried on is known to refuse what the user's own refuses.
+        scales_suffice: whether zeros for the scales of normalisations may be all that masks channels behind them.
+        agreed: whether `tried_on` has refused a cut that the user's own example refuses too, so that it can be trusted.
     """
 
     def __init__(self, network: paddle.nn.Layer, inputs: Any) -> None:
@@ -95,19 +103,25 @@ class ChannelMap:
         self.traced: Propagation = propagate(self.graph, self.graph.sizes)
         self.origin: Grouping = group(self.traced)
         self.state = CutState(self.traced, self.origin, Findings(self.origin.families))
-        self.agreed = False
+        self.agreed, self.scales_suffice = False, True
 
     @cached_property
     def tried_on(self) -> Example:
-        """What cuts are tried on: a smaller example, if there is one with which the network does just the same.
+        """The example that cuts are verified on: a smaller one than the user's, if the network does the same with it.
 
-        Whoever finds that it is of no use sets it to the user's own.
+        If that turns out to be of no use, the verification sets it to the user's own.
         """
-        return smaller(self.network, self.example, self.graph, self.state.propagation) or self.example
+        now, any_size = self.state.propagation, self.works_at_any_size
+        return smaller(self.network, self.example, self.graph, now, any_size) or self.example
+
+    @cached_property
+    def works_at_any_size(self) -> bool:
+        """Whether the network is the same for images and batches of any size."""
+        return works_at_any_size(self.graph, self.traced)
 
     @property
     def tensors(self) -> dict[str, paddle.Tensor]:
-        """Parameters and buffers, by structured name: those that it has now, as a forward may replace buffers."""
+        """Parameters and buffers by structured name, read anew each time: a forward may replace buffers."""
         return tensors_of(self.network)
 
     @property
@@ -121,9 +135,9 @@ class ChannelMap:
         return self.state.propagation.sizes
 
     @cached_property
-    def places(self) -> tuple[Place, ...]:
-        """Where slices are parted and every part keeps its share, when the network was traced."""
-        return places_of(self.traced.constraints, self.origin.groups)
+    def partitions(self) -> tuple[Partition, ...]:
+        """All partitions, see `partitions`, at the sizes that the network was traced at."""
+        return partitions_of(self.traced.constraints, self.origin.groups)
 
     @cached_property
     def _units(self) -> Units:
@@ -141,9 +155,11 @@ class ChannelMap:
         picks: Mapping[str, Picks] | None = None,
         exact: bool = False,
     ) -> tuple[Propagation, Grouping]:
-        """The labels and the groups at other sizes; ``picks``: as `picks_after` says, if that is known.
+        """The labels and the groups at other sizes.
 
-        Args are those of `propagate`.
+        Args:
+            sizes, strict, exact: see `propagation.propagate`.
+            picks: the index buffers at these sizes; None: as `picks_after` gives them for any plan.
 
         Raises:
             Mismatch: such a network would not run, or its channels would be wired in another way.
@@ -170,17 +186,17 @@ class ChannelMap:
         return sizes
 
     def picks_after(self, plan: PruningPlan | None = None) -> dict[str, Picks]:
-        """The buffers that pick channels, and which of their entries a plan, or any plan, will leave."""
+        """The buffers that pick channels, after ``plan``; without one, after whatever plan comes next."""
         now: dict[str, Picks] = {}
         for name, was in self.state.propagation.constraints.picks.items():
             size = self.sizes[name, 0]
-            now[name] = was.after(size, turn(self.groups.values(), (name, 0), size, plan))
+            now[name] = was.after(size, keep_order(self.groups.values(), (name, 0), size, plan))
         return now
 
     def picks_in(self, arrays: Mapping[str, Array]) -> tuple[dict[str, Picks], bool]:
-        """The buffers that pick channels with the numbers that ``arrays`` hold, and whether they hold these now.
+        """The buffers that pick channels with the numbers in ``arrays``, and whether these are their numbers now.
 
-        What stands in those that cannot shrink is of no concern.
+        Buffers that cannot shrink are not compared.
 
         Raises:
             Mismatch: they cannot be those of this network, cut or not.
@@ -210,9 +226,9 @@ class ChannelMap:
     def plan_cut(self, plan: PruningPlan) -> PlannedCut:
         """What ``plan`` removes, and the network after it. Nothing is changed.
 
-        The labels run once more at the new sizes. Each unit of the smaller network takes the place of a kept
-        unit of the same group, in order, so slices end up where the smaller network expects them, also behind
-        a channel shuffle or a split.
+        The labels are propagated once more at the new sizes. Units of the smaller network are matched with the kept
+        units of the same group, in order, so that slices end up where the smaller network expects them, even behind a
+        channel shuffle or a split.
 
         Raises:
             Mismatch: a network of these sizes would not run, or not as this one does.
@@ -227,7 +243,7 @@ class ChannelMap:
                 raise Mismatch(f"{key!r} would have {after.size if after else 0} units, not {len(kept)}")
             for axis, index in after.index.items() if after is not None else ():
                 positions[axis][index.ravel()] = now.index[axis][kept].ravel()
-        self._require_same_wiring(propagation, positions)
+        self._require_same_wiring(propagation, grouping, positions)
         kept_axes: dict[str, dict[int, Index]] = {}
         for name, slot in sorted({axis for key in plan.kept for axis in self.groups[key].index}):
             kept_axes.setdefault(name, {})[slot] = positions[name, slot]
@@ -236,30 +252,28 @@ class ChannelMap:
         numbers = {name: picks[name].at(propagation.sizes[name, 0]) for name in kept_axes if name in picks}
         return PlannedCut(Cut(before, kept_axes, numbers), propagation, grouping)
 
-    def _require_same_wiring(self, after: Propagation, positions: dict[Axis, Index]) -> None:
-        """Whatever meets in the smaller network must have met in this one.
+    def _require_same_wiring(self, after: Propagation, grouping: Grouping, positions: dict[Axis, Index]) -> None:
+        """Slices that are tied in the smaller network must have been tied in this one.
 
-        A unit may have several slices on one axis; they are matched in order, which is not right for every wiring.
+        A unit may have several slices on one axis. They are matched in order, which is wrong for some wirings.
         """
-        now = self.state.propagation.constraints
-        new, old = Numbering(after.constraints), Numbering(now)
+        new, old = grouping.number, self.state.grouping.number
         moved = np.concatenate([old.starts[n] + positions[axis] for n, axis in enumerate(old.axes)] or [np.zeros(0)])
         moved = moved.astype(np.int64)
-        pins, were = new.pinned(after.constraints.pins, moved), old.pinned(now.pins)
+        pins, were = new.pinned(after.constraints.pins, moved), old.pinned(self.state.propagation.constraints.pins)
         slots, ranks = np.unique(np.concatenate([pins[1], were[1]]), return_inverse=True)
         pins[1], were[1] = np.split(ranks, [pins.shape[1]])
-        ties, tied = moved[new.pairs(after.constraints.ties)], old.pairs(now.ties)
         for theirs, ours, ends in (
-            (ascending_pairs(ties), ascending_pairs(tied), old.count),
+            (ascending_pairs(moved[grouping.ties]), ascending_pairs(self.state.grouping.ties), old.count),
             (pins, were, len(slots)),
         ):
-            strange = strangers(theirs[0] * ends + theirs[1], ours[0] * ends + ours[1])
+            strange = not_among(theirs[0] * ends + theirs[1], ours[0] * ends + ours[1])
             if strange.size:
                 axis = old.axes[old.axis_of[strange[0] // ends]]
                 raise Mismatch(f"channels of {axis[0]!r} would be wired in another way")
 
     def catch_up(self) -> None:
-        """Take on the sizes that the network has, if it was made smaller by other hands, as by loading a checkpoint.
+        """Adopt the sizes that the network has, if something else made it smaller, such as loading a checkpoint.
 
         Raises:
             PruneError: they are not those of a smaller network that works, or tensors are gone.
@@ -281,13 +295,14 @@ class ChannelMap:
             ) from error
 
     def advance(self, propagation: Propagation, grouping: Grouping) -> None:
-        """Take note that the network has been cut, and has the sizes of ``propagation`` now."""
+        """Move on to the state after a cut."""
         self.state.propagation, self.state.grouping = propagation, grouping
         self.state.fits.clear()
+        self.state.cost = None
 
 
-def strangers(numbers: Index, known: Index) -> Index:
-    """Those of ``numbers`` that are not ``known``, ascending; by sorting, which is faster than NumPy's sets."""
-    numbers, known = np.sort(numbers), np.append(np.sort(known), -1)  # the last is no number's place
+def not_among(numbers: Index, known: Index) -> Index:
+    """The ``numbers`` that are not in ``known``, ascending. Sorting is faster than NumPy's set functions."""
+    numbers, known = np.sort(numbers), np.append(np.sort(known), -1)  # a sentinel: larger numbers are found at it
     found: Index = numbers[known[np.searchsorted(known[:-1], numbers)] != numbers]
     return found

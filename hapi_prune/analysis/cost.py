@@ -1,4 +1,4 @@
-"""FLOPs and parameters: arithmetic on the shapes that pass, no forward pass."""
+"""FLOPs and parameters, counted from the shapes of the traced program: no forward pass."""
 
 from __future__ import annotations
 
@@ -38,12 +38,15 @@ def cost(network: paddle.nn.Layer, inputs: Any) -> Cost:
 
 
 def cost_now(channel_map: ChannelMap) -> Cost:
-    """What the network costs as it is now."""
-    return cost_at(channel_map.graph, channel_map.state.propagation)
+    """What the network costs as it is now; counted once after each cut."""
+    state = channel_map.state
+    if state.cost is None:
+        state.cost = cost_at(channel_map.graph, state.propagation)
+    return state.cost
 
 
 def cost_at(graph: Graph, propagation: Propagation) -> Cost:
-    """What a network costs at the sizes that its labels were sent through at."""
+    """What a network costs at the sizes of a propagation."""
     flops: dict[str, int] = {}
     macs: dict[str, int] = {}
     unknown: list[str] = []
@@ -74,7 +77,8 @@ def cost_at(graph: Graph, propagation: Propagation) -> Cost:
 def layer_of(op: Op, graph: Graph, last: str) -> str:
     """The layer that an op belongs to: the owner of a tensor that it uses.
 
-    A sum that adds a convolution's bias comes right after it; everything else is the network's own.
+    A sum that adds a bias belongs to the convolution right before it. All other ops without tensors of their own belong
+    to the network.
     """
     if op.attrs.get("conv_bias"):
         return last

@@ -1,4 +1,4 @@
-"""What the network would cost with fewer units: arithmetic on the shapes of now, without sending labels again."""
+"""What the network would cost with fewer units: computed from the shapes of now, without another propagation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..internals.progress import progress
 from ..plan import Axis, Index
 from .channel_map import ChannelMap
-from .curves import Dial, time_of
+from .curves import Dimension, time_of
 from .groups import Numbering
 from .labels import Label, Signal, Value, signals_of
 from .op import Op
@@ -25,7 +25,7 @@ Sizes = Sequence[int]
 
 @dataclass(frozen=True)
 class Term:
-    """A part of the cost: what it is at given sizes, and which of the sizes it depends on."""
+    """A term of the cost: its value at given sizes, and the numbers of the sizes that it depends on."""
 
     value: Callable[[Sizes], int]
     sizes: frozenset[int]
@@ -34,22 +34,22 @@ class Term:
 class CostModel:
     """The FLOPs, parameters, filters or nanoseconds of a network, as a function of how many units its groups keep.
 
-    Each axis of each value has so many slices of each group, and the rest stays: its size is a sum. The cost is what
-    the rules say of those sizes. Exact wherever a label lies along one axis; where channels are spread over several, as
-    behind a reshape, their product is exact and the last of these axes takes what goes.
+    The size of each axis of each value is a sum: some slices for each unit of each group, and a fixed rest. The rules
+    give the cost at those sizes. That is exact where a label varies along one axis. Where it varies along several, as
+    behind a reshape, the product of these axes is exact, and the last of them takes all of the change.
 
     Args:
         channel_map: the network, as it is now.
         what: ``"flops"``, ``"params"``, ``"filters"`` or ``"latency"``.
-        filters: the axes that are counted as filters.
-        times: how long its ops take; needed for ``"latency"``, and nothing else.
+        filters: the axes that hold filters; only for ``"filters"``.
+        times: how long its ops take; only for ``"latency"``.
     """
 
     def __init__(
         self, channel_map: ChannelMap, what: str, filters: Iterable[Axis] = (), times: Times | None = None
     ) -> None:
         self._groups = channel_map.groups
-        self._place = {key: number for number, key in enumerate(self._groups)}
+        self._column = {key: number for number, key in enumerate(self._groups)}
         self._now = np.array([group.size for group in self._groups.values()], dtype=np.float64)
         self._lines: dict[tuple[float, ...], int] = {}
         self._shares = _Shares(channel_map)
@@ -68,30 +68,30 @@ class CostModel:
                 self._touching.setdefault(number, []).append(term)
 
     def at(self, counts: Mapping[str, int]) -> int:
-        """The cost where each group keeps so many units; all of those of now where none are given."""
+        """The cost if each group keeps so many units; groups that are not named keep all."""
         sizes = self._sizes(counts)
         return self._fixed + sum(term.value(sizes) for term in self._terms)
 
     def of_one_unit(self, key: str) -> float:
-        """How much the cost falls for each unit of a group that goes, the others being as they are now."""
-        now = int(self._now[self._place[key]])
+        """How much the cost falls for each removed unit of a group, on average over half of them."""
+        now = int(self._now[self._column[key]])
         less = max(now // 2, 1)
         return (self.part(key, now) - self.part(key, now - less)) / less
 
     def part(self, key: str, count: int) -> int:
-        """What depends on a group of the cost, where it keeps so many units and the others are as they are now."""
+        """The terms of the cost that depend on a group, if it keeps so many units and the others keep all."""
         sizes = self._sizes({key: count})
-        return sum(term.value(sizes) for term in self._touching.get(self._place[key], []))
+        return sum(term.value(sizes) for term in self._touching.get(self._column[key], []))
 
     def _sizes(self, counts: Mapping[str, int]) -> list[int]:
         units = self._now.copy()
         for key, count in counts.items():
-            units[self._place[key]] = count
+            units[self._column[key]] = count
         found: list[int] = np.rint(self._matrix[:, 0] + self._matrix[:, 1:] @ units).astype(np.int64).tolist()
         return found
 
     def _line(self, size: int, share: npt.NDArray[np.float64]) -> int:
-        """The number of a size that is ``size`` now, of which each unit of each group has a share."""
+        """The number of a size: ``size`` now, of which each unit of each group holds ``share`` slices."""
         fixed = size - float(share @ self._now)
         return self._lines.setdefault((fixed, *share.tolist()), len(self._lines))
 
@@ -108,31 +108,33 @@ class CostModel:
                 self._fixed += now
 
     def _count_times(self, channel_map: ChannelMap, times: Times) -> None:
-        """The ops that can be run by themselves."""
+        """A term for each op that can be timed by itself."""
         now, traced = channel_map.state.propagation.evaluation, channel_map.traced.evaluation
         with progress("op", len(now.operands)) as at:
             for number, ((op, args, _), (_, first, _)) in enumerate(zip(now.steps(), traced.steps())):
                 at(number)
-                dials = self._dials(signals_of(args), signals_of(first))
-                if not dials:
+                dimensions = self._dimensions(signals_of(args), signals_of(first))
+                if not dimensions:
                     self._fixed += round(times.scale * (times.of(op, first) or 0))
-                elif (value := time_of(times, op, first, dials)) is not None:
-                    self._terms.append(Term(value, frozenset(dial.number for dial in dials)))
+                elif (value := time_of(times, op, first, dimensions)) is not None:
+                    self._terms.append(Term(value, frozenset(dimension.number for dimension in dimensions)))
 
-    def _dials(self, now: Sequence[Signal], traced: Sequence[Signal]) -> list[Dial]:
-        """The sizes that an op's operands depend on; those that are multiples of each other are one."""
+    def _dimensions(self, now: Sequence[Signal], traced: Sequence[Signal]) -> list[Dimension]:
+        """The dimensions of an op: sizes of its operands; those that are multiples of each other are one dimension."""
         found: list[tuple[int, int, int, int]] = []
-        for place, signal in enumerate(now):
+        for operand, signal in enumerate(now):
             for axis, number in self._variable_axes(signal).items():
-                found.append((traced[place].shape[axis], number, place, axis))
-        lines, dials = list(self._lines), []
+                found.append((traced[operand].shape[axis], number, operand, axis))
+        lines, dimensions = list(self._lines), []
         while found:
             size, number, *_ = min(found)
             line = np.array(lines[number])
             alike = [one for one in found if np.allclose(line * one[0] / size, lines[one[1]])]
-            dials.append(Dial(number, tuple((place, axis, of / size) for of, _, place, axis in alike), size))
+            dimensions.append(
+                Dimension(number, tuple((operand, axis, of / size) for of, _, operand, axis in alike), size)
+            )
             found = [one for one in found if one not in alike]
-        return dials
+        return dimensions
 
     def _variable_axes(self, signal: Signal) -> dict[int, int]:
         """For each axis whose size depends on the groups, the number of its size."""
@@ -150,7 +152,7 @@ class CostModel:
             share = np.zeros(len(self._now))
             for key, group in self._groups.items():
                 if axis in group.index and not group.frozen:
-                    share[self._place[key]] = group.index[axis].shape[1]
+                    share[self._column[key]] = group.index[axis].shape[1]
             if share.any():
                 lines[axis] = self._line(size, share)
         graph = channel_map.graph
@@ -167,7 +169,7 @@ class CostModel:
 
 
 class _Shares:
-    """How many slices of a label each unit of each group has; worked out once for each label."""
+    """How many slices of a label each unit of each group holds; computed once for each label."""
 
     def __init__(self, channel_map: ChannelMap) -> None:
         groups = channel_map.groups
@@ -177,9 +179,9 @@ class _Shares:
         self._known: dict[int, tuple[Index, npt.NDArray[np.float64] | None]] = {}
 
     def of(self, label: Label) -> npt.NDArray[np.float64] | None:
-        """Slices along the last axis of the label for each unit, shape ``[groups]``; None where none can go."""
+        """Slices along the last axis of the label for each unit, shape ``[groups]``; None if none can be removed."""
         key = id(label.atoms)
-        if key not in self._known:  # the array is kept, so that no other can have its id
+        if key not in self._known:  # keeping the array keeps its id from being reused
             self._known[key] = (label.atoms, self._count(label.atoms))
         return self._known[key][1]
 
@@ -199,7 +201,7 @@ def _product(fixed: int, numbers: Sequence[int]) -> Callable[[Sizes], int]:
 def _flops_of(
     count: FlopsRule, op: Op, args: Sequence[Value], outs: Sequence[Value], variable: Mapping[int, Mapping[int, int]]
 ) -> Callable[[Sizes], int]:
-    """What an op costs when the axes of its signals have other sizes."""
+    """The FLOPs of an op as a function of the sizes."""
 
     def sized(value: Value, sizes: Sizes) -> Value:
         if isinstance(value, tuple):

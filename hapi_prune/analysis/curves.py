@@ -19,33 +19,33 @@ from .times import Times
 
 LANES = 8
 MOST_POINTS = 4
-"""At how many multiples of `LANES` a width is measured; there are as many beside them."""
+"""At how many multiples of `LANES` a dimension is measured; also right above the multiple before each."""
 
 CLIFF, MOST_SPLITS = 1.5, 5
-"""Where a unit takes so many times as long as at the next smaller width, as behind the end of a cache, it is measured
-in between, so many times."""
+"""Where a unit takes ``CLIFF`` times as long as at the next smaller width, as when a cache is full, widths in between
+are measured too, up to ``MOST_SPLITS`` times."""
 
-MOST_DIALS = 2
-"""How many widths of an op are told apart; where it has more, as a concat, they are taken to shrink alike."""
+MOST_DIMENSIONS = 2
+"""How many dimensions of an op are measured separately. If it has more, as a concat may, all shrink by one share."""
 
 
 @dataclass(frozen=True)
-class Dial:
-    """A width of an op: the sizes that are one and the same number, or multiples of it.
+class Dimension:
+    """A dimension that the time of an op depends on: the sizes that are one and the same number, or multiples of it.
 
     Attributes:
         number: which of the cost model's sizes it is.
-        places: ``(operand, axis, multiple)`` for each.
+        axes: ``(operand, axis, multiple)`` for each.
         original: what it was when the network was traced.
     """
 
     number: int
-    places: tuple[tuple[int, int, float], ...]
+    axes: tuple[tuple[int, int, float], ...]
     original: int
 
 
 def points(size: int) -> list[int]:
-    """The widths that are measured of one that is ``size`` at most."""
+    """The widths at which a dimension of up to ``size`` is measured."""
     if size <= LANES:
         return sorted({*range(1, size + 1, 2), size})
     full = list(range(LANES, size + 1, LANES))
@@ -55,8 +55,8 @@ def points(size: int) -> list[int]:
     return sorted({*full, *(count for count in beside if count <= size)})
 
 
-class Axis:
-    """The measured widths of a dial, and for each width those that it lies between."""
+class Grid:
+    """The widths at which a dimension was measured, to interpolate between."""
 
     def __init__(self, widths: Sequence[int], lanes: int = LANES) -> None:
         self.widths, self._lanes = list(widths), lanes
@@ -82,14 +82,14 @@ class Axis:
 
 @dataclass(frozen=True)
 class Curve:
-    """The time of an op at any widths.
+    """The time of an op at any widths, interpolated.
 
     Attributes:
-        axes: the measured widths of each dial.
+        axes: for each dimension the widths at which it was measured.
         values: the time at each combination of them.
     """
 
-    axes: tuple[Axis, ...]
+    axes: tuple[Grid, ...]
     values: Mapping[tuple[int, ...], int]
 
     def at(self, widths: Sequence[float]) -> float:
@@ -100,41 +100,43 @@ class Curve:
         return total
 
 
-def time_of(times: Times, op: Op, traced: Sequence[Value], dials: Sequence[Dial]) -> partial[int] | None:
+def time_of(times: Times, op: Op, traced: Sequence[Value], dimensions: Sequence[Dimension]) -> partial[int] | None:
     """The time of an op as a function of the cost model's sizes; None where it cannot be run by itself.
 
     Args:
         times: the table; what it lacks is measured.
         op: the operation.
         traced: its operands when the network was traced.
-        dials: its widths.
+        dimensions: what its time depends on.
     """
-    if len(dials) > MOST_DIALS:
-        axes: tuple[Axis, ...] = (Axis(range(1, LANES + 1), lanes=1),)
-        shares = [[count / LANES] * len(dials) for count in axes[0].widths]
+    if len(dimensions) > MOST_DIMENSIONS:
+        axes: tuple[Grid, ...] = (Grid(range(1, LANES + 1), lanes=1),)
+        shares = [[count / LANES] * len(dimensions) for count in axes[0].widths]
     else:
-        axes = tuple(Axis(widths_of(times, op, traced, dials, turned)) for turned in range(len(dials)))
+        axes = tuple(Grid(widths_of(times, op, traced, dimensions, varied)) for varied in range(len(dimensions)))
         shares = [
-            [width / dial.original for width, dial in zip(widths, dials)]
+            [width / dimension.original for width, dimension in zip(widths, dimensions)]
             for widths in itertools.product(*(axis.widths for axis in axes))
         ]
     corners = itertools.product(*(range(len(axis.widths)) for axis in axes))
     values: dict[tuple[int, ...], int] = {}
     for corner, share in zip(corners, shares):
-        found = times.of(op, sized(traced, dials, share))
+        found = times.of(op, sized(traced, dimensions, share))
         if found is None:
             return None
         values[corner] = found
-    return partial(_at, Curve(axes, values), tuple(dials), times.scale)
+    return partial(_at, Curve(axes, values), tuple(dimensions), times.scale)
 
 
-def widths_of(times: Times, op: Op, traced: Sequence[Value], dials: Sequence[Dial], turned: int) -> list[int]:
-    """The widths at which an op is measured when one of its dials is turned: more of them where there is a cliff."""
-    size = dials[turned].original
+def widths_of(times: Times, op: Op, traced: Sequence[Value], dimensions: Sequence[Dimension], varied: int) -> list[int]:
+    """The widths of one dimension, ``varied``, at which an op is measured: more of them around a jump of its time."""
+    size = dimensions[varied].original
     widths = points(size)
 
     def of_a_unit(width: int) -> float:
-        found = times.of(op, sized(traced, dials, [width / size if n == turned else 1.0 for n in range(len(dials))]))
+        found = times.of(
+            op, sized(traced, dimensions, [width / size if n == varied else 1.0 for n in range(len(dimensions))])
+        )
         return math.nan if found is None else found / width
 
     for _ in range(MOST_SPLITS):
@@ -148,20 +150,20 @@ def widths_of(times: Times, op: Op, traced: Sequence[Value], dials: Sequence[Dia
     return widths
 
 
-def _at(curve: Curve, dials: Sequence[Dial], scale: float, sizes: Sequence[int]) -> int:
-    widths: list[float] = [sizes[dial.number] for dial in dials]
-    if len(dials) > MOST_DIALS:
-        widths = [LANES * sum(widths) / sum(dial.original for dial in dials)]
+def _at(curve: Curve, dimensions: Sequence[Dimension], scale: float, sizes: Sequence[int]) -> int:
+    widths: list[float] = [sizes[dimension.number] for dimension in dimensions]
+    if len(dimensions) > MOST_DIMENSIONS:
+        widths = [LANES * sum(widths) / sum(dimension.original for dimension in dimensions)]
     return round(scale * curve.at(widths))
 
 
-def sized(args: Sequence[Value], dials: Sequence[Dial], shares: Sequence[float]) -> list[Value]:
+def sized(args: Sequence[Value], dimensions: Sequence[Dimension], shares: Sequence[float]) -> list[Value]:
     """Operands whose widths are these shares of the original ones."""
     shapes = [list(signal.shape) for signal in signals_of(args)]
-    for dial, share in zip(dials, shares):
-        width = max(round(dial.original * share), 1)
-        for place, axis, multiple in dial.places:
-            shapes[place][axis] = max(round(width * multiple), 1)
+    for dimension, share in zip(dimensions, shares):
+        width = max(round(dimension.original * share), 1)
+        for operand, axis, multiple in dimension.axes:
+            shapes[operand][axis] = max(round(width * multiple), 1)
     left = iter(shapes)
 
     def resized(value: Value) -> Value:

@@ -1,4 +1,4 @@
-"""What the user gives as example input, as arguments for the network."""
+"""The user's example input, turned into arguments for the network."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ ALLOWED = "a shape such as [1, 3, 32, 32], an InputSpec, a Tensor, or a list, tu
 
 @dataclass(frozen=True)
 class Slot:
-    """The place of a tensor among the arguments."""
+    """Stands for a tensor in the arguments, by its number among the leaves."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Example:
-    """Arguments of the network's forward: a tree with slots, and an example tensor for each slot."""
+    """Arguments of the network's forward: nested containers with slots, and an example tensor for each slot."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     leaves: list[paddle.Tensor]
 
     def rebuilt(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments with ``leaves`` in their places."""
+        """The arguments with ``leaves`` in place of the slots."""
         return filled(self.args, leaves), filled(self.kwargs, leaves)
 
 
 @paddle.jit.not_to_static  # plain Python at trace time; Paddle's rewriting of it would lose the slots
 def filled(tree: Any, leaves: Sequence[Any]) -> Any:
-    """``tree`` with the slots filled."""
+    """``tree`` with ``leaves`` in place of the slots."""
     if isinstance(tree, Slot):
         return leaves[tree.number]
     if isinstance(tree, dict):
@@ -111,5 +111,5 @@ def leaf(value: Any) -> paddle.Tensor:
         raise PruneError("inputs", f"shape {shape}", "sizes of at least 1; only the batch may be open", ALLOWED)
     if "float" not in dtype:
         return paddle.zeros(sizes, dtype=dtype)
-    numbers = np.random.RandomState(0).standard_normal(sizes)
-    return paddle.to_tensor(numbers.astype("float32")).astype(dtype)
+    numbers = np.random.default_rng(0).standard_normal(sizes, dtype=np.float32)
+    return paddle.to_tensor(numbers).astype(dtype)

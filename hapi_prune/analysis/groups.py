@@ -22,21 +22,25 @@ class Grouping:
         groups: by key, in the order of the network's tensors.
         keys_by_footprint: the key of each footprint, a number that is the same at all sizes.
         families: groups whose sizes depend on each other.
+        number: the atoms as consecutive numbers.
+        ties: the numbers of what is tied, shape ``[2, ties]``.
     """
 
     groups: dict[str, ChannelGroup]
     keys_by_footprint: dict[int, str]
     families: tuple[Family, ...]
+    number: Numbering
+    ties: Index
 
 
 Family = tuple[frozenset[str], int]
 """Keys of groups whose sizes depend on each other, and the number of blocks that they come in."""
 
-Marks = npt.NDArray[np.uint64]
-"""For each atom or unit a hash of its footprint."""
+Hashes = npt.NDArray[np.uint64]
+"""For each atom or unit a hash: its color, or its footprint."""
 
 
-def scrambled(numbers: Index | Marks) -> Marks:
+def hashed(numbers: Index | Hashes) -> Hashes:
     """A 64-bit hash of each number (the finaliser of splitmix64), so that sums tell multisets apart."""
     x = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -76,11 +80,11 @@ class Numbering:
         return numbers
 
     def owners(self, groups: Mapping[str, ChannelGroup]) -> Index:
-        """For each atom the place of its group in ``groups``; as many as there are groups, where it is to stay."""
-        places, found = {axis: place for place, axis in enumerate(self.axes)}, np.full(self.count, len(groups))
+        """For each atom the position of its group in ``groups``; ``len(groups)`` for an atom that has to stay."""
+        positions, found = {axis: n for n, axis in enumerate(self.axes)}, np.full(self.count, len(groups))
         for owner, group in enumerate(groups.values()):
             for axis, index in group.index.items() if not group.frozen else ():
-                found[self.starts[places[axis]] + index.ravel()] = owner
+                found[self.starts[positions[axis]] + index.ravel()] = owner
         return found
 
     def pairs(self, ties: list[tuple[Index, Index]]) -> Index:
@@ -103,12 +107,12 @@ def concatenated(parts: list[Index]) -> Index:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def group(propagation: Propagation, names: dict[int, str] | None = None) -> Grouping:
+def group(propagation: Propagation, keys: dict[int, str] | None = None) -> Grouping:
     """The channel groups of a network.
 
     Args:
         propagation: its labels at some sizes.
-        names: key of each footprint, from the grouping at the sizes that the network was traced at; None to
+        keys: key of each footprint, from the grouping at the sizes that the network was traced at; None to
             make that one.
     """
     constraints = propagation.constraints
@@ -117,19 +121,20 @@ def group(propagation: Propagation, names: dict[int, str] | None = None) -> Grou
     root = components(number.count, *ties)
     stays = np.zeros(number.count, bool)
     stays[root[number(concatenated([atoms.ravel() for atoms, _ in constraints.frozen]))]] = True
-    looks = refined(looks_of(number, constraints), ties, pinned_units(number, constraints, root))
-    marks = np.zeros(number.count, np.uint64)
-    np.add.at(marks, root, looks)
-    marks[stays] ^= np.uint64(1)
-    return collect(number, constraints, root, looks, marks[root], names)
+    colors = refined_colors(initial_colors(number, constraints), ties, pinned_units(number, constraints, root))
+    hashes = np.zeros(number.count, np.uint64)
+    np.add.at(hashes, root, colors)
+    hashes[stays] ^= np.uint64(1)
+    groups, seen = collect(number, constraints, root, colors, hashes[root], keys)
+    return Grouping(groups, seen, families(number, root, hashes[root], constraints, seen), number, ties)
 
 
-def looks_of(number: Numbering, constraints: Constraints) -> Marks:
-    """What an atom looks like by itself: its axis, and where it is pinned."""
-    looks = scrambled(number.axis_of)
+def initial_colors(number: Numbering, constraints: Constraints) -> Hashes:
+    """The color of each atom by itself: a hash of its axis, and of where it is pinned."""
+    colors = hashed(number.axis_of)
     for atoms, slots in constraints.pins:
-        np.add.at(looks, number(atoms), scrambled(slots + (1 << 61)))
-    return looks
+        np.add.at(colors, number(atoms), hashed(slots + (1 << 61)))
+    return colors
 
 
 def pinned_units(number: Numbering, constraints: Constraints, root: Index) -> npt.NDArray[np.bool_]:
@@ -143,47 +148,65 @@ def pinned_units(number: Numbering, constraints: Constraints, root: Index) -> np
 ROUNDS = 3
 
 
-def refined(looks: Marks, ties: Index, where: npt.NDArray[np.bool_]) -> Marks:
-    """What atoms look like together with those that they are tied to, these with theirs, and so on.
+def refined_colors(colors: Hashes, ties: Index, where: npt.NDArray[np.bool_]) -> Hashes:
+    """Color refinement (B. Weisfeiler and A. Leman, 1968): each atom's color takes in those of its neighbours, thrice.
 
-    Behind a group convolution and a channel shuffle, units with the same slices may be wired in different ways.
-    The method is colour refinement (B. Weisfeiler and A. Leman, 1968), a few rounds of it: what is left alike is
-    taken in order, and the wiring is looked at in the end. Only needed ``where`` there are pins.
+    Neighbours are the atoms that it is tied to. Behind a group convolution and a channel shuffle, units with the same
+    slices may be wired in different ways, and then get different colors. Units that keep the same color are matched in
+    order of their index; `ChannelMap.plan_cut` checks the wiring afterwards. Only needed ``where`` there are pins.
     """
     if not where.any():
-        return looks
+        return colors
     low, high = ascending_pairs(ties[:, where[ties[0]]])
-    one, other = np.divmod(np.unique(low * len(looks) + high), len(looks))  # each tie once, however often it was made
+    one, other = np.divmod(np.unique(low * len(colors) + high), len(colors))  # each tie once, however often it was made
     for _ in range(ROUNDS):
-        around = np.zeros_like(looks)
-        np.add.at(around, one, scrambled(looks[other]))
-        np.add.at(around, other, scrambled(looks[one]))
-        looks = np.where(where, scrambled(looks * np.uint64(3) + around), looks)
-    return looks
+        around = np.zeros_like(colors)
+        np.add.at(around, one, hashed(colors[other]))
+        np.add.at(around, other, hashed(colors[one]))
+        colors = np.where(where, hashed(colors * np.uint64(3) + around), colors)
+    return colors
 
 
 def collect(
-    number: Numbering, constraints: Constraints, root: Index, looks: Marks, cell: Marks, names: dict[int, str] | None
-) -> Grouping:
-    """Sort the atoms by axis, footprint, unit and looks, and read the groups off."""
-    footprints, first = np.unique(cell, return_index=True)
-    rank = np.argsort(np.argsort(first))[np.searchsorted(footprints, cell)]
-    index = slices(number, root, np.lexsort((looks, root, rank, number.axis_of)), rank, cell)
+    number: Numbering,
+    constraints: Constraints,
+    root: Index,
+    colors: Hashes,
+    footprints: Hashes,
+    keys: dict[int, str] | None,
+) -> tuple[dict[str, ChannelGroup], dict[int, str]]:
+    """Sort the atoms by axis, footprint, unit and color, and read off the groups and the key of each footprint."""
+    distinct, first = np.unique(footprints, return_index=True)
+    rank = np.argsort(np.argsort(first))[np.searchsorted(distinct, footprints)]
+    index = slices(number, root, in_order(number, root, colors, rank), rank, footprints)
     reasons = first_reasons(number, root, constraints.frozen)
     approximate = first_reasons(number, root, constraints.mixed)
-    groups, seen = {}, dict(names or {})
+    groups, seen = {}, dict(keys or {})
     taken: dict[str, int] = {}
     for atom in np.sort(first):
-        mark = int(cell[atom])
-        key = key_of(number.axes[number.axis_of[atom]], taken) if names is None else names.get(mark, UNKNOWN)
-        seen[mark] = key
-        size = next(iter(index[mark].values())).shape[0]
+        footprint = int(footprints[atom])
+        key = key_of(number.axes[number.axis_of[atom]], taken) if keys is None else keys.get(footprint, UNKNOWN)
+        seen[footprint] = key
+        size = next(iter(index[footprint].values())).shape[0]
         unit = int(root[atom])
-        groups[key] = ChannelGroup(key, size, index[mark], approximate.get(unit), reasons.get(unit))
-    return Grouping(groups, seen, families(number, root, cell, constraints, seen))
+        groups[key] = ChannelGroup(key, size, index[footprint], approximate.get(unit), reasons.get(unit))
+    return groups, seen
 
 
-def slices(number: Numbering, root: Index, order: Index, rank: Index, cell: Marks) -> dict[int, dict[Axis, Index]]:
+def in_order(number: Numbering, root: Index, colors: Hashes, rank: Index) -> Index:
+    """The atoms sorted by axis, on each axis by footprint, then by unit, and those of a unit by their color."""
+    if not number.count:
+        return root
+    keys = (number.axis_of * (int(rank.max()) + 1) + rank) * number.count + root
+    order: Index = np.argsort(keys, kind="stable")
+    if not np.diff(keys[order]).all():
+        order = np.lexsort((colors, keys))
+    return order
+
+
+def slices(
+    number: Numbering, root: Index, order: Index, rank: Index, footprints: Hashes
+) -> dict[int, dict[Axis, Index]]:
     """For each footprint the positions of its units on each axis; ``order`` has those of an axis and unit together."""
     axes, units = number.axis_of[order], root[order]
     edges = np.flatnonzero(np.diff(rank[order]) | np.diff(axes)) + 1
@@ -193,7 +216,7 @@ def slices(number: Numbering, root: Index, order: Index, rank: Index, cell: Mark
     found: dict[int, dict[Axis, Index]] = {}
     for start, end in zip(starts.tolist(), ends.tolist()) if number.count else ():
         index = positions[start:end].reshape(int(nth[end - 1] - nth[start]) + 1, -1)
-        found.setdefault(int(cell[order[start]]), {})[number.axes[axes[start]]] = index
+        found.setdefault(int(footprints[order[start]]), {})[number.axes[axes[start]]] = index
     return found
 
 
@@ -218,12 +241,13 @@ def first_reasons(number: Numbering, root: Index, said: list[tuple[Index, Reason
 
 
 def families(
-    number: Numbering, root: Index, cell: Marks, constraints: Constraints, keys: dict[int, str]
+    number: Numbering, root: Index, footprints: Hashes, constraints: Constraints, keys: dict[int, str]
 ) -> tuple[Family, ...]:
     """The groups whose sizes depend on each other, those with a group in common made one family."""
     found: list[tuple[set[str], int]] = []
     for balance in constraints.balanced:
-        touched, blocks = {keys[int(mark)] for mark in np.unique(cell[root[number(balance.atoms)]])}, balance.blocks
+        balanced = np.unique(footprints[root[number(balance.atoms)]])
+        touched, blocks = {keys[int(footprint)] for footprint in balanced}, balance.blocks
         for members, others in [f for f in found if f[0] & touched]:
             touched |= members
             blocks = int(np.lcm(blocks, others))

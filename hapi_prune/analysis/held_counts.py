@@ -1,8 +1,8 @@
 """Numbers of channels that the user's code holds in attributes of a layer, and what they have to be after a cut.
 
 ``paddle.split(x, self.splits)`` needs ``self.splits = [32, 32, 64]`` to shrink with ``x``. In the traced program these
-are numbers like any other. But an op says in which layer's code it stands, and the labels say what each size there
-becomes: where 64 becomes 48, and nothing else, an attribute of that layer which holds 64 can only mean that.
+are numbers like any other. But an op says in which layer's code it is, and the labels say what each size there becomes.
+If 64 becomes 48 there, and nothing else, then an attribute of that layer that holds 64 has to become 48.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Count:
 
     Attributes:
         layer, attribute: the layer that holds it (empty: the network itself), and the name it goes by there.
-        before, after: what stands there, and what has to.
+        before, after: its value now, and the value it has to have after the cut.
     """
 
     layer: str
@@ -45,18 +45,18 @@ class Count:
 
 
 Becomes = dict[int, set[int]]
-"""What a size becomes: more than one where there are several axes of that size."""
+"""What each size becomes: several numbers if there are several axes of that size."""
 
 
 @dataclass
 class Sizes:
-    """What becomes of the sizes that the code of one layer meets.
+    """What becomes of the sizes in the code of one layer.
 
     Attributes:
-        written: sizes that stand in the program as numbers, and so have come from a number in the code.
-        met: all sizes of what goes in and out of its ops.
-        parts: the lengths of what a value is split into, together.
-        lines: the places in the code, ``file:line``.
+        written: sizes that are numbers in the program, and so come from numbers in the code.
+        met: all sizes of the operands and results of its ops.
+        parts: the lengths of the sections that a value is split into, as a whole.
+        lines: the lines of the code, ``file:line``.
     """
 
     written: Becomes = field(default_factory=dict)
@@ -65,13 +65,13 @@ class Sizes:
     lines: set[str] = field(default_factory=set)
 
     def becomes(self, size: int, wide: bool) -> set[int]:
-        """What a size becomes: by what is written, or else, if ``wide``, by what is met."""
+        """What a size becomes, by `written`; if ``wide``, else by `met`."""
         return self.written.get(size) or (self.met.get(size, set()) if wide else set())
 
     def options(self, value: Any, wide: bool) -> list[set[Any]]:
-        """What each number of an attribute's value can become; empty where nothing tells.
+        """What each number of an attribute's value can become; empty sets for those of which nothing is known.
 
-        A list that holds the lengths of parts becomes those after the cut, as a whole.
+        A list with the lengths of the sections of a split becomes the list of their lengths after the cut.
         """
         if isinstance(value, (list, tuple)):
             whole = self.parts.get(tuple(int(n) for n in value), set())
@@ -82,7 +82,7 @@ class Sizes:
 
 
 def proposals(network: paddle.nn.Layer, now: Propagation, after: Propagation) -> list[tuple[Count, ...]]:
-    """The counts that a cut may make wrong, with what they have to be; what is surest comes first.
+    """The attributes that may have to be set with a cut, and to what; the most certain proposal first.
 
     Args:
         network: as it is now.
@@ -90,9 +90,14 @@ def proposals(network: paddle.nn.Layer, now: Propagation, after: Propagation) ->
         after: its labels after the cut.
 
     Returns:
+<<<<<<< HEAD
         At first what is written into the program, then also what is only compared or computed with; at last what could
         also stay as it is, as there is another size of that number. All are guesses: a number of heads may be that of
         the channels by chance.
+=======
+        First those whose numbers are written into the program, then also those that are only compared or computed with.
+        Both are guesses: a number of heads may equal a number of channels by chance.
+>>>>>>> main
     """
     sizes, found = sizes_by_layer(now, after), list[tuple[Count, ...]]()
     for wide, bold in ((False, False), (True, False), (False, True)):
@@ -107,9 +112,9 @@ def proposals(network: paddle.nn.Layer, now: Propagation, after: Propagation) ->
 
 
 def doubts(network: paddle.nn.Layer, now: Propagation, after: Propagation, where: str) -> list[str]:
-    """What may be meant at ``where``, ``file:line``, and is of no use: attributes of the layer whose code that is.
+    """The attributes that the code at ``where``, ``file:line``, may depend on, and why setting them did not help.
 
-    Either the number would have to become several, or what it should become did not help.
+    Either the number would have to become several, or the cut was refused with its new value too.
     """
     told = []
     lines = {name: found for name, found in sizes_by_layer(now, after).items() if where in found.lines}
@@ -126,16 +131,21 @@ def doubts(network: paddle.nn.Layer, now: Propagation, after: Propagation, where
 
 def held(network: paddle.nn.Layer) -> Iterator[tuple[str, str, Any]]:
     """The whole numbers that layers hold: layer, attribute and value."""
-    for name, layer in network.named_sublayers(include_self=True):
+    for name, layer in layers.named_layers(network).items():
         for attribute, value in layers.whole_numbers(layer).items():
             yield name, attribute, value
 
 
+<<<<<<< HEAD
 def followed(value: Any, options: Sequence[set[Any]], bold: bool = False) -> Any:
     """An attribute's value after the cut, of the type that it has; None where it stays, or cannot be told.
 
     If ``bold``, a number that may become another or stay becomes the other.
     """
+=======
+def followed(value: Any, options: Sequence[set[Any]]) -> Any:
+    """An attribute's value after the cut, of the same type; None if it does not change, or is not known."""
+>>>>>>> main
     several = isinstance(value, (list, tuple))
     numbers = list(value) if several else [value]
     if bold:

@@ -1,4 +1,4 @@
-"""How long a forward pass takes, by a table of its ops: measured before the first cut, predicted for every other."""
+"""The latency of a forward pass by a table of times of its ops: measured before the first cut, then predicted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MILLISECOND = 1e6
 def measured(channel_map: ChannelMap, known: Mapping[str, int] | None = None) -> Times:
     """The times of all ops of a network that is not cut yet, at the widths that they may have.
 
-    In a network an op takes longer than by itself: caches are cold, and Python has its share. All are taken to do so by
-    the same factor, such that the table is right for the network as it is.
+    An op takes longer in a network than by itself: caches are cold, and Python takes time. One factor stands for that,
+    the same for all ops, chosen such that the table is right for the dense network.
 
     Args:
         channel_map: the network.
@@ -34,12 +34,12 @@ def measured(channel_map: ChannelMap, known: Mapping[str, int] | None = None) ->
 
 
 def predicted(channel_map: ChannelMap, times: Times, counts: Mapping[str, int]) -> float:
-    """Milliseconds of a forward pass where each group keeps so many units; all of those of now where none are given."""
+    """Milliseconds of a forward pass if each group keeps so many units; groups that are not named keep all."""
     return CostModel(channel_map, "latency", times=times).at(counts) / MILLISECOND
 
 
 def now(channel_map: ChannelMap, times: Times, before: float | None) -> Latency:
-    """Predicted beside measured, after a cut; ``before``: what was predicted before it."""
+    """The latency after a cut, predicted and measured; ``before``: what was predicted before it."""
     return Latency(
         original=times.original / MILLISECOND,
         before=times.original / MILLISECOND if before is None else before,

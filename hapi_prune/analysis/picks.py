@@ -1,8 +1,8 @@
-"""Buffers that pick channels by their number: the only tensors whose values name channels.
+"""Index buffers: tensors whose values are numbers of channels, as the argument of ``index_select``.
 
-A buffer ``[3, 1, 0, 2]`` that picks from four channels loses, with channel 1, its own entry for it, and what is left
-is renumbered: ``[2, 0, 1]``. The entry is tied to the channel that it picks, so both go together; and as every channel
-is picked, the order of the numbers that are left says what their new numbers are.
+A buffer ``[3, 1, 0, 2]`` picks from four channels. If channel 1 is removed, so is the entry that picks it, and the
+other entries are renumbered: ``[2, 0, 1]``. Each entry is tied to the channel that it picks, so that both go together.
+Since every channel is picked, the new numbers are the ranks of the numbers that are left.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import paddle
 from ..plan import Axis, ChannelGroup, Index, PruningPlan
 from .op import Op
 
-MOVING = {"reshape", "flatten", "squeeze", "unsqueeze", "cast", "assign", "share_data"}
+RESHAPING = {"reshape", "flatten", "squeeze", "unsqueeze", "cast", "assign", "share_data"}
 """Ops that leave the numbers of a buffer, and their order, as they are."""
 
 PICKING = {"gather", "index_select", "gather_nd"}
@@ -25,21 +25,21 @@ PICKING = {"gather", "index_select", "gather_nd"}
 
 @dataclass(frozen=True)
 class Picks:
-    """The numbers of a buffer, and what is left of them when it shrinks.
+    """The numbers in an index buffer, and which of them are kept when it shrinks.
 
     Attributes:
-        numbers: one for each entry; every number from 0 up to the largest is there.
-        turn: the entries, those first that stay longest.
-        reach: how many channels they picked from when the network was traced.
+        numbers: the number in each entry; all from 0 to the largest occur.
+        keep_order: the entries in the order in which they are kept: the last one goes first.
+        reach: how many channels the numbers picked from when the network was traced.
     """
 
     numbers: Index
-    turn: Index
+    keep_order: Index
     reach: int
 
     def at(self, size: int) -> Index:
-        """The numbers where ``size`` entries are left, renumbered."""
-        left = self.numbers[np.sort(self.turn[:size])]
+        """The numbers of the ``size`` entries that are kept longest, renumbered."""
+        left = self.numbers[np.sort(self.keep_order[:size])]
         ranks: Index = np.unique(left, return_inverse=True)[1].reshape(-1)
         return ranks
 
@@ -47,16 +47,16 @@ class Picks:
         """The same buffer with other numbers in it.
 
         Raises:
-            ValueError: some number is left out, so it cannot be told which channels these are.
+            ValueError: not all numbers from 0 to the largest occur, so it is not known which channels these are.
         """
         found = Picks(numbers, np.arange(len(numbers)), self.reach)
         if not np.array_equal(found.at(len(numbers)), numbers):
             raise ValueError("its numbers leave some out")
         return found
 
-    def after(self, size: int, turn: Index) -> Picks:
-        """The same buffer once it has ``size`` entries, which will go in another ``turn``."""
-        return Picks(self.at(size), turn, self.reach)
+    def after(self, size: int, keep_order: Index) -> Picks:
+        """The same buffer once it has ``size`` entries, with another ``keep_order`` from then on."""
+        return Picks(self.at(size), keep_order, self.reach)
 
 
 def picks_of(
@@ -64,7 +64,7 @@ def picks_of(
     saved: Iterable[paddle.Tensor],
     programs: Sequence[tuple[Sequence[Op], dict[int, str]]],
 ) -> dict[str, Picks]:
-    """The buffers that do nothing but pick among all slices of an axis, and that a checkpoint holds.
+    """The index buffers of a network: in its checkpoint, picking from all slices of an axis, and used for nothing else.
 
     Args:
         tensors: the network's tensors, by structured name.
@@ -84,24 +84,25 @@ def picks_of(
 
 
 def used_otherwise(ops: Sequence[Op], tensors: Mapping[int, str]) -> set[str]:
-    """The tensors that do more than pick."""
+    """The tensors that are used for anything but picking."""
     holds, found = dict(tensors), set()
     for op in ops:
-        for place, operand in enumerate(op.operands):
+        for number, operand in enumerate(op.operands):
             name = holds.get(operand) if operand is not None else None
             if name is None:
                 continue
-            if op.name in MOVING and place == 0:
+            if op.name in RESHAPING and number == 0:
                 holds.update(dict.fromkeys(op.results[:1], name))
-            elif op.name not in PICKING or place != 1:
+            elif op.name not in PICKING or number != 1:
                 found.add(name)
     return found
 
 
-def turn(groups: Iterable[ChannelGroup], axis: Axis, size: int, plan: PruningPlan | None) -> Index:
-    """The positions along an axis, those first that stay longest: what a plan keeps, or of each group its first units.
+def keep_order(groups: Iterable[ChannelGroup], axis: Axis, size: int, plan: PruningPlan | None) -> Index:
+    """The positions along an axis in the order in which they are kept: first what a plan keeps, or the first units.
 
-    Without a plan, what is left of any size is about the same share of each group, as behind group convolutions.
+    Without a plan the groups alternate, so that each of them keeps about the same share at any size, as behind a group
+    convolution.
     """
     late = np.zeros(size)
     for group in groups:

@@ -1,4 +1,4 @@
-"""Labels sent through the traced network: its operations run over signals, at any sizes of its tensors."""
+"""Propagation of the labels through the traced network, at any sizes of its tensors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Results = list[list[Value]]
 
 @dataclass
 class Pass:
-    """One program, run over labels.
+    """One program, with the labels propagated through it.
 
     Attributes:
         program: its operations.
@@ -43,11 +43,11 @@ class Pass:
 
 @dataclass
 class Propagation:
-    """Both programs, run over labels.
+    """Both programs, with the labels propagated through them.
 
     Attributes:
         constraints: what the rules learned: ties, frozen atoms and the like.
-        training, evaluation: the signals of each operation.
+        training, evaluation: the signals of each operation; one object where the programs are.
     """
 
     constraints: Constraints
@@ -55,9 +55,9 @@ class Propagation:
     evaluation: Pass
 
     @property
-    def passes(self) -> tuple[Pass, Pass]:
-        """Both passes: that in training mode, then that in evaluation mode."""
-        return self.training, self.evaluation
+    def passes(self) -> tuple[Pass, ...]:
+        """That in training mode, then that in evaluation mode, if it is another one."""
+        return (self.training,) if self.training is self.evaluation else (self.training, self.evaluation)
 
     @property
     def sizes(self) -> dict[Axis, int]:
@@ -74,14 +74,14 @@ def propagate(
     exact: bool = False,
     units: Units | None = None,
 ) -> Propagation:
-    """Run both programs over labels.
+    """Propagate the labels through both programs.
 
     Args:
         graph: the network.
         sizes: size of every axis that can shrink.
-        traced: what this gave at the sizes that the network was traced at; None to make that.
-        strict: whether tensors must have the sizes that arrive, or take them on.
-        picks: what is left, at these sizes, of the buffers that pick channels; None: as when it was traced.
+        traced: the propagation at the sizes that the network was traced at; None if this is that one.
+        strict: whether a tensor whose size does not fit its operation is an error, or is resized to fit.
+        picks: the buffers that pick channels, at these sizes; None: as when the network was traced.
         exact: whether numbers that attributes hold must scale exactly too, see `rules.slicing.place`.
         units: the groups when it was traced; None to find them out.
 
@@ -89,8 +89,14 @@ def propagate(
         Mismatch: a network of these sizes would not run, or not as this one does.
     """
     picks = graph.picks if picks is None else picks
+<<<<<<< HEAD
     constraints = Constraints(dict(sizes), graph.numbers, strict, picks=picks, units=units, exact=exact)
     found = Propagation(constraints, Pass(graph.training), Pass(graph.evaluation))
+=======
+    constraints = Constraints(dict(sizes), graph.numbers, strict, picks=picks, exact=exact)
+    training = Pass(graph.training)
+    found = Propagation(constraints, training, training if graph.one_program else Pass(graph.evaluation))
+>>>>>>> main
     before = traced.passes if traced else (None, None)
     for one, was in zip(found.passes, before):
         constraints.compared = one is found.evaluation
@@ -98,26 +104,26 @@ def propagate(
     return found
 
 
-def run(graph: Graph, here: Pass, traced: Pass | None, constraints: Constraints) -> None:
-    """Run one program, and freeze what it returns."""
+def run(graph: Graph, one: Pass, traced: Pass | None, constraints: Constraints) -> None:
+    """Propagate the labels through one program, and freeze those that reach its outputs."""
     values: dict[int, Value] = {}
-    for number, op in enumerate(here.program.ops):
-        args = operands(op, values, graph, here.program, constraints)
-        here.operands.append(args)
+    for number, op in enumerate(one.program.ops):
+        args = operands(op, values, graph, one.program, constraints)
+        one.operands.append(args)
         constraints.op = op
-        results = follow(op, number, here, traced, constraints)
+        results = follow(op, number, one, traced, constraints)
         results += [Signal(shape or ()) for shape in op.shapes[len(results) :]]
-        here.results.append(results)
+        one.results.append(results)
         values.update(zip(op.results, results))
     constraints.op = None
-    for output in here.program.outputs:
+    for output in one.program.outputs:
         signal = values.get(output)
         if isinstance(signal, Signal):
             constraints.stop(signal.labels, "is an output of the network", ReasonKind.OUTPUT)
 
 
 def operands(op: Op, values: dict[int, Value], graph: Graph, program: Program, constraints: Constraints) -> list[Value]:
-    """The operands of an op; tensors of the network enter where they are used."""
+    """The signals of an op's operands; a tensor of the network gets its labels where it is used."""
     args: list[Value] = []
     for operand in op.operands:
         if operand in program.tensors:
@@ -128,10 +134,10 @@ def operands(op: Op, values: dict[int, Value], graph: Graph, program: Program, c
     return args
 
 
-def follow(op: Op, number: int, here: Pass, traced: Pass | None, constraints: Constraints) -> list[Value]:
-    """The results of one op. What has no rule, or does not fit its rule, freezes what reaches it."""
-    args, rule = here.operands[number], TABLE.rules.get(op.name)
-    not_followed = (traced or here).not_followed
+def follow(op: Op, number: int, one: Pass, traced: Pass | None, constraints: Constraints) -> list[Value]:
+    """The signals of an op's results. An op that has no rule, or does not fit its rule, freezes what reaches it."""
+    args, rule = one.operands[number], TABLE.rules.get(op.name)
+    not_followed = (traced or one).not_followed
     if rule is None:
         not_followed.setdefault(number, "has no rule")
     elif number not in not_followed:

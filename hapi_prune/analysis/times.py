@@ -1,4 +1,4 @@
-"""How long operations take on this machine: measured once, and kept in a file for each machine and version."""
+"""Times of single operations on this machine: measured once, and cached in a file for each machine and version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .labels import Signal, Value
 from .op import Op
 
 FOLDER = "HAPI_PRUNE_CACHE"
-"""The environment variable that says where tables are kept."""
+"""The environment variable with the folder of the cached tables."""
 
 VERSION = 1
 UNSAID = {"stop_gradient", "place", "dtype", "name", "seed", "fix_seed", "conv_bias", "held", "momentum", "epsilon"}
@@ -31,13 +31,12 @@ class Times:
     """How long each op takes at each shape that was asked for, in nanoseconds.
 
     Args:
-        known: what is known beforehand, as a resumed run knows the table that it began with; None: what the file of
-            this machine says.
+        known: the table that a resumed run began with; None: the table in the file of this machine.
 
     Attributes:
         known: what is known by now.
-        scale: what the ops take in the network for each nanosecond that they take by themselves.
-        original: what one forward pass takes before the first cut, by the table.
+        scale: nanoseconds that an op takes in the network for each that it takes by itself.
+        original: nanoseconds of a forward pass before the first cut, by the table.
     """
 
     def __init__(self, known: Mapping[str, int] | None = None) -> None:
@@ -51,11 +50,11 @@ class Times:
 
     @property
     def asked(self) -> dict[str, int]:
-        """The part of the table that this network asked for."""
+        """The part of the table that this network needed."""
         return {key: self.known[key] for key in sorted(self._asked)}
 
     def of(self, op: Op, args: Sequence[Value]) -> int | None:
-        """How long an op takes on such operands; None where it cannot be run by itself."""
+        """Nanoseconds of an op on such operands; None if it cannot be run by itself."""
         key = key_of(op, args)
         if key not in self.known and key not in self._cannot:
             seconds = replay.seconds_of_op(op, args)
@@ -66,7 +65,7 @@ class Times:
         return self._found(key)
 
     def of_network(self, channel_map: ChannelMap) -> int:
-        """How long one forward pass of the network takes, as it was traced."""
+        """Nanoseconds of a forward pass of the network as it was traced."""
         steps = channel_map.traced.evaluation.steps()
         key = f"network {digest(' '.join(key_of(op, args) for op, args, _ in steps))}"
         if key not in self.known:
@@ -74,7 +73,7 @@ class Times:
         return self._found(key) or 0
 
     def save(self) -> None:
-        """Write what was measured to the file of this machine; one that cannot be written is said, and no more."""
+        """Write what was measured to the file of this machine. If that fails, a warning says so."""
         if self.known.items() <= self._kept.items():
             return
         with suppress(ValueError, OSError):  # another process may have written since
@@ -124,14 +123,14 @@ def folder() -> Path:
 
 
 def key_of(op: Op, args: Sequence[Value]) -> str:
-    """What the time of an op depends on: its name, the shapes that it is given, and a digest of its attributes."""
+    """What the time of an op depends on, as a key: its name, its operands' shapes, and a digest of its attributes."""
     unsaid = UNSAID | ({"groups"} if "depthwise" in op.name else set())
     attrs = {name: value for name, value in op.attrs.items() if name not in unsaid}
     return f"{op.name} {' '.join(map(shape_of, args))} #{digest(json.dumps(attrs, sort_keys=True, default=str))}"
 
 
 def shape_of(value: Value) -> str:
-    """An operand's shape, and its numbers where they are written into the program."""
+    """An operand's shape as text, with its numbers if they are written into the program."""
     if isinstance(value, tuple):
         return f"({' '.join(map(shape_of, value))})"
     if not isinstance(value, Signal):

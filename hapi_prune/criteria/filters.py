@@ -195,25 +195,44 @@ def score(criterion: Criterion, weight: Weight, where: str) -> Scores:
         >>> score(L1Norm(), np.ones([2, 3, 1, 1], "float32"), "layer 'conv1'").tolist()
         [3.0, 3.0]
     """
-    _check_weight(weight, where)
+    _check_type(weight, where)
+    if type(criterion) in (L1Norm, L2Norm):
+        scores = _score_by_score(criterion, weight)
+        if not np.isfinite(scores).all():
+            check_finite(weight, where)
+    else:
+        check_finite(weight, where)
+        scores = _scores_of_copy(criterion, weight, where)
+    check_scores(scores, len(weight), criterion.name, where)
+    return scores.astype(np.float64)
+
+
+_BLOCK = 1 << 15
+"""So many numbers are given at once to a criterion that scores each filter by itself: they fit into a cache."""
+
+
+def _score_by_score(criterion: Criterion, weight: Weight) -> Scores:
+    """The scores of the library's own criteria, some filters at a time; bitwise the same as of all at once."""
+    step = max(1, _BLOCK * len(weight) // weight.size)
+    return np.concatenate([criterion(weight[n : n + step]) for n in range(0, len(weight), step)])
+
+
+def _scores_of_copy(criterion: Criterion, weight: Weight, where: str) -> npt.NDArray[Any]:
     own = np.array(weight, dtype=np.result_type(weight.dtype, np.float32), order="C")  # float16 overflows in sums
     try:
-        scores = np.asarray(criterion(own))
+        return np.asarray(criterion(own))
     except PruneError:
         raise
     except Exception as error:
         got = f"criterion {criterion.name!r} raised {type(error).__name__}: {error}"
         raise PruneError(where, got, f"scores for a weight of shape {list(weight.shape)}") from error
-    check_scores(scores, len(weight), criterion.name, where)
-    return scores.astype(np.float64)
 
 
-def _check_weight(weight: Weight, where: str) -> None:
+def _check_type(weight: Weight, where: str) -> None:
     if weight.ndim == 0 or weight.size == 0 or weight.dtype.kind != "f":
         got = f"a weight of dtype {weight.dtype} and shape {list(weight.shape)}"
         todo = "cast bfloat16 to float32 first: Paddle hands it to NumPy as uint16" if weight.dtype == np.uint16 else ""
         raise PruneError(where, got, "floating point, [filters, ...], not empty", todo)
-    check_finite(weight, where)
 
 
 def check_finite(weight: Weight, where: str) -> None:

@@ -28,7 +28,7 @@ class GroupSlices:
         key: the group's name.
         size: how many units there are.
         filters: the filters of convolutions (and columns of Linears) that make the channels, ``[units, m, in, ...]``.
-        readers: the slices of the weights that read the channels, ``[units, m, out, ...]``.
+        consumers: the slices of the weights that read the channels, ``[units, m, out, ...]``.
         scales, shifts: of normalisations and biases, ``[units, m]``.
         gathered: what the criterion's ``gather`` gave for the filters, averaged over the batches, ``[units, m]``; empty
             for one without.
@@ -44,7 +44,7 @@ class GroupSlices:
     key: str
     size: int
     filters: Slices
-    readers: Slices = field(default_factory=dict)
+    consumers: Slices = field(default_factory=dict)
     scales: Slices = field(default_factory=dict)
     shifts: Slices = field(default_factory=dict)
     gathered: Slices = field(default_factory=dict)
@@ -53,7 +53,7 @@ class GroupSlices:
         """The sum over all elements of each unit.
 
         Args:
-            slices: `filters`, `readers`, `scales`, `shifts` or `gathered`.
+            slices: `filters`, `consumers`, `scales`, `shifts` or `gathered`.
             function: what is summed, from an array to one of the same shape.
 
         Returns:
@@ -84,7 +84,7 @@ class GroupCriterion(Protocol):
         >>> class ReadLeast:
         ...     name = "read_least"
         ...     def of_group(self, group):
-        ...         return group.sums(group.readers, np.abs)
+        ...         return group.sums(group.consumers, np.abs)
         >>> record = prune(paddle.vision.models.LeNet(), [1, 1, 28, 28], 0.5, criterion=ReadLeast())
         >>> record.widths
         {'features.0': (6, 3), 'features.3': (16, 8)}
@@ -117,8 +117,8 @@ class GroupL2Norm:
     Example:
         >>> import numpy as np
         >>> from hapi_prune import GroupL2Norm, GroupSlices
-        >>> filters, readers = np.array([[[3.0]], [[1.0]]]), np.array([[[4.0]], [[0.0]]])
-        >>> GroupL2Norm().of_group(GroupSlices("a", 2, {"a": filters}, {"b": readers})).tolist()
+        >>> filters, consumers = np.array([[[3.0]], [[1.0]]]), np.array([[[4.0]], [[0.0]]])
+        >>> GroupL2Norm().of_group(GroupSlices("a", 2, {"a": filters}, {"b": consumers})).tolist()
         [5.0, 1.0]
 
     Source: Fang, Ma, Song, Mi, Wang, "DepGraph: Towards Any Structural Pruning" (2023).
@@ -135,7 +135,7 @@ class GroupL2Norm:
         Returns:
             float64, shape ``[units]``, at least 0.
         """
-        parts = (group.filters, group.readers, group.scales)
+        parts = (group.filters, group.consumers, group.scales)
         return np.asarray(np.sqrt(sum(group.sums(slices, np.square) for slices in parts)))
 
 

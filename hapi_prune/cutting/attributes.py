@@ -1,4 +1,4 @@
-"""Where the cut network is not the planned one: the numbers of channels in attributes that have to be set with it."""
+"""Setting attributes that hold numbers of channels, if the cut network has other sizes than planned without."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..analysis.channel_map import ChannelMap, PlannedCut
 from ..analysis.held_counts import Count, doubts, proposals
 from ..analysis.propagation import Propagation
+from ..internals.layers import named_layers
 from ..plan import Reason
 from . import surgery, verify_outputs
 from .undo_log import UndoLog
@@ -15,7 +16,7 @@ from .verify_sizes import verify_sizes
 
 
 def candidates(channel_map: ChannelMap, planned: PlannedCut) -> Iterator[tuple[Count, ...]]:
-    """The counts by which the network, once cut, is laid out as planned; the surest first. It is left as it was."""
+    """Attributes that give the cut network the planned sizes, the most certain first. The network is left as it was."""
     now = channel_map.state.propagation
     for proposal in proposals(channel_map.network, now, planned.propagation):
         undo_log = UndoLog()
@@ -35,12 +36,12 @@ def candidates(channel_map: ChannelMap, planned: PlannedCut) -> Iterator[tuple[C
 
 
 def set_needed(channel_map: ChannelMap, after: Propagation, undo_log: UndoLog) -> None:
-    """Set the counts of a network that has got its new sizes in another way than by a cut, as from a file.
+    """Set the attributes of a network that got its new sizes from a checkpoint and not from a cut.
 
     Args:
         channel_map: the network as it was before.
         after: its labels at the sizes that it has now.
-        undo_log: takes every change back, if asked to.
+        undo_log: notes every change.
     """
     guesses = proposals(channel_map.network, channel_map.state.propagation, after)
     if guesses and not is_laid_out(channel_map, after, ()):
@@ -50,16 +51,16 @@ def set_needed(channel_map: ChannelMap, after: Propagation, undo_log: UndoLog) -
 def needed(
     channel_map: ChannelMap, after: Propagation, counts: Sequence[Count], undo_log: UndoLog
 ) -> tuple[Count, ...]:
-    """Set those of ``counts`` without which a network that was cut is not laid out as the labels say.
+    """Set those of ``counts`` without which the cut network has other sizes than the labels say.
 
-    Attributes of one name in layers of one class are one question: what one of them is there for, all are. What the
-    cut itself has set, as the sizes of a convolution, is left alone.
+    Attributes of the same name in layers of the same class are decided together. Attributes that the cut itself has
+    set, such as the sizes of a convolution, are left alone.
 
     Returns:
-        Those that were set; none where it is not laid out so with all of them either.
+        Those that were set; none if the sizes are wrong even with all of them.
     """
     network = channel_map.network
-    owners = dict(network.named_sublayers(include_self=True))
+    owners = named_layers(network)
     counts = [count for count in counts if getattr(owners[count.layer], count.attribute) is count.before]
     with surgery.widths_follow(network, undo_log):
         surgery.set_counts(network, counts, undo_log)
@@ -83,9 +84,9 @@ def kind_of(channel_map: ChannelMap, count: Count) -> tuple[str, str]:
 
 
 def is_laid_out(channel_map: ChannelMap, after: Propagation, counts: Sequence[Count]) -> bool:
-    """Whether the network runs, every operation has the sizes that the labels say, and ``counts`` are no more."""
+    """Whether the network runs, all operations have the sizes that the labels say, and ``counts`` change only sizes."""
     try:
-        verify_outputs.attempt(channel_map.network, channel_map.example, training=False)  # soon says no, if it is no
+        verify_outputs.attempt(channel_map.network, channel_map.example, training=False)  # fails fast
         verify_sizes(channel_map, after, counts)
     except Refused:
         return False
@@ -93,7 +94,7 @@ def is_laid_out(channel_map: ChannelMap, after: Propagation, counts: Sequence[Co
 
 
 def doubted(channel_map: ChannelMap, planned: PlannedCut, refused: Refused) -> Refused:
-    """A refusal that also says which attributes it may be about, but could be set to several numbers."""
+    """A refusal that also names the attributes that the failing line may depend on."""
     reason = refused.reason
     open_to = doubts(channel_map.network, channel_map.state.propagation, planned.propagation, reason.where)
     if not reason.where or not open_to:

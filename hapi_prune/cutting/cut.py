@@ -19,16 +19,17 @@ from ..selection.coupling import after_refusal
 from ..selection.goals import Goal
 from . import attributes, interrupts, ranks, surgery, verify_outputs
 from .blame import blamed_groups, holding_together, meeting_groups
-from .second_opinion import second_opinion
+from .masked import Masked
 from .undo_log import UndoLog
+from .verify_float64 import verify_in_float64
 from .verify_outputs import Refused
 from .verify_sizes import require_it_trains, verify_sizes
 
 Follow = Callable[[Cut, UndoLog], None]
-"""What else changes with a cut (the optimizer), through the same undo log."""
+"""Changes what goes with a cut (the optimizer), noting each write in the same undo log."""
 
 Choose = Callable[[], "tuple[Goal, PruningPlan]"]
-"""What is asked for now, and the plan that does it."""
+"""Makes the goal and the plan, from what is known by now."""
 
 Result = TypeVar("Result")
 
@@ -37,7 +38,7 @@ VALUES, SIZES = "values", "sizes"
 
 @dataclass(frozen=True)
 class Proven:
-    """A cut that holds.
+    """A cut that was verified.
 
     Attributes:
         planned: what was removed, the network after it, and the attributes that were set with it.
@@ -54,33 +55,33 @@ ELSEWHERE = Reason(ReasonKind.OTHER_RANK, "does not hold on another rank")
 def until_it_holds(
     channel_map: ChannelMap, choose: Choose, attempt: Callable[[PruningPlan], Result], skip: Sequence[str]
 ) -> tuple[Goal, PruningPlan, Result | None]:
-    """Plan and try, until what is planned holds. What was found out on the way is kept in the map's findings.
+    """Plan and try until a plan holds. What is found out about groups on the way is kept in the map's findings.
 
     Args:
         channel_map: the network.
-        choose: makes a plan from what is known by now.
-        attempt: `cut` or `rehearse`, which raise a `Refused`.
+        choose: makes the goal and the plan.
+        attempt: `cut` or `rehearse`, which raise `Refused`.
         skip: names of layers that stay as they are.
 
     Returns:
-        What is asked for, the plan that holds, and what the attempt returned; None if there was nothing to try.
+        The goal, the plan that holds, and what the attempt returned; None if the plan was empty.
 
     Raises:
-        PruneError: a refusal from which nothing could be learnt.
+        PruneError: a refusal after which the next plan would be the same.
     """
     while True:
         wanted, plan = choose()
         try:
             return wanted, plan, attempt(plan) if plan else None
         except Refused as refused:
-            before, channel_map.state.findings = channel_map.findings, learnt(channel_map, plan, refused, skip)
+            before, channel_map.state.findings = channel_map.findings, findings_after(channel_map, plan, refused, skip)
             if channel_map.findings == before:
                 got = f"its cut network {refused}, and trying again would be the same"
                 raise PruneError("network", got, todo="leave layers alone with skip=[...]") from refused
 
 
-def learnt(channel_map: ChannelMap, plan: PruningPlan, refused: Refused, skip: Sequence[str]) -> Findings:
-    """What is known after a refusal; the same on every rank, of which only some may have refused."""
+def findings_after(channel_map: ChannelMap, plan: PruningPlan, refused: Refused, skip: Sequence[str]) -> Findings:
+    """The findings after a refusal, the same on every rank, although only some ranks may have refused."""
     own = {} if refused.reason == ELSEWHERE else blamed_groups(channel_map, plan, refused, rehearsed)
     blamed = {key: why for each in ranks.gathered(own) for key, why in each.items()}
     where = next(filter(None, ranks.gathered(refused.stopped_at)), "")
@@ -100,14 +101,14 @@ def cut(
     Args:
         channel_map: the network.
         plan: what to keep.
-        follow: what goes with it, and is undone with it.
-        on_cut: who is told, once nothing but this call can undo the cut.
+        follow: carries along what goes with the cut; its writes are undone with the cut's.
+        on_cut: called with the cut once it is verified on all ranks; if it raises, the cut is undone.
 
     Returns:
-        What was done, and what it was verified by.
+        The cut, and what it was verified by.
 
     Raises:
-        Refused: it does not; everything is as it was.
+        Refused: it computes something else; everything is as it was.
     """
     answered = False
     try:
@@ -160,7 +161,7 @@ def rehearsed(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) 
 
 
 def rehearse_exact_part(channel_map: ChannelMap, plan: PruningPlan) -> None:
-    """Where only some groups must match the masked network to the letter, these are tried by themselves first."""
+    """If only some groups of the plan can be verified by values, verify these by themselves first."""
     exact = exact_part(channel_map, plan)
     if exact and len(exact.kept) < len(plan.kept):
         rehearse(channel_map, exact)
@@ -168,7 +169,7 @@ def rehearse_exact_part(channel_map: ChannelMap, plan: PruningPlan) -> None:
 
 @contextmanager
 def applied(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) -> Iterator[tuple[UndoLog, Proven]]:
-    """The network as ``plan`` leaves it, proven, and what by. If the block raises, it is taken back."""
+    """Cut as planned and verified for the length of a block; if the block raises, the cut is undone."""
     try:
         planned = channel_map.plan_cut(plan)
     except Mismatch as error:
@@ -177,23 +178,24 @@ def applied(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) ->
     undo_log = UndoLog()
     with interrupts.held():
         try:
-            yield undo_log, tried(channel_map, planned, undo_log, compare, exact)
+            yield undo_log, verified_cut(channel_map, planned, undo_log, compare, exact)
         except BaseException:
             undo_log.undo()
             raise
 
 
-def tried(channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, compare: bool, exact: bool) -> Proven:
-    """Make the cut and prove it, on a smaller example than the user's if there is one.
+def verified_cut(channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, compare: bool, exact: bool) -> Proven:
+    """Make the cut and verify it, on a smaller example than the user's if there is one.
 
-    The first cut that it refuses is tried on the user's own too. That one decides, and on what all others are tried.
+    The first cut that the smaller example refuses is verified on the user's own too. If that accepts it, all later cuts
+    are verified on the user's own.
 
     Raises:
         Refused: it does not hold.
     """
 
     def made() -> Proven:
-        masked = verify_outputs.outputs_of_masked(channel_map, planned.cut) if compare else {}
+        masked = Masked(channel_map, planned.cut) if compare else None
         return proven_with_counts(channel_map, planned, undo_log, masked, exact)
 
     smaller, own = channel_map.tried_on, channel_map.example
@@ -214,41 +216,45 @@ def tried(channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, compa
 
 
 def proven_with_counts(
-    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Mapping[bool, list[Array]], exact: bool
+    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Masked | None, exact: bool
 ) -> Proven:
-    """Make the cut by itself; where that does not hold, once more with the counts that attributes hold.
+    """Make and verify the cut; if it is refused, once more with attributes set that hold numbers of channels.
 
     Raises:
-        Refused: why it does not hold by itself.
+        Refused: why it is refused without attributes set.
     """
     try:
         return proven(channel_map, planned, undo_log, masked, exact)
     except Refused as refused:
         undo_log.undo()
         for counts in attributes.candidates(channel_map, planned):
-            with suppress(Refused):  # they are not what it is about
+            with suppress(Refused):  # these attributes do not help
                 return proven(channel_map, replace(planned, counts=counts), undo_log, masked, exact)
             undo_log.undo()
         raise attributes.doubted(channel_map, planned, refused) from refused
 
 
 def proven(
-    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Mapping[bool, list[Array]], exact: bool
+    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Masked | None, exact: bool
 ) -> Proven:
-    """Make the cut, and hold it against ``masked`` or, where removing is not zeroing, against the planned sizes.
+    """Make the cut, and verify it against ``masked`` or, if removing is not the same as zeroing, the planned sizes.
 
     Raises:
         Refused: it does not hold.
     """
     verified = VALUES if masked and exact else SIZES
     try:
-        apply_and_compare(channel_map, planned, undo_log, masked, exact)
+        apply_and_compare(channel_map, planned, undo_log, masked.outputs if masked else {}, exact)
     except Refused as doubt:
-        if doubt.reason.kind is not ReasonKind.OTHER_VALUES:
+        if doubt.reason.kind is not ReasonKind.OTHER_VALUES or masked is None:
             raise
         undo_log.undo()
-        verified = second_opinion(channel_map, planned, doubt, list(masked))
-        apply_and_compare(channel_map, planned, undo_log, masked, exact=False)
+        if masked.lightly:
+            channel_map.scales_suffice = False  # one verification more in a run, and no more in a search
+            masked.wholly()
+            return proven(channel_map, planned, undo_log, masked, exact)
+        verified = verify_in_float64(channel_map, planned, doubt, masked.modes)
+        apply_and_compare(channel_map, planned, undo_log, masked.outputs, exact=False)
     if masked and not exact:
         verify_sizes(channel_map, planned.propagation)
     return Proven(planned, verified)
@@ -261,7 +267,7 @@ def apply_and_compare(
     masked: Mapping[bool, list[Array]],
     exact: bool,
 ) -> None:
-    """Remove the slices for good, run the network in both modes, and hold what it returns against ``masked``."""
+    """Remove the slices for good, run the network in both modes, and compare what it returns with ``masked``."""
     network, constraints = channel_map.network, channel_map.traced.constraints
     surgery.shrink(network, channel_map.tensors, planned.cut, constraints.depthwise, undo_log)
     surgery.set_counts(network, planned.counts, undo_log)
@@ -271,12 +277,14 @@ def apply_and_compare(
             if training in masked:
                 most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map), training)
                 verify_outputs.compare(pruned, masked[training], exact, most)
-        if masked and (True not in masked or channel_map.tried_on is not channel_map.example):
+        untrained = channel_map.graph.asked.mode and True not in masked
+        unlike = channel_map.tried_on is not channel_map.example and not channel_map.works_at_any_size
+        if masked and (untrained or unlike):
             require_it_trains(channel_map, planned.propagation)
 
 
 def exact_part(channel_map: ChannelMap, plan: PruningPlan) -> PruningPlan:
-    """The part of a plan that must compute what the masked network computes; families stay together."""
+    """The part of a plan that can be verified by values: exact groups that share no family with an approximate one."""
     inexact = {key for key in plan.kept if channel_map.groups[key].approximate}
     inexact = inexact.union(*(members for members, _ in channel_map.findings.families if members & inexact))
     return PruningPlan({key: kept for key, kept in plan.kept.items() if key not in inexact})

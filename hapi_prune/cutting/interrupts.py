@@ -1,4 +1,4 @@
-"""Ctrl-C and its like wait while a cut is being written, so that it is made completely or taken back completely."""
+"""Ctrl-C and other signals wait while a cut is being written, so that it is made or undone completely."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Handler = Callable[[int, "FrameType | None"], Any]
 
 
 class Gate:
-    """The Python handlers of all signals, called at once while it is open, and else when it next opens or goes.
+    """Stands in for the Python handlers of all signals: while it is closed, signals wait until it opens.
 
-    A handler is code that Python runs between any two others, and most raise: ctrl-C is one, a job that is told to
-    end another, and Paddle hears in this way of a worker of a DataLoader that has died.
+    Python may run a handler between any two bytecodes, and most handlers raise: that of ctrl-C, that of a job which is
+    told to end, and that by which Paddle hears of a dead worker of a DataLoader.
     """
 
     def __init__(self) -> None:
@@ -24,24 +24,24 @@ class Gate:
         self._own: dict[int, Handler] = {}
         self._waiting: list[int] = []
 
-    def shut(self) -> None:
-        """Stand before the handlers; from here on they wait."""
+    def install(self) -> None:
+        """Take the place of the handlers; signals wait from now on."""
         for number in signal.valid_signals():
             handler = signal.getsignal(number)
             if callable(handler):
                 self._own[number] = handler
                 signal.signal(number, self._arrived)
 
-    def gone(self) -> None:
-        """Give the signals their handlers back, and call those that waited."""
-        self._over = True  # a signal that hits right here raises, and those after it still have us before them
+    def uninstall(self) -> None:
+        """Reinstall the handlers, and deliver the signals that waited."""
+        self._over = True  # a signal that arrives right now raises, and later ones still come here
         for number, handler in self._own.items():
             if signal.getsignal(number) == self._arrived:
                 signal.signal(number, handler)
         self._call(None)
 
-    def opened(self) -> None:
-        """Let signals through, first of all those that waited."""
+    def deliver(self) -> None:
+        """Open the gate, and deliver the signals that waited."""
         self.open = True
         if self._waiting:
             self._arrived(self._waiting.pop(0), None)
@@ -75,13 +75,13 @@ def held() -> Iterator[None]:
         return
     gate = Gate()
     try:
-        gate.shut()
+        gate.install()
         _gates.append(gate)
         yield
     finally:
         gate.open = False
         _gates.clear()
-        gate.gone()
+        gate.uninstall()
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def let_through() -> Iterator[None]:
         yield
         return
     try:
-        gate.opened()
+        gate.deliver()
         yield
     finally:
         gate.open = False

@@ -1,4 +1,4 @@
-"""A cut carried into the optimizer: each piece of state is gathered like its parameter, or starts anew.
+"""The optimizer's state through a cut: gathered by the indices of its parameter, or reset.
 
 Parameters keep object and name through a cut, so the optimizer's lists and groups, its learning-rate scheduler,
 regularizers and gradient clips stay valid as they are. Only the state has to follow.

@@ -1,4 +1,4 @@
-"""What a cut is, in a dozen lines: look, choose, cut, prove. Usable without ``paddle.Model``."""
+"""`prune`, and the `Pruner` behind it: analyse, select, cut, verify. Usable without ``paddle.Model``."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from ..errors import NothingToPruneError, PruneError, PruneWarning
 from ..plan import Array, Axis, Cost, Cut, PruningPlan
 from ..reporting.record import NOUNS, PruneRecord
 from ..selection.goals import Goal, goal
+from ..selection.kept_groups import layers_by_reason, layers_of, why_nothing
 from ..selection.options import Options
 from ..selection.ranking import Ranking
 from ..selection.ratios import Ratio, check_ratio
 from ..selection.scopes import Scope
 from ..selection.scores import gathered_now
 from ..selection.select import GroupScores, select
-from ..selection.staying import layers_of, staying, why_nothing
 from ..selection.targets import TOLERANCE, Aim, require_reachable
 from . import interrupts, optimizers, ranks
 from .cut import Follow, Proven, cut, until_it_holds
 from .undo_log import UndoLog
 
 NOTHING = "nothing"
-"""What a cut that removes nothing is remembered by, whatever was asked of it."""
+"""The note that a cut removed nothing is kept under this key, whatever ratio was asked for, so that it is said once."""
 
 
 class Pruner:
-    """A network and what is known of it, ready for any number of cuts; ratios count from the first.
+    """A network with its channel map, for any number of cuts; all ratios are of the network before the first.
 
     Args:
         network: any ``paddle.nn.Layer``.
         inputs: an example input, as for `prune`.
         options: how to choose.
-        times: how long its ops take, as a run that is resumed knows it; None to measure, where that is the target.
+        times: how long its ops take, if a resumed run knows it; None to measure it if the target is latency.
 
     Attributes:
         channel_map: the network's graph and groups.
-        original: what the network cost when it was looked at first.
-        times: how long its ops take; None where that is not the target.
-        gathered: what the criterion gathered from gradients since the last cut; without any, those that the parameters
-            hold are taken.
+        original: the cost of the network before the first cut.
+        times: how long its ops take; None if latency is not the target.
+        gathered: what the criterion gathered from gradients since the last cut; if empty, the gradients that the
+            parameters hold are used.
         ranking: how units were ranked at the last cut.
     """
 
@@ -74,7 +74,7 @@ class Pruner:
 
     @property
     def aim(self) -> Aim | None:
-        """As `Options.aim`, with what was measured."""
+        """As `Options.aim`, with the measured times."""
         aim = self.options.aim
         return replace(aim, times=self.times) if aim else None
 
@@ -101,7 +101,7 @@ class Pruner:
         return wanted
 
     def require_goals(self, events: Sequence[tuple[int, Ratio]]) -> None:
-        """Raise a PruneError that names the epoch, if what is due at one of the ``events`` of a schedule is no goal."""
+        """Raise a PruneError that names the epoch, if one of a schedule's ``events`` asks for what cannot be done."""
         for epoch, ratio in events:
             try:
                 self.goal(ratio)
@@ -110,11 +110,11 @@ class Pruner:
                 raise PruneError(where, error.got, error.allowed, error.todo) from error
 
     def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
-        """The units that stay. Where there are master weights they are scored: what they were rounded to has ties."""
+        """The units that stay. Master weights are scored, if there are any: the weights rounded from them have ties."""
         options, tensors = self.options, self.channel_map.tensors
+        gathered = self.gathered or gathered_now(self.criterion, tensors, wanted)
         if optimizer is not None:
             tensors.update(optimizers.masters(optimizer, tensors))
-        gathered = self.gathered or gathered_now(self.criterion, self.channel_map.tensors, wanted)
         self._scores = GroupScores(self.channel_map, tensors, wanted, self.criterion, gathered)
         self._usual = GroupScores(self.channel_map, tensors, wanted, L1Norm()) if self.criterion != L1Norm() else None
         return select(self.channel_map, self._scores, wanted, options.limits, self.aim)
@@ -126,7 +126,7 @@ class Pruner:
         epoch: int | None = None,
         on_cut: Callable[[Cut], object] | None = None,
     ) -> PruneRecord:
-        """Cut so that ``ratio`` of the original filters is gone; groups that cannot be cut are left, and said."""
+        """Cut until ``ratio`` of the original filters is gone. Groups that cannot be cut stay; the notes say why."""
         start = time.perf_counter()
         self.channel_map.catch_up()
         before, follow = self.cost(), self._follow(optimizer)
@@ -137,7 +137,7 @@ class Pruner:
                 wanted = self.goal(ratio)
                 plan = self.plan(wanted, optimizer)
             plan = ranks.agree(plan)
-            self.ranking.look(plan, self._scores, self._usual)
+            self.ranking.begin(plan, self._scores, self._usual)
             return wanted, plan
 
         def attempt(plan: PruningPlan) -> Proven:
@@ -164,7 +164,7 @@ class Pruner:
             seconds=time.perf_counter() - start,
             verified=proven.verified if proven else "values",
             target=self.options.target,
-            rank_correlation=self.ranking.moved(plan),
+            rank_correlation=self.ranking.finish(plan),
             latency=None if times is None else latency.now(self.channel_map, times, predicted),
             stays={layer: str(why) for key, why in wanted.stays.items() for layer in layers_of(self.channel_map, key)},
         )
@@ -172,11 +172,11 @@ class Pruner:
         return replace(record, notes=(*counts, *self._notes(wanted, plan, ratio, record.reached)))
 
     def predicted(self, counts: Mapping[str, int]) -> float | None:
-        """Milliseconds of a forward pass where each group keeps so many units; None where that is not the target."""
+        """Milliseconds of a forward pass if each group keeps so many units; None if latency is not the target."""
         return None if self.times is None else latency.predicted(self.channel_map, self.times, counts)
 
     def _follow(self, optimizer: Any) -> Follow | None:
-        """What goes with a cut, and is undone with it: the optimizer."""
+        """Carries the optimizer along with a cut; its writes are undone with the cut's."""
         if optimizer is None:
             return None
         expected = optimizers.covered(optimizer, self.channel_map.tensors)
@@ -189,7 +189,7 @@ class Pruner:
         return follow
 
     def _compare_ranks(self, optimizer: Any) -> None:
-        """On many ranks: all of them hold the same parameters and the same state for them."""
+        """On many ranks: raise unless all hold the same parameters and the same optimizer state."""
         if ranks.ranks() > 1:
             trained = {name: t for name, t in self.channel_map.tensors.items() if not t.stop_gradient}
             ranks.compare(trained, "parameter")
@@ -210,12 +210,12 @@ class Pruner:
     def _notes(
         self, wanted: Goal, plan: PruningPlan, ratio: float | Mapping[str, float], reached: float
     ) -> tuple[str, ...]:
-        """What has to be said about this cut; each thing once in a run."""
+        """The notes of this cut, without those that an earlier cut of the run has had."""
         told: dict[str, str] = {}
         if self.options.aim and abs(reached - wanted.overall) > TOLERANCE:
             asked = f"{wanted.overall:.1%} of the {NOUNS[self.options.target]} were asked for"
             told[asked] = f"{asked}, and {reached:.1%} is the nearest there is"
-        for text, names in staying(self.channel_map, wanted).items():
+        for text, names in layers_by_reason(self.channel_map, wanted).items():
             note = f"{', '.join(map(repr, names))} {'stays' if len(names) == 1 else 'stay'}: {text}"
             told[note] = note
         if not plan and highest(ratio):

@@ -1,4 +1,4 @@
-"""Many ranks: rank 0 decides, all obey, and what they hold afterwards is compared."""
+"""Distributed training: rank 0 decides, all ranks follow, and their tensors are compared afterwards."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def from_first(value: Any) -> Any:
 
 
 def made_by_first(make: Callable[[], Any]) -> Any:
-    """What ``make`` gives on rank 0, on every rank; the others wait."""
+    """The result of ``make``, which only rank 0 calls, on every rank."""
     return from_first(make() if ranks() == 1 or dist.get_rank() == 0 else None)
 
 
 def all_alike(value: Any) -> bool:
-    """Whether every rank holds an equal value; None is what one holds that is not fine."""
+    """Whether all ranks have equal values; a rank on which something failed has None."""
     return all(other == value and other is not None for other in gathered(value))
 
 

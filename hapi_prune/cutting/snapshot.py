@@ -1,6 +1,6 @@
-"""A network and its optimizer as they are at one moment, put back bitwise later in the run.
+"""A copy of a network and its optimizer, to restore them bitwise later in the run.
 
-An undo log holds on to single writes; training writes to everything, so here everything is copied.
+An undo log keeps single writes. Training writes to everything, so a snapshot copies everything.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ import paddle
 
 from ..internals import optimizer_state as stored
 from ..internals import optimizer_values
+from ..internals.layers import named_layers
 from ..internals.preserve import spaces, training_flags
 from ..internals.tensors import gradient_places, own_tensors
 from ..plan import Array
 from . import optimizers
-from .shelf import Shelf
+from .array_store import ArrayStore
 from .undo_log import UndoLog
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A tensor on the shelf: its number there, and Paddle's name of it."""
+    """A tensor in the store: its number there, and Paddle's name of it."""
 
     number: int
     name: str
@@ -36,7 +37,7 @@ class Snapshot:
     Args:
         network: the network.
         optimizer: over its parameters, or some of them; None for none.
-        folder: where large ones are put on disk; None for where temporary files go.
+        folder: where large snapshots go on disk; None for the default of `tempfile`.
         leave: attributes of layers that stay as they are when the snapshot is put back.
     """
 
@@ -44,13 +45,13 @@ class Snapshot:
         self, network: paddle.nn.Layer, optimizer: Any = None, folder: str | None = None, leave: Sequence[str] = ()
     ) -> None:
         self._network, self._optimizer, self._leave = network, optimizer, frozenset(leave)
-        layers = network.sublayers(include_self=True)
+        layers = list(named_layers(network).values())
         tensors = {id(tensor): tensor for layer in layers for tensor in own_tensors(layer).values()}
-        # Of those that stand outside of the network, as the weights of a loss may, the state goes back: so do they.
+        # Parameters outside of the network, as a loss may have: their optimizer state is restored, so they are as well.
         tensors |= {id(tensor): tensor for each in stored.chain(optimizer) for tensor in stored.parameters(each)}
         state = {} if optimizer is None else optimizers.states(optimizer)
         size = sum(t.size * t.element_size() for t in [*tensors.values(), *state.values()])
-        self.shelf = Shelf(size, folder)
+        self.store = ArrayStore(size, folder)
         self._placed: dict[int, Placed] = {}
         self._tensors = [(tensor, self.place(tensor), self._gradients(tensor)) for tensor in tensors.values()]
         self._spaces = [(space, dict(space)) for space in spaces(network)]
@@ -59,17 +60,17 @@ class Snapshot:
         self._optimizer_state = {} if optimizer is None else self._told(optimizer.state_dict())
 
     def place(self, tensor: paddle.Tensor) -> Placed:
-        """Where a copy of a tensor is, put there once."""
+        """Store a copy of a tensor, once for each tensor."""
         if id(tensor) not in self._placed:
-            self._placed[id(tensor)] = Placed(self.shelf.put(tensor.numpy()), tensor.name)
+            self._placed[id(tensor)] = Placed(self.store.put(tensor.numpy()), tensor.name)
         return self._placed[id(tensor)]
 
     def _gradients(self, tensor: paddle.Tensor) -> dict[str, int]:
         found = gradient_places(tensor)
-        return {place: self.shelf.put(gradient.numpy()) for place, gradient in found.items()}
+        return {place: self.store.put(gradient.numpy()) for place, gradient in found.items()}
 
     def _told(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """A ``state_dict`` with the tensors on the shelf, and the rest copied."""
+        """A ``state_dict`` with its tensors in the store, and copies of the rest."""
         found: dict[str, Any] = {}
         for name, value in state.items():
             if isinstance(value, paddle.Tensor):
@@ -86,17 +87,17 @@ class Snapshot:
         found: dict[str, Any] = {}
         for name, value in told.items():
             if isinstance(value, Placed):
-                found[name] = paddle.to_tensor(self.shelf.get(value.number), place=paddle.CPUPlace())
+                found[name] = paddle.to_tensor(self.store.get(value.number), place=paddle.CPUPlace())
                 found[name].name = value.name
             else:
                 found[name] = self._tensors_of(value) if isinstance(value, Mapping) else value
         return found
 
     def put_back(self) -> None:
-        """Let network and optimizer be as they were, bitwise; flags, hooks and names stay. All of it or nothing."""
+        """Restore network and optimizer bitwise, completely or not at all. Flags, hooks and names are left alone."""
         undo_log = UndoLog()
         try:
-            with training_flags(self._network, None):
+            with training_flags(named_layers(self._network).values(), None):
                 self._put_network_back(undo_log)
             for each in self._optimizers:
                 each.put_back(undo_log)
@@ -111,19 +112,19 @@ class Snapshot:
             left = {name: now[name] for name in self._leave if name in now}
             refill(space, {**before, **left})
         for tensor, placed, gradients in self._tensors:
-            undo_log.resize(tensor, self.shelf.get(placed.number))
+            undo_log.resize(tensor, self.store.get(placed.number))
             now = gradient_places(tensor)
             for place in now.keys() | gradients.keys():
                 undo_log.remember(partial(setattr, tensor, place, now.get(place)))
-                array = self.shelf.get(gradients[place]) if place in gradients else None
+                array = self.store.get(gradients[place]) if place in gradients else None
                 setattr(tensor, place, None if array is None else paddle.to_tensor(array, place=tensor.place))
 
 
 class _Optimizer:
-    """What one optimizer of the chain holds."""
+    """The part of a snapshot that belongs to one optimizer of the chain."""
 
     def __init__(self, optimizer: Any, snapshot: Snapshot) -> None:
-        self._optimizer, self._shelf = optimizer, snapshot.shelf
+        self._optimizer, self._store = optimizer, snapshot.store
         mirrors = stored.mirrors(optimizer)
         self._mirrors = {(each.what, each.parameter): snapshot.place(each.tensor) for each in mirrors}
         self._values = optimizer_values.values(optimizer)
@@ -142,10 +143,10 @@ class _Optimizer:
         optimizers.forget_fused(optimizer, undo_log)
 
     def _array(self, mirror: stored.Mirror) -> Array:
-        """What a piece of state was: it may have come from a file and not have been taken up, or not have been made."""
+        """The stored value of a piece of state; one that did not exist yet is as loaded from a file, or as new."""
         placed = self._mirrors.get((mirror.what, mirror.parameter))
         if placed is not None:
-            return self._shelf.get(placed.number)
+            return self._store.get(placed.number)
         held = self._values.get(stored.LOADED, {}).get(mirror.tensor.name)
         if held is not None:
             array: Array = held.numpy() if isinstance(held, paddle.Tensor) else held

@@ -1,4 +1,4 @@
-"""How a change is taken back: every write is noted with what undoes it."""
+"""The undo log: every write of a cut is noted with what undoes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UndoLog:
         self._held: dict[int, tuple[paddle.Tensor, paddle.Tensor]] = {}
 
     def remember(self, undo: Callable[[], None]) -> None:
-        """Remember how to take back a change that is about to be made."""
+        """Note how to undo a change that is about to be made."""
         self._undo.append(undo)
 
     def resize(self, tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
@@ -29,7 +29,7 @@ class UndoLog:
     def become(self, tensor: paddle.Tensor, other: paddle.Tensor) -> None:
         """Give ``tensor`` the shape and the memory of ``other``; its gradient stays as it is."""
         if id(tensor) not in self._held:
-            # The old storage itself is kept, not a copy, and only the first: what comes between is of no use.
+            # The old storage itself is kept, not a copy, and only at the first write: later ones are not restored to.
             self._held[id(tensor)] = tensor, tensors.storage(tensor)
             self.remember(lambda: tensors.become(*self._held.pop(id(tensor))))
         tensors.become(tensor, other)

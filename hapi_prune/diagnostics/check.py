@@ -1,4 +1,4 @@
-"""Does pruning work on this network? Tried at several ratios and in every respect, and the network put back."""
+"""`check`: does pruning work on a network? Tries it at several ratios, and restores the network."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from ..cutting.cut import Proven, rehearse, until_it_holds
 from ..cutting.pruning import Pruner
 from ..errors import NothingToPruneError, PruneError, gist
 from ..exporting.program import save_program
+from ..internals.layers import named_layers
 from ..internals.preserve import everything, quiet, training_flags
 from ..internals.progress import bars, progress
 from ..internals.tensors import resize
@@ -39,7 +40,7 @@ SAID = {True: "ok", False: "no", None: "-"}
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One criterion and ratio. Of `step`, `again` and `export` None means that there is nothing to look at.
+    """The result for one criterion and ratio. In `step`, `again` and `export` None means: not applicable.
 
     Attributes:
         criterion, ratio, removed: what was asked, and the share of the filters removed, in [0, 1).
@@ -70,7 +71,7 @@ class CheckRow:
     note: str = ""
 
     def cells(self) -> tuple[str, ...]:
-        """The row as `CheckReport.table` prints it, a text for each column."""
+        """The cells of the row in `CheckReport.table`."""
         off = "-" if self.difference is None else f"{self.difference:.0e}"
         done = (SAID[self.step], SAID[self.again], SAID[self.export], tables.seconds(self.seconds))
         return (tables.clip(self.criterion, 20), tables.percent(self.ratio), tables.percent(self.removed), off, *done)
@@ -78,7 +79,7 @@ class CheckRow:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check` found out.
+    """The result of `check`.
 
     Attributes:
         network, rows: class name of the network, and a row for each criterion and ratio.
@@ -128,7 +129,7 @@ def check(
     *,
     verbose: int = 1,
 ) -> CheckReport:
-    """Prune ``network`` at each ratio by each criterion, look whether all is right, and put it back each time.
+    """Prune ``network`` at each ratio by each criterion, verify the result in every respect, and restore it each time.
 
     Each time: a step of training, the cut, the comparison with the masked network at numbers that the cut was not
     tried with, another step, a second cut half way to nothing with its comparison, and an export.
@@ -166,7 +167,7 @@ def check(
 
 
 def examined(network: paddle.nn.Layer, inputs: Any, options: Options, ratio: float) -> CheckRow:
-    """One row: what the stages found, up to the first problem."""
+    """One row: the results of the stages, up to the first problem."""
     start = time.perf_counter()
     row = CheckRow(str(getattr(options.criterion, "__name__", options.criterion)), ratio)
     try:
@@ -180,7 +181,7 @@ def examined(network: paddle.nn.Layer, inputs: Any, options: Options, ratio: flo
 
 
 def stages(network: paddle.nn.Layer, inputs: Any, options: Options, ratio: float) -> Iterator[dict[str, Any]]:
-    """What each stage found, as fields of a row; a stage that fails raises."""
+    """The result of each stage, as fields of a row; a stage that fails raises."""
     pruner = Pruner(network, inputs, options)
     pruner.goal(ratio)
     given, trained = pruner.channel_map.example, [p for p in network.parameters() if not p.stop_gradient]
@@ -203,7 +204,7 @@ def stages(network: paddle.nn.Layer, inputs: Any, options: Options, ratio: float
 def cuttable(
     channel_map: ChannelMap, ratio: Any, options: Options, aim: Aim | None = None
 ) -> tuple[Goal, PruningPlan, Proven | None]:
-    """The plan that can be cut, found as `Pruner.cut` finds it, and how it holds; None where nothing would go.
+    """The plan that can be cut, found as `Pruner.cut` finds it, and the verified cut; None if nothing would be removed.
 
     Groups that cannot be cut are remembered. Nothing is cut. ``aim``: that of the options, with what was measured.
     """
@@ -240,7 +241,7 @@ def cut_and_compare(pruner: Pruner, ratio: float, optimizer: Any) -> tuple[float
 
 
 def mask(channel_map: ChannelMap, plan: PruningPlan) -> None:
-    """Zero what ``plan`` removes, straight from the groups and not by way of a `Cut`, which is to be proved right."""
+    """Zero what ``plan`` removes, computed from the groups and not by way of the `Cut` that is being checked."""
     tensors, arrays = channel_map.tensors, dict[str, Array]()
     for key, kept in plan.kept.items():
         for (name, axis), index in channel_map.groups[key].index.items():
@@ -258,7 +259,7 @@ def seen(network: paddle.nn.Layer, given: Example) -> list[list[Array]]:
             start(seed)
         leaves = list(given.leaves)
         for index, leaf in enumerate(leaves):
-            if leaf.is_floating_point():  # other numbers than those of the trial
+            if leaf.is_floating_point():  # other numbers than those that the cut was verified on
                 factor = np.random.RandomState(1).uniform(0.5, 1.5, leaf.shape) + noise
                 leaves[index] = leaf * paddle.to_tensor(factor).astype(leaf.dtype)
         found.append(verify_outputs.outputs(network, replace(given, leaves=leaves), training))
@@ -277,7 +278,7 @@ def step(network: paddle.nn.Layer, given: Example, optimizer: Any) -> None:
         return
     optimizer.clear_grad()
     args, kwargs = given.rebuilt(given.leaves)
-    with training_flags(network, True), quiet():
+    with training_flags(named_layers(network).values(), True), quiet():
         leaves = [leaf for leaf in paddle.utils.flatten(network(*args, **kwargs)) if isinstance(leaf, paddle.Tensor)]
     sum(leaf.square().mean() for leaf in leaves if not leaf.stop_gradient).backward()
     grads = {name: tensor for name, tensor in network.named_parameters() if tensor.grad is not None}
@@ -292,7 +293,7 @@ def step(network: paddle.nn.Layer, given: Example, optimizer: Any) -> None:
 def exported(network: paddle.nn.Layer, given: Example) -> list[Array]:
     """What the network returns after it was saved as a program and loaded again."""
     specs = [InputSpec(list(leaf.shape), leaf.dtype) for leaf in given.leaves]
-    with tempfile.TemporaryDirectory() as folder, training_flags(network, False), quiet():
+    with tempfile.TemporaryDirectory() as folder, training_flags(named_layers(network).values(), False), quiet():
         save_program(network, given, f"{folder}/network", specs)
         loaded = paddle.jit.load(f"{folder}/network")
         loaded.eval()

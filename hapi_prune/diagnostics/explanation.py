@@ -29,7 +29,7 @@ class ExplanationRow:
         keys: the group as a plan names it; several where the filters come in blocks.
         units: how many units can be chosen from; 0 where none can be removed.
         partners: the layers whose filters go with them.
-        readers: all other layers that lose slices with them.
+        consumers: all other layers that lose slices with them.
         follows: the layer whose channels its filters are.
         reason: why; empty for what is simply prunable.
         op: the operation to blame, if there is one.
@@ -37,8 +37,8 @@ class ExplanationRow:
 
     Example:
         >>> from hapi_prune import ExplanationRow
-        >>> row = ExplanationRow("conv1", "Conv2D", 64, "prunable", group=1, units=64, readers=("bn1", "conv2"))
-        >>> f"{row.layer} is {row.status}, and takes slices of {', '.join(row.readers)} with it"
+        >>> row = ExplanationRow("conv1", "Conv2D", 64, "prunable", group=1, units=64, consumers=("bn1", "conv2"))
+        >>> f"{row.layer} is {row.status}, and takes slices of {', '.join(row.consumers)} with it"
         'conv1 is prunable, and takes slices of bn1, conv2 with it'
     """
 
@@ -50,7 +50,7 @@ class ExplanationRow:
     keys: tuple[str, ...] = ()
     units: int = 0
     partners: tuple[str, ...] = ()
-    readers: tuple[str, ...] = ()
+    consumers: tuple[str, ...] = ()
     follows: str = ""
     reason: str = ""
     op: str = ""
@@ -59,7 +59,7 @@ class ExplanationRow:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What `explain` found out: ``table()`` for people, ``to_json()`` for programs, ``save(path)`` for a picture.
+    """The result of `explain`: ``table()`` for people, ``to_json()`` for programs, ``save(path)`` for a picture.
 
     Attributes:
         network: class name of the network.

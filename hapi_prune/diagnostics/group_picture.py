@@ -1,4 +1,4 @@
-"""A program's layers as boxes and arrows, in SVG: where the data goes, laid out in rows."""
+"""The groups of a network as boxes and arrows, in SVG, laid out in rows in the direction of the data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..analysis.graph import Program
 from ..reporting import tables
 
 Arrow = tuple[int, int]
-Place = tuple[float, float]
+Point = tuple[float, float]
 Port = tuple[float, float, float, float]
 
 WIDTH, LINE, BESIDE, BELOW, GUTTER, MARGIN, TOP = 190, 15, 12, 30, 76, 36, 84
@@ -33,7 +33,7 @@ TIP = """<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth=
 
 @dataclass(frozen=True)
 class Box:
-    """One box: its name, its lines, its kind (a key of `PAINT`), and what a mouse over it shows. A knot has no name."""
+    """A box: its name, its lines, its kind (a key of `PAINT`), and its tooltip. A knot of arrows has no name."""
 
     name: str
     lines: tuple[str, ...] = ()
@@ -71,16 +71,16 @@ def picture(
     boxes, edges = bundled(boxes, sorted({(a, b) for a, b in arrows if a != b}))
     layers = layered(len(boxes), edges)
     high = LINE * max((box.height() for box in boxes), default=0) + 10
-    places, width, height, per = placed(layers, edges, high)
+    points, width, height, per = placed(layers, edges, high)
     pale = implied(len(boxes), edges)
     # The pale ones first: what is drawn later lies above.
     edges.sort(key=lambda edge: edge not in pale)
-    ports = [port(box, place, high) for box, place in zip(boxes, places)]
+    ports = [port(box, point, high) for box, point in zip(boxes, points)]
     wires = [
         wire(ports[a], ports[b], layers[b] - layers[a], (a, b) in pale, layers[a] // per != layers[b] // per)
         for a, b in edges
     ]
-    drawn = [box_at(box, place, high) for box, place in zip(boxes, places)]
+    drawn = [box_at(box, point, high) for box, point in zip(boxes, points)]
     size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
     head = [f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', f"<style>{STYLE}</style>", TIP]
     head += ['<rect width="100%" height="100%" fill="white"/>', text(title, (MARGIN, 34), "b h"), *keys(legend)]
@@ -88,7 +88,7 @@ def picture(
 
 
 def bundled(boxes: Sequence[Box], edges: Sequence[Arrow]) -> tuple[list[Box], list[Arrow]]:
-    """Arrows from several boxes to the same several boxes of a layer (a concat that many read) go through a knot."""
+    """Bundle arrows in a knot where several boxes point to the same several boxes (a concat that many layers read)."""
     into: dict[int, list[int]] = {box: [] for box in range(len(boxes))}
     for a, b in edges:
         into[b].append(a)
@@ -98,16 +98,16 @@ def bundled(boxes: Sequence[Box], edges: Sequence[Arrow]) -> tuple[list[Box], li
     knots = {below[0]: below for (_, *above), below in readers.items() if len(above) > 1 and len(below) > 1}
     knotted = {box: first for first, below in knots.items() for box in below}
     # Each knot stands right before the first box that it leads to.
-    place = {box: box + sum(first <= box for first in knots) for box in into}
-    wires = [(place[a], place[first] - 1) for first in knots for a in into[first]]
-    wires += [(place[first] - 1, place[box]) for box, first in knotted.items()]
-    wires += [(place[a], place[b]) for a, b in edges if b not in knotted]
-    drawn = {place[box]: boxes[box] for box in into}
+    shifted = {box: box + sum(first <= box for first in knots) for box in into}
+    wires = [(shifted[a], shifted[first] - 1) for first in knots for a in into[first]]
+    wires += [(shifted[first] - 1, shifted[box]) for box, first in knotted.items()]
+    wires += [(shifted[a], shifted[b]) for a, b in edges if b not in knotted]
+    drawn = {shifted[box]: boxes[box] for box in into}
     return [drawn.get(n, Box("")) for n in range(len(boxes) + len(knots))], sorted(wires)
 
 
 def layered(count: int, edges: Sequence[Arrow]) -> list[int]:
-    """The layer of each box: below whatever points to it from before.
+    """The layer of each box in the layout: below all boxes that point to it.
 
     A box may be written again by a later one (a residual sum). Who reads it after that stands below that writer, so
     that the blocks of a residual network follow each other.
@@ -124,7 +124,7 @@ def layered(count: int, edges: Sequence[Arrow]) -> list[int]:
 
 
 def implied(count: int, edges: Sequence[Arrow]) -> set[Arrow]:
-    """The arrows down that a chain of other arrows down also leads along."""
+    """The arrows that a chain of other arrows makes redundant (transitive reduction)."""
     out: list[list[int]] = [[] for _ in range(count)]
     for a, b in edges:
         if a < b:
@@ -140,33 +140,33 @@ def implied(count: int, edges: Sequence[Arrow]) -> set[Arrow]:
     return pale
 
 
-def placed(layers: Sequence[int], edges: Sequence[Arrow], high: int) -> tuple[list[Place], float, float, int]:
-    """The middle of each box's upper side, the size of the whole, and how many layers stand in a column."""
+def placed(layers: Sequence[int], edges: Sequence[Arrow], high: int) -> tuple[list[Point], float, float, int]:
+    """The middle of each box's upper side, the size of the picture, and how many layers are in a column."""
     rows: list[list[int]] = [[] for _ in range(max(layers, default=-1) + 1)]
     for box, layer in enumerate(layers):
         rows[layer].append(box)
     per = rows_per_column(rows, high)
-    places: list[Place] = [(0.0, 0.0)] * len(layers)
+    points: list[Point] = [(0.0, 0.0)] * len(layers)
     left = float(MARGIN)
     for first in range(0, len(rows), per):
         column = rows[first : first + per]
         width = column_width(column)
-        for place, row in enumerate(column):
-            settle(row, places, edges, left + width / 2, TOP + place * (high + BELOW))
+        for number, row in enumerate(column):
+            position_row(row, points, edges, left + width / 2, TOP + number * (high + BELOW))
         left += width + GUTTER
     depth = min(per, len(rows)) * (high + BELOW)
-    return places, max(left - GUTTER + MARGIN + 40, 640), TOP + depth + MARGIN, per
+    return points, max(left - GUTTER + MARGIN + 40, 640), TOP + depth + MARGIN, per
 
 
-def settle(row: Sequence[int], places: list[Place], edges: Sequence[Arrow], middle: float, y: float) -> None:
-    """Give the boxes of a row their places, each as near as can be to those that point to it."""
+def position_row(row: Sequence[int], points: list[Point], edges: Sequence[Arrow], middle: float, y: float) -> None:
+    """Position the boxes of a row, each as near as possible to those that point to it."""
 
     def wish(box: int) -> tuple[float, int]:
-        above = [places[a][0] for a, b in edges if b == box and a < b]
+        above = [points[a][0] for a, b in edges if b == box and a < b]
         return (sum(above) / len(above) if above else middle), box
 
     for number, box in enumerate(sorted(row, key=wish)):
-        places[box] = (middle + (number - (len(row) - 1) / 2) * (WIDTH + BESIDE), y)
+        points[box] = (middle + (number - (len(row) - 1) / 2) * (WIDTH + BESIDE), y)
 
 
 def column_width(rows: Sequence[Sequence[int]]) -> float:
@@ -176,7 +176,7 @@ def column_width(rows: Sequence[Sequence[int]]) -> float:
 
 
 def rows_per_column(rows: Sequence[Sequence[int]], high: int) -> int:
-    """How many layers stand in a column, so that the picture comes nearest to the shape of a screen."""
+    """How many layers to put in a column, so that the picture comes nearest to the shape of a screen."""
 
     def shape(per: int) -> float:
         width = sum(column_width(rows[first : first + per]) + GUTTER for first in range(0, len(rows), per))
@@ -186,15 +186,15 @@ def rows_per_column(rows: Sequence[Sequence[int]], high: int) -> int:
     return min(range(min(SHORT, len(rows)), len(rows) + 1), key=shape) if rows else 1
 
 
-def port(box: Box, place: Place, high: int) -> Port:
-    """Where wires can touch a box: its left, upper, right and lower side."""
-    x, y = place
+def port(box: Box, point: Point, high: int) -> Port:
+    """Where arrows can touch a box: its left, upper, right and lower side."""
+    x, y = point
     wide, tall = (WIDTH / 2, high / 2) if box.name else (6, 6)
     return x - wide, y + high / 2 - tall, x + wide, y + high / 2 + tall
 
 
 def wire(start: Port, end: Port, down: int, pale: bool, far: bool) -> str:
-    """A curve down to another box, along its sides to one straight below or to an earlier one, or to another column."""
+    """The curve of an arrow: down, or along the sides to a box straight below, an earlier one, or another column."""
     x, y, to, at = (start[0] + start[2]) / 2, (start[1] + start[3]) / 2, (end[0] + end[2]) / 2, (end[1] + end[3]) / 2
     if far:
         side = 1 if to > x else -1
@@ -214,9 +214,9 @@ def wire(start: Port, end: Port, down: int, pale: bool, far: bool) -> str:
     return f'<path class="{kind}" d="{curve}"/>' if kind else f'<path d="{curve}"/>'
 
 
-def box_at(box: Box, place: Place, high: int) -> str:
+def box_at(box: Box, point: Point, high: int) -> str:
     """A box with its lines of text, as SVG."""
-    x, y = place
+    x, y = point
     if not box.name:
         return f'<circle cx="{x:g}" cy="{y + high / 2:g}" r="5"/>'
     name = broken(box.name)
@@ -231,15 +231,15 @@ def broken(name: str) -> list[str]:
     """A layer's name in one line, or in two if it is too long for a box."""
     if tables.wide(name) <= CHARACTERS:
         return [name]
-    dots = [place for place, char in enumerate(name) if char == "."] or [len(name) // 2]
+    dots = [number for number, char in enumerate(name) if char == "."] or [len(name) // 2]
     middle = min(dots, key=lambda dot: abs(dot - len(name) // 2)) + 1
     return [name[:middle], name[middle:]]
 
 
 def frame(paint: str, x: float, y: float, width: float, height: float) -> str:
     """A rectangle in the colours of a kind of box."""
-    place = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="5"'
-    return f"<rect {place} {PAINT[paint]}/>"
+    frame = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="5"'
+    return f"<rect {frame} {PAINT[paint]}/>"
 
 
 def keys(legend: Sequence[tuple[str, str]]) -> list[str]:
@@ -251,22 +251,22 @@ def keys(legend: Sequence[tuple[str, str]]) -> list[str]:
     return parts
 
 
-def text(words: str, place: Place, kind: str = "", anchor: str = "") -> str:
+def text(words: str, point: Point, kind: str = "", anchor: str = "") -> str:
     """A line of text, clipped to a box unless it is a head."""
     words = tables.clip(words, CHARACTERS) if anchor else words
     named = "".join(f' {name}="{value}"' for name, value in (("class", kind), ("text-anchor", anchor)) if value)
-    return f'<text x="{place[0]:g}" y="{place[1]:g}"{named}>{escape(words)}</text>'
+    return f'<text x="{point[0]:g}" y="{point[1]:g}"{named}>{escape(words)}</text>'
 
 
 def first_uses(*programs: Program) -> dict[str, int]:
-    """The place at which each tensor is used first; the programs count as one after the other."""
+    """The number of the op that first uses each tensor; the programs are numbered one after the other."""
     found: dict[str, int] = {}
     start = 0
     for program in programs:
-        for place, op in enumerate(program.ops, start):
+        for number, op in enumerate(program.ops, start):
             for operand in op.operands:
                 if operand in program.tensors:
-                    found.setdefault(program.tensors[operand], place)
+                    found.setdefault(program.tensors[operand], number)
         start += len(program.ops)
     return found
 

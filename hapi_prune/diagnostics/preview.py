@@ -1,4 +1,4 @@
-"""What the cuts of a schedule will leave, before anything is trained: worked out, tried once, and nothing changed."""
+"""`preview`: what the cuts of a schedule will leave, before training. Tried once; the network is restored."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..plan import Cost
 from ..reporting import tables
 from ..reporting.record import NOUNS
 from ..schedules import Schedule
+from ..selection.kept_groups import layers_of
 from ..selection.options import Options
 from ..selection.ratios import Ratio, check_ratio, rising
-from ..selection.staying import layers_of
 from .check import cuttable
 
 
 @dataclass(frozen=True)
 class PreviewRow:
-    """One cut of a schedule, as it will be.
+    """One cut of a schedule, as predicted.
 
     Attributes:
         epoch: when, counted from 0.
@@ -52,7 +52,7 @@ class PreviewRow:
 
 @dataclass(frozen=True)
 class Preview:
-    """What the cuts of a schedule will leave; ``print`` shows it.
+    """What the cuts of a schedule will leave; ``print`` shows a table.
 
     Attributes:
         target: what the ratios are shares of.

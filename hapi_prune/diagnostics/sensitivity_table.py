@@ -17,14 +17,14 @@ from ..plan import ChannelGroup
 from ..plan.json_reader import Reader, each, entries, made, number, text
 from ..reporting import tables
 from ..reporting.plots import heat_picture
-from ..selection.scopes import Curve, Prices
+from ..selection.scopes import Curve, Importances
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 VERSION = 1
 SLOPE = 1e-6
-"""What is added to a price over the whole of a group, so that of layers that cost nothing all lose alike."""
+"""Added to an importance over the whole of a group, so that layers whose removal costs nothing all lose alike."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class BySensitivity:
 
     def __call__(
         self, groups: Mapping[str, ChannelGroup], scores: Mapping[str, Scores], costs: Mapping[str, float]
-    ) -> Mapping[str, Prices]:
+    ) -> Mapping[str, Importances]:
         """For each group a function from the share removed to the accuracy that it costs.
 
         Args:
@@ -256,12 +256,12 @@ def _curve(rows: list[SensitivityRow]) -> Curve:
 
     def curve(shares: Any) -> npt.NDArray[np.float64]:
         shares = np.asarray(shares, dtype=np.float64)
-        prices = np.zeros(len(shares))
+        importances = np.zeros(len(shares))
         for row in rows:
             ratios, lost = np.array((0.0, *row.ratios)), np.maximum.accumulate((0.0, *row.lost))
             beyond = np.clip(shares - ratios[-1], 0, None) * max(lost[-1] / ratios[-1], SLOPE) * 2
-            prices = np.maximum(prices, np.interp(shares, ratios, lost) + beyond)
-        return np.asarray(prices + SLOPE * shares)
+            importances = np.maximum(importances, np.interp(shares, ratios, lost) + beyond)
+        return np.asarray(importances + SLOPE * shares)
 
     return curve
 

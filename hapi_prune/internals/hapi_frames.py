@@ -1,4 +1,4 @@
-"""The ``fit`` that is calling us right now, found on the Python stack: hapi tells its callbacks nothing of it."""
+"""The ``fit`` that is running, found on the Python stack: hapi does not pass it to its callbacks."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-# What nobody has promised: the callbacks of a run are called by an object of this class, from a method of this name
-# that keeps what it trains on in a variable of this name.
+# Private to hapi: the class of the object that calls the callbacks of a run, the method that it is called from, and the
+# variable there that holds the training data.
 CALLER, FIT, DATA = "CallbackList", "fit", "train_loader"
 
 
 def frames(top: FrameType | None) -> Iterator[FrameType]:
-    """A frame of the Python stack, and all that it was called from, the innermost first."""
+    """A frame of the Python stack, and all outer ones, the innermost first."""
     while top is not None:
         yield top
         top = top.f_back
 
 
 def calling() -> Any:
-    """The list of callbacks through which hapi is calling us right now; None where it is not."""
+    """Hapi's list of callbacks, if it is calling one of them right now; else None."""
     found = (frame.f_locals.get("self") for frame in frames(sys._getframe(1)))
     return next((caller for caller in found if type(caller).__name__ == CALLER), None)
 
 
 def running_callbacks() -> list[object]:
-    """The callbacks of the hapi run that is calling us right now; none where none is."""
+    """The callbacks of the hapi run that is calling one of them right now; else an empty list."""
     return list(calling() or ())
 
 

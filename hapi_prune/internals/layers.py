@@ -1,4 +1,4 @@
-"""The attributes in which Paddle's layers say how wide they are."""
+"""The attributes of Paddle's layers that hold their widths."""
 
 from __future__ import annotations
 
@@ -13,10 +13,51 @@ from paddle import nn
 from .tensors import own_tensors
 
 
-def sizes(layer: paddle.nn.Layer, depthwise: bool) -> dict[str, Any]:
-    """What the attributes of a layer have to say, now that its tensors have the shapes that they have.
+def named_layers(network: paddle.nn.Layer) -> dict[str, paddle.nn.Layer]:
+    """Every layer by its structured name, the network itself first; one that is used twice by its first name.
 
-    Some are only printed; ``LayerNorm`` and convolutions compute with them.
+    The order is that of ``named_sublayers``, which hands each layer through a generator for every layer above it.
+    """
+    found: dict[str, paddle.nn.Layer] = {}
+    seen: set[int] = set()
+    waiting = [("", network)]
+    while waiting:
+        name, layer = waiting.pop()
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        found[name] = layer
+        if layer._sub_layers:
+            inside = [(joined(name, key), inner) for key, inner in layer._sub_layers.items() if inner is not None]
+            waiting += reversed(inside)
+    return found
+
+
+def named_tensors(
+    network: paddle.nn.Layer, kinds: Iterable[str] = ("_parameters", "_buffers")
+) -> dict[str, paddle.Tensor]:
+    """Every parameter, then every buffer, by structured name; one that is held twice by its first name."""
+    layers = named_layers(network)
+    found: dict[str, paddle.Tensor] = {}
+    seen: set[int] = set()
+    for kind in kinds:
+        for name, layer in layers.items():
+            for key, tensor in getattr(layer, kind).items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    found[joined(name, key)] = tensor
+    return found
+
+
+def joined(name: str, key: str) -> str:
+    """The structured name of what a layer holds under ``key``."""
+    return f"{name}.{key}" if name else key
+
+
+def sizes(layer: paddle.nn.Layer, depthwise: bool) -> dict[str, Any]:
+    """The values that a layer's attributes must have to fit the shapes of its tensors.
+
+    Some attributes are only printed; ``LayerNorm`` and convolutions compute with them.
     """
     tensors = own_tensors(layer)
     weight = tensors.get("weight")
@@ -40,29 +81,29 @@ def sizes(layer: paddle.nn.Layer, depthwise: bool) -> dict[str, Any]:
 
 
 def takes_any_width(layer: paddle.nn.Layer) -> bool:
-    """Whether a layer checks how many channels arrive, and holds nothing that says how many there should be."""
+    """Whether a layer checks the width of its input, without a tensor of that width: a LayerNorm without parameters."""
     return isinstance(layer, nn.LayerNorm) and len(layer._normalized_shape) == 1 and not own_tensors(layer)
 
 
 def width_arriving(layer: paddle.nn.Layer, value: paddle.Tensor) -> dict[str, Any]:
-    """What the attributes of such a layer have to say when ``value`` arrives."""
+    """The values that the attributes of such a layer must have for an input ``value``; empty if they fit already."""
     width = [value.shape[-1]]
     return {} if list(layer._normalized_shape) == width else {"_normalized_shape": width}
 
 
 def batch_norms(network: paddle.nn.Layer) -> list[paddle.nn.Layer]:
-    """The layers that keep statistics of what passes."""
+    """The BatchNorm layers of a network."""
     kinds = (nn.BatchNorm, nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
-    return [layer for layer in network.sublayers(include_self=True) if isinstance(layer, kinds)]
+    return [layer for layer in named_layers(network).values() if isinstance(layer, kinds)]
 
 
 def statistics_of(norm: paddle.nn.Layer) -> tuple[paddle.Tensor, paddle.Tensor]:
-    """The running mean and variance of such a layer."""
+    """The running mean and variance of a BatchNorm layer."""
     return norm._mean, norm._variance
 
 
 def channel_axis(layer: paddle.nn.Layer, rank: int) -> int:
-    """Which axis of a value of so many axes, that a layer takes or gives, is that of its channels."""
+    """The channel axis of an input or output of a layer that has ``rank`` axes."""
     data_format = str(getattr(layer, "_data_format", ""))
     last = isinstance(layer, nn.Linear) or (len(data_format) > 2 and data_format.endswith("C")) or rank == 2
     return rank - 1 if last else 1
@@ -70,7 +111,7 @@ def channel_axis(layer: paddle.nn.Layer, rank: int) -> int:
 
 @contextmanager
 def momentum(norms: Iterable[paddle.nn.Layer], value: float) -> Iterator[None]:
-    """How much of the old statistics stays at each batch, for a while."""
+    """Set the momentum of BatchNorm layers within a block."""
     before = [(norm, norm._momentum) for norm in norms]
     try:
         for norm, _ in before:
@@ -82,13 +123,13 @@ def momentum(norms: Iterable[paddle.nn.Layer], value: float) -> Iterator[None]:
 
 
 def is_depthwise(layer: paddle.nn.Layer) -> bool:
-    """Whether a dense layer is a convolution with a group for each channel."""
+    """Whether a layer that is not cut is a convolution with one group for each channel."""
     groups = getattr(layer, "_groups", 1)
     return bool(groups > 1 and groups == getattr(layer, "_in_channels", 0))
 
 
 def whole_numbers(layer: paddle.nn.Layer) -> dict[str, Any]:
-    """The attributes of a layer's own that hold whole numbers, one or a list or tuple of them."""
+    """The attributes of a layer that hold a whole number, or a list or tuple of whole numbers."""
 
     def is_whole(value: Any) -> bool:
         return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
@@ -100,7 +141,7 @@ def whole_numbers(layer: paddle.nn.Layer) -> dict[str, Any]:
 
 
 def _conv_sizes(layer: paddle.nn.Layer, shape: list[int], depthwise: bool) -> dict[str, Any]:
-    """The sizes of a convolution, from the shape of its weight; a depthwise one has a group for each channel."""
+    """The sizes of a convolution, from the shape of its weight."""
     groups = layer._groups
     if isinstance(layer, (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)):
         groups = shape[0] if depthwise else groups

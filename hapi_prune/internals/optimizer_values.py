@@ -1,4 +1,4 @@
-"""What an optimizer holds beside accumulators and master weights, copied: numbers, what was loaded, its schedulers."""
+"""Copies of what an optimizer holds beside accumulators and master weights: numbers, loaded state, schedulers."""
 
 from __future__ import annotations
 

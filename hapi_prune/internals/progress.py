@@ -1,4 +1,4 @@
-"""A progress bar on what takes more than a moment: that of hapi, in a terminal and nowhere else."""
+"""Hapi's progress bar for work that takes more than a second; only in a terminal."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import paddle
 from paddle.hapi.progressbar import ProgressBar
 
 MOMENT = 1.0
-"""What is done within so many seconds needs no bar."""
+"""No bar is shown for work that is done within so many seconds."""
 
 PAUSE = 0.1
-"""So many seconds it is left as it is."""
+"""Seconds between two updates of a bar."""
 
 _MAY_SHOW = ContextVar("may_show", default=True)
 
 
 @contextmanager
 def bars(shown: bool) -> Iterator[None]:
-    """With bars, as long as nothing around says otherwise; or without any."""
+    """Allow bars within a block, unless an outer block forbids them; or forbid them."""
     token = _MAY_SHOW.set(shown and _MAY_SHOW.get())
     try:
         yield
@@ -32,7 +32,7 @@ def bars(shown: bool) -> Iterator[None]:
 
 @contextmanager
 def progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how much of some work is done, by a function that is told how many parts are; only the outermost bar shows.
+    """Show a bar for some work; yields a function to call with the number of parts that are done. Bars do not nest.
 
     Args:
         name: what a part is called.

@@ -15,10 +15,10 @@ from ..errors import PruneError
 
 @dataclass(frozen=True)
 class RandomState:
-    """Where the three generators stand.
+    """The states of the three generators.
 
     Attributes:
-        python, numpy, paddle: their own states, as each of them gives and takes it.
+        python, numpy, paddle: the state of each, as it gives and takes it.
     """
 
     python: Any
@@ -27,17 +27,17 @@ class RandomState:
 
     @classmethod
     def now(cls) -> RandomState:
-        """The generators as they are."""
+        """The states now."""
         return cls(random.getstate(), np.random.get_state(), paddle.get_rng_state())
 
     def put_back(self) -> None:
-        """Let the generators go on from here."""
+        """Restore the generators to these states."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         paddle.set_rng_state(self.paddle)
 
     def to_plain(self) -> dict[str, Any]:
-        """The state as JSON can hold it."""
+        """The states as plain data for JSON."""
         version, numbers, gauss = self.python
         kind, keys, position, has_gauss, cached = self.numpy
         return {
@@ -48,7 +48,7 @@ class RandomState:
 
 
 def restore(saved: Any) -> None:
-    """Put back what `RandomState.to_plain` gave.
+    """Restore the states that `RandomState.to_plain` gave.
 
     Raises:
         PruneError: ``saved`` is something else; the generators are as they were.
@@ -57,7 +57,7 @@ def restore(saved: Any) -> None:
     try:
         version, numbers, gauss = saved["python"]
         kind, keys, *rest = saved["numpy"]
-        if not 0 <= rest[0] <= len(keys):  # NumPy would read there
+        if not 0 <= rest[0] <= len(keys):  # NumPy would read out of bounds
             raise ValueError("NumPy's generator")
         engines = [engine(old, new) for old, new in zip(before.paddle, saved["paddle"])]
         numpy_state = (kind, np.array(keys, dtype=np.uint32), *rest)
@@ -68,7 +68,7 @@ def restore(saved: Any) -> None:
 
 
 def engine(old: Any, new: Any) -> Any:
-    """A state of Paddle's generator with other numbers; they reach C++ code, so they are looked at first."""
+    """A state of Paddle's generator with other numbers, checked first, since they are passed to C++ code."""
     device, seed, offset, text = new
     written = bytes(text).decode("ascii")
     count = len(bytes(old.__getstate__()[3]).split())

@@ -1,4 +1,4 @@
-"""Tensors and the storage beneath them: resized in place, shared, held by layers."""
+"""Tensors and their storage: resized in place, shared, viewed, and as held by layers."""
 
 from __future__ import annotations
 
@@ -24,21 +24,26 @@ def resize(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
 
 
 def empty(shape: Sequence[int], tensor: paddle.Tensor) -> paddle.Tensor:
-    """A new tensor of the type of ``tensor`` and where that is, to be filled."""
-    found = paddle.empty(shape, dtype=tensor.dtype)
+    """A new uninitialised tensor, of the type and in the place of ``tensor``."""
+    found = _empty(shape, tensor.dtype)
     return found if found.place == tensor.place else found._copy_to(tensor.place, True)
+
+
+def _empty(shape: Sequence[int], dtype: Any) -> paddle.Tensor:
+    """As ``paddle.empty``, without the checks of arguments that take most of its time."""
+    return paddle._C_ops.empty(shape, dtype, paddle.framework._current_expected_place_())
 
 
 @cache
 def numpy_type(dtype: Any) -> np.dtype[Any]:
-    """The type of the elements of a tensor of ``dtype`` as an array."""
+    """NumPy's type for the elements of a tensor of ``dtype``."""
     return np.asarray(paddle.empty([0], dtype=dtype).numpy()).dtype
 
 
 def view(tensor: paddle.Tensor) -> npt.NDArray[Any]:
-    """The numbers of ``tensor``, to be read at once: its own memory where NumPy can see it, else a copy.
+    """The numbers of ``tensor``, to be read at once: a view of its memory if that is possible, else a copy.
 
-    The array is of no use once the tensor has another storage, or is gone.
+    The view is invalid as soon as the tensor is deleted or has another storage.
     """
     size = prod(tensor.shape)
     if not (tensor.place.is_cpu_place() and tensor.is_dense() and tensor.is_contiguous() and size):
@@ -50,7 +55,7 @@ def view(tensor: paddle.Tensor) -> npt.NDArray[Any]:
 
 @contextmanager
 def written(tensor: paddle.Tensor) -> Iterator[npt.NDArray[Any]]:
-    """The numbers of ``tensor`` as an array for the length of a block; what is written there is the tensor's."""
+    """The numbers of ``tensor`` as an array, within a block; what is written to it is written to the tensor."""
     array = view(tensor)
     yield array
     if array.ctypes.data != tensor.data_ptr():
@@ -58,28 +63,28 @@ def written(tensor: paddle.Tensor) -> Iterator[npt.NDArray[Any]]:
 
 
 def as_type(array: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
-    """``array`` as NumPy holds a tensor of ``dtype``; bfloat16 is uint16 there, and its numbers are not those of it."""
+    """``array`` converted to ``dtype``, as NumPy holds it: bfloat16 is held as the bits of a uint16."""
     tensor = paddle.to_tensor(array, place=paddle.CPUPlace())
     found: npt.NDArray[Any] = (tensor if tensor.dtype == dtype else tensor.astype(dtype)).numpy()
     return found
 
 
 def become(tensor: paddle.Tensor, other: paddle.Tensor) -> None:
-    """Let ``tensor`` have the shape and the storage of ``other``; nothing is copied."""
+    """Give ``tensor`` the shape and the storage of ``other``, without copying."""
     tensor.get_tensor()._share_data_with(other.get_tensor())
 
 
 def storage(tensor: paddle.Tensor) -> paddle.Tensor:
-    """Another tensor on the storage that ``tensor`` has now, which stays when `become` gives it another."""
-    held = paddle.empty([0], dtype=tensor.dtype)
+    """Another tensor with the storage that ``tensor`` has now, which keeps it alive when `become` replaces it."""
+    held = _empty([0], tensor.dtype)
     held.get_tensor()._share_data_with(tensor.get_tensor())
     return held
 
 
 def gradients(tensor: paddle.Tensor) -> list[paddle.Tensor]:
-    """What a backward pass has left at ``tensor`` for the next step; of the sparse kind, which fits no shape, none.
+    """The dense gradients of ``tensor``; in mixed precision there may be a second one, in float32.
 
-    In mixed precision there may be a second one, in float32.
+    A sparse gradient, which fits no new shape, is cleared.
     """
     if tensor.stop_gradient:
         return []
@@ -91,7 +96,7 @@ def gradients(tensor: paddle.Tensor) -> list[paddle.Tensor]:
 
 
 def gradient_places(tensor: paddle.Tensor) -> dict[str, paddle.Tensor]:
-    """What `gradients` gives, by the attribute of the tensor that holds it."""
+    """The dense gradients of ``tensor`` by the attribute that holds each."""
     dense = gradients(tensor)
     held = {place: getattr(tensor, place, None) for place in ("grad", "main_grad")} if dense else {}
     return {place: gradient for place, gradient in held.items() if gradient is not None and gradient.is_dense()}
@@ -104,7 +109,7 @@ def own_tensors(layer: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
 
 
 def hold(layer: paddle.nn.Layer, tensors: dict[str, paddle.Tensor]) -> None:
-    """Let a layer's buffers be those of ``tensors`` again, whatever a forward pass has put into their places."""
+    """Restore a layer's buffers to the objects in ``tensors``, after a forward pass that may have replaced them."""
     for name, tensor in list(layer._buffers.items()):
         if tensor is not None and tensors.get(name) is not tensor:
             if name in tensors:

@@ -14,13 +14,13 @@ from .goals import Goal
 from .limits import Limits
 
 Fit = Union[dict[str, int], frozenset[str]]
-"""How many units each group has, or else the groups that do not fit."""
+"""The units of each group at some sizes, or the groups that do not fit there."""
 
 WHOLE = 64
-"""More often than any size can be halved."""
+"""An `evenness` above that of any size."""
 
 FEW = 4
-"""How many sizes of a family are tried one after the other, where the first does not fit."""
+"""If the first size of a family does not fit, so many are tried in order before larger steps are made."""
 
 
 def counts_for(channel_map: ChannelMap, wanted: Goal, limits: Limits) -> dict[str, int]:
@@ -35,8 +35,8 @@ def counts_for(channel_map: ChannelMap, wanted: Goal, limits: Limits) -> dict[st
 def balanced(channel_map: ChannelMap, wanted: Goal, counts: dict[str, int], limits: Limits) -> dict[str, int]:
     """Counts that fit together, for groups whose sizes depend on each other (splits, shuffles, group convolutions).
 
-    Which sizes fit is solved (`family_sizes`), and the nearest to what was asked is verified: the labels are run once
-    for all families, and how many units each group has there is how many it keeps.
+    Which sizes fit is computed by `family_sizes`. The nearest to the ratio is verified: one propagation of the labels
+    for all families gives the number of units that each group keeps.
     """
     result = {key: count for key, count in counts.items() if not channel_map.findings.family_of(key)}
     searches: dict[frozenset[str], Search] = {}
@@ -62,13 +62,13 @@ def balanced(channel_map: ChannelMap, wanted: Goal, counts: dict[str, int], limi
         if len(guilty) == len(chosen):  # one of them, or that all are asked for at once: then each is tried alone
             fits = {members: fitted(channel_map, members, [choice]) for members, choice in chosen.items()}
         for members, one in fits.items():
-            searches[members].told(isinstance(one, dict))
+            searches[members].report(isinstance(one, dict))
         if all(isinstance(one, dict) and searches[members].choice is chosen[members] for members, one in fits.items()):
             return result | {key: n for one in fits.values() if isinstance(one, dict) for key, n in one.items()}
 
 
 def leave_alone(channel_map: ChannelMap, wanted: Goal, members: frozenset[str]) -> None:
-    """No smaller size of a family fits: its groups stay, and that is said."""
+    """No smaller size of a family fits: its groups stay, with a reason."""
     other = stuck_member(channel_map, wanted, members)
     reason = Reason(ReasonKind.NO_FIT, "no smaller size fits its splits")
     if other:
@@ -79,13 +79,13 @@ def leave_alone(channel_map: ChannelMap, wanted: Goal, members: frozenset[str]) 
 
 
 def stuck_member(channel_map: ChannelMap, wanted: Goal, members: frozenset[str]) -> str:
-    """A group of a family that could shrink and must not; empty if there is none."""
+    """A group of a family that must stay, though its channels could be removed; empty if there is none."""
     now = channel_map.groups
     return next((key for key in sorted(members) if key in wanted.stays and key in now and not now[key].frozen), "")
 
 
 def fitted(channel_map: ChannelMap, members: frozenset[str], choices: Sequence[Choice]) -> Fit:
-    """How many units each of ``members`` has where their families have the sizes chosen; or what does not fit."""
+    """The units of each of ``members`` when their families have the chosen sizes; or the groups that do not fit."""
     option = {axis: size for choice in choices for axis, size in choice.sizes.items()}
     asked = frozenset(option.items()), all(choice.exact for choice in choices)
     tried = channel_map.state.fits
@@ -95,7 +95,7 @@ def fitted(channel_map: ChannelMap, members: frozenset[str], choices: Sequence[C
 
 
 def units_at(channel_map: ChannelMap, members: frozenset[str], option: dict[Axis, int], exact: bool) -> Fit:
-    """How many units each of ``members`` has at these sizes, all else being as now; or the groups that do not fit."""
+    """The units of each of ``members`` at these sizes of their axes; or the groups that do not fit."""
     now = channel_map.groups
     try:
         _, after = channel_map.at({**channel_map.sizes, **option}, strict=False, exact=exact)
@@ -110,14 +110,14 @@ def units_at(channel_map: ChannelMap, members: frozenset[str], option: dict[Axis
 
 @dataclass(frozen=True)
 class Choice:
-    """A size of a family.
+    """A candidate for the size of a family.
 
     Attributes:
         step: how many filters its widest layer keeps.
         sizes: the sizes of the axes that it touches.
-        exact: whether no number that an attribute holds is rounded.
-        even: how often ``step`` can be halved (or divided by what the blocks of the family are); `WHOLE` where each of
-            its groups keeps the same share of its units.
+        exact: whether numbers that attributes hold scale without rounding.
+        even: how often ``step`` can be halved (or divided by the number of blocks of the family); `WHOLE` if each of
+            its groups keeps exactly the same share of its units.
     """
 
     step: int
@@ -142,7 +142,7 @@ def choices_of(
 
 
 def evenness(family: FamilySizes, step: int, blocks: int) -> int:
-    """How often a step can be divided by ``blocks``, or by 2 where there are none; see `Choice`."""
+    """How often a step can be divided by ``blocks``, or by 2 without blocks; see `Choice`."""
     if family.is_whole(step):
         return WHOLE
     base = max(blocks, 2)
@@ -152,37 +152,37 @@ def evenness(family: FamilySizes, step: int, blocks: int) -> int:
 class Search:
     """Finds, for one family, the first of its choices that fits.
 
-    What the equations leave open are shuffles: at some sizes a group is left without a unit, or channels would be wired
-    in another way. Then the next few are tried, and those that can be halved most often; at last ever larger ones,
-    and halving leads back from the first that fits.
+    The equations do not know shuffles: at some sizes a group is left without a unit, or channels would be wired in
+    another way. Then the next few choices are tried, and those that can be halved most often. After that the steps get
+    larger and larger, and once a choice fits, bisection finds the first that does.
 
     Args:
-        choices: the nearest to what was asked first.
+        choices: the nearest to the ratio first.
     """
 
     def __init__(self, choices: Sequence[Choice]) -> None:
         near = [*choices[:FEW], *sorted(choices[FEW:], key=lambda choice: -choice.even)[: 2 * FEW]]
         larger = [choice for choice in choices[FEW:] if choice.step > choices[0].step and choice not in near]
         self._line, self._near = [*near, *larger], len(near)
-        self._at, self._fails, self._holds = 0, -1, len(self._line)
+        self._at, self._failing, self._fitting = 0, -1, len(self._line)
 
     @property
     def choice(self) -> Choice:
-        """What to try, or what was found."""
+        """The choice to try next; in the end, the one that was found."""
         return self._line[self._at]
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing fits."""
-        return self._fails == len(self._line) - 1
+        """Whether no choice fits."""
+        return self._failing == len(self._line) - 1
 
-    def told(self, fits: bool) -> None:
-        """Go on from whether the choice fits."""
+    def report(self, fits: bool) -> None:
+        """Go on after a choice was tried."""
         if fits:
-            self._holds = self._at
-        else:  # it may have held before, together with others
-            self._fails, self._holds = self._at, self._holds if self._at < self._holds else len(self._line)
-        if self._holds < len(self._line):
-            self._at = (self._fails + self._holds + 1) // 2
+            self._fitting = self._at
+        else:  # it may have fitted before, together with other families
+            self._failing, self._fitting = self._at, self._fitting if self._at < self._fitting else len(self._line)
+        if self._fitting < len(self._line):
+            self._at = (self._failing + self._fitting + 1) // 2
         else:
             self._at = min(self._at + max(1, self._at - self._near + 2), len(self._line) - 1)

@@ -1,4 +1,4 @@
-"""The sizes that a family of groups can have: solved, as linear equations in the units that each group keeps."""
+"""The sizes that a family of groups can have: the solutions of linear equations in the units that each group keeps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..analysis.channel_map import ChannelMap
-from ..analysis.places import Part, Place
+from ..analysis.partitions import Partition, Section
 from ..plan import Axis, ChannelGroup
 from .limits import Limits
 
@@ -18,16 +18,16 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 NEAR = 1e-6
-"""How far from a whole number, or from each other, numbers of slices may be by rounding alone."""
+"""Numbers of slices that differ by less than this are equal; the difference is due to rounding."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """What the equations say at each step, from 1 on.
+    """The solution of the equations at each step, from 1 on.
 
     Attributes:
-        fits: whether they can hold, shape ``[steps]``.
-        units: for each group how many units it keeps, shape ``[groups, steps]``; nan where they leave it open.
+        fits: whether there is a solution, shape ``[steps]``.
+        units: for each group how many units it keeps, shape ``[groups, steps]``; nan if the equations leave that open.
     """
 
     fits: Flags
@@ -36,14 +36,15 @@ class Solution:
 
 @dataclass(frozen=True)
 class FamilySizes:
-    """The sizes that a family can have: each axis keeps the same share of what it was traced with.
+    """The sizes that a family can have: each axis keeps about the same share of its traced size.
 
     Attributes:
-        was, has: for each axis that the family touches, its slices when the network was traced, and now.
-        widest: the most filters that a layer has of the family; sizes go in steps of one of these.
+        was, has: for each axis that the family touches, its slices at trace time, and now.
+        widest: the number of filters of the family's widest layer; a *step* is how many of these stay, and stands for
+            a size of the whole family.
         filters: the axes that hold filters.
-        groups: the groups that may shrink, when the network was traced.
-        places: where the numbers that they keep depend on each other.
+        groups: the groups of the family that may shrink, at trace time.
+        partitions: the partitions that couple their sizes.
     """
 
     was: dict[Axis, int]
@@ -51,10 +52,10 @@ class FamilySizes:
     widest: int
     filters: frozenset[Axis]
     groups: Mapping[str, ChannelGroup]
-    places: tuple[Place, ...]
+    partitions: tuple[Partition, ...]
 
     def at(self, step: int, exact: bool = True) -> dict[Axis, int]:
-        """The slices on each axis where the widest layer keeps ``step`` filters; `steps` says which of them fit.
+        """The slices on each axis if the widest layer keeps ``step`` filters; `steps` says which steps fit.
 
         If not ``exact``, numbers that attributes hold may be rounded.
         """
@@ -62,7 +63,7 @@ class FamilySizes:
 
     @cached_property
     def _sizes(self) -> Mapping[bool, npt.NDArray[np.int64]]:
-        """The slices on each axis at each step: told by the units where these are known, or else its share."""
+        """The slices on each axis at each step: from the units of the groups if these are known, else a share."""
         shares = np.stack([*self._shares.values()]) if self.was else np.zeros((0, max(self.widest - 1, 0)))
         slices = np.zeros((len(self.was), len(self.groups)))
         for row, axis in enumerate(self.was):
@@ -77,24 +78,21 @@ class FamilySizes:
 
     @cached_property
     def _shares(self) -> dict[Axis, Floats]:
-        """The slices on each axis at each step, if each axis keeps the same share."""
+        """The slices on each axis at each step, if each keeps the same share."""
         steps = np.arange(1, self.widest)
         return {axis: np.maximum(1, np.rint(size * steps / self.widest)) for axis, size in self.was.items()}
 
     def option(self, channel_map: ChannelMap, step: int, exact: bool = True) -> dict[Axis, int]:
-        """The whole sizes of these axes, with what they hold of other groups."""
+        """The sizes of these axes at a step, with their slices of other groups."""
         sizes = self.at(step, exact)
         return {axis: channel_map.sizes[axis] - self.has[axis] + size for axis, size in sizes.items()}
 
     def is_whole(self, step: int) -> bool:
-        """Whether each group keeps the same share of its units."""
+        """Whether each group keeps exactly the same share of its units."""
         return all(group.size * step % self.widest == 0 for group in self.groups.values())
 
     def steps(self, limits: Limits, exact: bool = True, blocks: int = 1) -> list[int]:
-        """Where the widest layer can go, widest first: what fits together, and what the limits allow.
-
-        Whole ``blocks``, if there are any.
-        """
+        """The steps with a solution within the limits, largest first; only multiples of ``blocks`` if there are any."""
         found = []
         for step in range(self.widest - 1, 0, -1):
             if self.solved[exact].fits[step - 1]:
@@ -106,7 +104,7 @@ class FamilySizes:
 
     @cached_property
     def solved(self) -> Mapping[bool, Solution]:
-        """What the equations say where nothing may be rounded, and where numbers that attributes hold may."""
+        """The solutions without rounding, and with numbers that attributes hold rounded down."""
         return {exact: self._solution(exact) for exact in (True, False)}
 
     def _solution(self, exact: bool) -> Solution:
@@ -121,46 +119,49 @@ class FamilySizes:
         inverse = np.linalg.pinv(matrix)
         units, space = inverse @ wanted, inverse @ matrix
         fits = (np.abs(matrix @ units - wanted) < NEAR).all(axis=0)
-        whole = np.concatenate([np.eye(len(self.groups)), self._parts()])  # what has to be a whole number
+        whole = np.concatenate([np.eye(len(self.groups)), self._sections()])  # what has to be a whole number
         told = np.abs(whole @ space - whole).max(axis=1, initial=0.0) < NEAR
         numbers = (whole @ units)[told]
         fits &= (np.abs(numbers - np.rint(numbers)) < NEAR).all(axis=0) & (numbers > 1 - NEAR).all(axis=0)
         return Solution(fits, np.where(told[: len(self.groups), None] & fits, np.rint(units), np.nan))
 
     def _equations(self, exact: bool) -> Iterator[tuple[Floats, Floats | float]]:
-        """What has to hold for the units of the groups: for each equation its coefficients and its right side."""
+        """The equations in the units of the groups: for each its coefficients and its right side."""
         for axis in sorted(self.filters) or sorted(self.was):
             yield (
                 self._row([(key, axis, g.index[axis].size) for key, g in self.groups.items() if axis in g.index]),
                 self._shares[axis],
             )
-        for place in self.places:
-            row = sum(map(self._of, place.parts), np.zeros(len(self.groups)))
-            fixed, whole = sum(part.fixed for part in place.parts), sum(part.size for part in place.parts)
-            if not place.rounded or exact:
-                for part in place.parts:
-                    share = part.size / whole
-                    yield self._of(part) - share * row, share * fixed - part.fixed
+        for partition in self.partitions:
+            row = sum(map(self._of, partition.sections), np.zeros(len(self.groups)))
+            fixed, whole = (
+                sum(section.fixed for section in partition.sections),
+                sum(section.size for section in partition.sections),
+            )
+            if not partition.rounded or exact:
+                for section in partition.sections:
+                    share = section.size / whole
+                    yield self._of(section) - share * row, share * fixed - section.fixed
                 continue
-            total, before, border = fixed + self._slices(place), 0, np.zeros(self.widest - 1)
-            for part in place.parts:
-                before, begin = before + part.size, border
+            total, before, border = fixed + self._slices(partition), 0, np.zeros(self.widest - 1)
+            for section in partition.sections:
+                before, begin = before + section.size, border
                 border = np.floor(before * total / whole + NEAR)
-                yield self._of(part), border - begin - part.fixed
+                yield self._of(section), border - begin - section.fixed
 
-    def _slices(self, place: Place) -> Floats:
-        """How many slices at a place are none that stay; each axis has its share of them."""
-        parts = [one for part in place.parts for one in part.slices]
-        found = [self._shares[axis] * (count / self.was[axis]) for _, axis, count in parts]
+    def _slices(self, partition: Partition) -> Floats:
+        """How many slices of a partition are kept of those that may go, if each axis keeps the same share."""
+        sections = [one for section in partition.sections for one in section.slices]
+        found = [self._shares[axis] * (count / self.was[axis]) for _, axis, count in sections]
         return np.rint(sum(found, np.zeros(self.widest - 1)))
 
-    def _parts(self) -> Floats:
-        """The slices of each part of each place, as coefficients of the units."""
-        rows = [self._of(part) for place in self.places for part in place.parts if part.slices]
+    def _sections(self) -> Floats:
+        """The slices of each section of each partition, as coefficients of the units."""
+        rows = [self._of(section) for partition in self.partitions for section in partition.sections if section.slices]
         return np.stack(rows) if rows else np.zeros((0, len(self.groups)))
 
-    def _of(self, part: Part) -> Floats:
-        return self._row(part.slices)
+    def _of(self, section: Section) -> Floats:
+        return self._row(section.slices)
 
     def _row(self, slices: Iterable[tuple[str, Axis, int]]) -> Floats:
         row, number = np.zeros(len(self.groups)), {key: at for at, key in enumerate(self.groups)}
@@ -170,7 +171,7 @@ class FamilySizes:
 
 
 def family_sizes(channel_map: ChannelMap, members: frozenset[str]) -> FamilySizes:
-    """The sizes that a family had and has."""
+    """The `FamilySizes` of a family of the channel map."""
     now, origin = channel_map.groups, channel_map.origin.groups
     free = {key: origin[key] for key in sorted(members) if key in now and not now[key].frozen}
     was: dict[Axis, int] = {}
@@ -181,5 +182,7 @@ def family_sizes(channel_map: ChannelMap, members: frozenset[str]) -> FamilySize
                 sizes[axis] = sizes.get(axis, 0) + index.size
     filters = frozenset(was.keys() & channel_map.traced.constraints.filters)
     widest = max((was[axis] for axis in filters), default=max(was.values(), default=0))
-    places = tuple(place for place in channel_map.places if place.keys and place.keys <= free.keys())
-    return FamilySizes(was, has, widest, filters, free, places)
+    partitions = tuple(
+        partition for partition in channel_map.partitions if partition.keys and partition.keys <= free.keys()
+    )
+    return FamilySizes(was, has, widest, filters, free, partitions)

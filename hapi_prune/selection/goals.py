@@ -1,4 +1,4 @@
-"""What a ratio asks of each channel group, and which groups may not shrink."""
+"""The goal of a cut: the ratio of each channel group, and the groups that may not shrink."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .ratios import ratio_of
 
 @dataclass
 class Goal:
-    """How much of each group goes, and by which layers' filters it is scored.
+    """The goal of a cut: how much of each group goes, and which filters score its units.
 
     Attributes:
         ratios: for each group that may shrink, the share removed of the units that it was traced with.
         scored: for each group, the filter axes that are scored.
         stays: for each group with filters of a convolution that may not shrink, why.
-        overall: the ratio asked for as a whole; nan where each layer has its own.
+        overall: the ratio asked of the whole network; nan if each layer has its own.
     """
 
     ratios: dict[str, float] = field(default_factory=dict)
@@ -38,8 +38,8 @@ def goal(
     Args:
         channel_map: the network.
         ratio: one share for all groups that hold filters of a convolution, or ``{layer: share}``.
-        skip: names of layers that stay as they are, and with them all that depends on them.
-        linears: whether a plain number asks for the columns of Linears too, and not for convolutions' filters alone.
+        skip: names of layers that stay as they are, with everything that depends on them.
+        linears: whether a plain number also applies to the columns of Linears, or only to filters of convolutions.
 
     Raises:
         PruneError: an unknown name, or layers of one group with different ratios.
@@ -69,8 +69,8 @@ def asked_of_axes(
 ) -> dict[Axis, float]:
     """The ratio of each filter axis that is asked to shrink.
 
-    A plain number is for convolutions, unless ``linears`` count too, and so is ``"*"``, which a schedule makes of a
-    number that came before.
+    A plain number applies to convolutions, and to Linears if ``linears``. So does ``"*"``, by which a schedule writes a
+    number that was due before layers were named.
     """
     constraints = channel_map.traced.constraints
     if not isinstance(ratio, Mapping):

@@ -1,7 +1,7 @@
-"""How a goal is shared out among the groups: what it takes for a group to lose its next unit.
+"""How a goal is shared out among the groups: how important the next unit of each group is.
 
-A scope gives each group its *prices*. All units of all groups then stand in one queue, the cheapest first, and a goal
-is met by the beginning of that queue.
+A scope makes *importances* of the scores, which can be compared between groups. All units of all groups are sorted by
+importance, and the least important ones go until the goal is met.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import PruneError
 from ..plan import ChannelGroup
 
 Curve = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
-Prices = Union[float, npt.NDArray[np.float64], Curve]
+Importances = Union[float, npt.NDArray[np.float64], Curve]
 """What `Scope` returns for one group."""
 
 
@@ -29,9 +29,9 @@ class Scope(Protocol):
     of it goes, relative to the others: the library scales all shares alike until the goal is met. A group that is left
     out, or has 0, stays.
 
-    Instead of a share, a group may have an array with a price for each of its units, shape ``[size]``, or a function
-    from shares of the original group that are removed (an array, each in (0, 1]) to prices that do not fall. What
-    is cheapest goes first, over all groups. Which units of a group go is always told by the criterion.
+    Instead of a share, a group may have an array with the importance of each of its units, shape ``[size]``, or a
+    function from shares of the original group that are removed (an array, each in (0, 1]) to importances that do not
+    fall. What is least important goes first, over all groups. Which units of a group go is up to the criterion.
 
     Attributes:
         name: what it is called in records and errors.
@@ -53,8 +53,8 @@ class Scope(Protocol):
 
     def __call__(
         self, groups: Mapping[str, ChannelGroup], scores: Mapping[str, Scores], costs: Mapping[str, float]
-    ) -> Mapping[str, Prices]:
-        """What it takes for each group to lose units.
+    ) -> Mapping[str, Importances]:
+        """How important the units of each group are.
 
         Args:
             groups: the groups that may shrink, as they are now.
@@ -63,7 +63,7 @@ class Scope(Protocol):
                 with one unit.
 
         Returns:
-            For each group a share, an array of prices, or a function from shares to prices.
+            For each group a share, an array of importances, or a function from shares to importances.
         """
 
 
@@ -84,7 +84,7 @@ class Uniform:
 
     def __call__(
         self, groups: Mapping[str, ChannelGroup], scores: Mapping[str, Scores], costs: Mapping[str, float]
-    ) -> Mapping[str, Prices]:
+    ) -> Mapping[str, Importances]:
         """A share of 1 for each group.
 
         Args:
@@ -111,7 +111,7 @@ NORMS: dict[str, Callable[[Scores], float]] = {
 class Global:
     """The scope ``"global"``: one ranking over the units of all groups, by importance and, if told, by cost.
 
-    ``price = score / norm of the group's scores / share of the cost that goes with the unit ** cost_power``
+    ``importance = score / norm of the group's scores / share of the cost that goes with the unit ** cost_power``
 
     Attributes:
         name: ``"global"``.
@@ -130,8 +130,8 @@ class Global:
         >>> import numpy as np
         >>> from hapi_prune import Global
         >>> scores = {"a": np.array([1.0, 3.0]), "b": np.array([10.0, 30.0])}
-        >>> prices = Global(cost_power=1.0)(scores, scores, {"a": 0.1, "b": 0.2})
-        >>> prices["a"].tolist(), prices["b"].tolist()
+        >>> importances = Global(cost_power=1.0)(scores, scores, {"a": 0.1, "b": 0.2})
+        >>> importances["a"].tolist(), importances["b"].tolist()
         ([5.0, 15.0], [2.5, 7.5])
 
     Source: Molchanov, Tyree, Karras, Aila, Kautz, "Pruning Convolutional Neural Networks for Resource Efficient
@@ -155,8 +155,8 @@ class Global:
 
     def __call__(
         self, groups: Mapping[str, ChannelGroup], scores: Mapping[str, Scores], costs: Mapping[str, float]
-    ) -> Mapping[str, Prices]:
-        """A price for each unit of each group.
+    ) -> Mapping[str, Importances]:
+        """The importance of each unit of each group.
 
         Args:
             groups: the groups that may shrink.
@@ -166,19 +166,19 @@ class Global:
         Returns:
             For each group an array, shape ``[size]``.
         """
-        prices: dict[str, Scores] = {}
+        importances: dict[str, Scores] = {}
         for key in groups:
             found = scores[key]
             weight = max(costs[key], 1e-12) ** self.cost_power
-            prices[key] = found / (NORMS[self.normalize](found) or 1.0) / weight
+            importances[key] = found / (NORMS[self.normalize](found) or 1.0) / weight
         if not self.isomorphic:
-            return prices
-        places: dict[str, Prices] = {}
+            return importances
+        places: dict[str, Importances] = {}
         for keys in by_topology(groups):
-            order = np.argsort(np.concatenate([prices[key] for key in keys]), kind="stable")
+            order = np.argsort(np.concatenate([importances[key] for key in keys]), kind="stable")
             place = np.empty(len(order))
             place[order] = (np.arange(len(order)) + 0.5) / len(order)
-            ends = np.cumsum([len(prices[key]) for key in keys])
+            ends = np.cumsum([len(importances[key]) for key in keys])
             places.update(zip(keys, np.split(place, ends[:-1])))
         return places
 
@@ -201,7 +201,7 @@ class FromShares:
 
     def __call__(
         self, groups: Mapping[str, ChannelGroup], scores: Mapping[str, Scores], costs: Mapping[str, float]
-    ) -> Mapping[str, Prices]:
+    ) -> Mapping[str, Importances]:
         """What the function returns."""
         try:
             found = self.function(groups, scores, costs)
@@ -232,8 +232,8 @@ def as_scope(scope: object) -> Scope:
     raise PruneError("scope", f"{scope!r:.80}", allowed)
 
 
-def prices_of(given: Prices, key: str, origin: int, now: int) -> npt.NDArray[np.float64]:
-    """The price of the next unit that a group loses, and of each one after it; none lower than the one before.
+def importances_of(given: Importances, key: str, origin: int, now: int) -> npt.NDArray[np.float64]:
+    """The importance of each unit of a group in the order in which it loses them; it never falls.
 
     Args:
         given: what the scope gave for the group.
@@ -255,7 +255,7 @@ def prices_of(given: Prices, key: str, origin: int, now: int) -> npt.NDArray[np.
         return shares / given if given else np.full(now, np.inf)
     found = np.asarray(given(shares) if callable(given) else given)
     if found.shape != (now,) or found.dtype.kind not in "fiu" or np.isnan(found).any():
-        raise PruneError(where, f"{found.dtype} of shape {list(found.shape)}", f"a share, or {now} prices")
+        raise PruneError(where, f"{found.dtype} of shape {list(found.shape)}", f"a share, or {now} importances")
     ordered = found.astype(np.float64) if callable(given) else np.sort(found.astype(np.float64))
     return np.maximum.accumulate(ordered)
 

@@ -1,4 +1,4 @@
-"""How much each unit of a group matters: its filters' scores brought together, or what sees the whole group says."""
+"""The score of each unit of a group: combined from the scores of its filters, or by a criterion of whole groups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..plan import Array, Axis, ChannelGroup, ascending
 from .goals import Goal
 
 Gathered = Mapping[Axis, Array]
-"""What a criterion gathered from the gradients: for each filter axis a number a filter."""
+"""What a criterion gathered from gradients: for each filter axis one number for each filter."""
 
 
 def gathered_by(criterion: Any, tensors: Mapping[str, paddle.Tensor], axis: Axis, gradient: Any) -> Array:
@@ -46,7 +46,7 @@ def gathered_by(criterion: Any, tensors: Mapping[str, paddle.Tensor], axis: Axis
 
 
 def gathered_now(criterion: AnyCriterion, tensors: Mapping[str, paddle.Tensor], wanted: Goal) -> dict[Axis, Array]:
-    """What a criterion gathers from the gradients that the parameters hold; empty where it wants none.
+    """What a criterion gathers from the gradients that the parameters hold; empty if it needs no gradients.
 
     Raises:
         PruneError: a layer that is to be scored has no gradient.
@@ -63,11 +63,11 @@ def gathered_now(criterion: AnyCriterion, tensors: Mapping[str, paddle.Tensor], 
 
 
 class Scores:
-    """Scores of units, each layer's weight scored once.
+    """Scores of units; each layer's weight is scored once.
 
     Args:
         tensors: the network's tensors, by structured name.
-        criterion: what scores.
+        criterion: the criterion.
         filters: the axes that hold filters.
         gathered: what the criterion gathered from gradients.
     """
@@ -86,9 +86,9 @@ class Scores:
     def of(self, group: ChannelGroup, scored: Sequence[Axis]) -> npt.NDArray[np.float64]:
         """Score of each unit of ``group``, shape ``[size]``.
 
-        A unit with several filters in a layer scores their mean. With several layers each is first divided by
-        its own mean score, so that the layer with the larger weights does not decide alone. A criterion that sees the
-        whole group is asked instead.
+        Several filters of a unit in one layer score their mean. The scores of several layers are added, each divided by
+        the mean of its layer, so that the layer with the largest weights does not decide alone. A criterion of whole
+        groups is called with the group instead.
         """
         scored = scored or list(group.index)[:1]
         criterion: Any = self._criterion
@@ -109,7 +109,7 @@ class Scores:
         return self._layers[axis]
 
     def _weight(self, axis: Axis) -> Array:
-        """A tensor with one of its axes in front, to be read."""
+        """The numbers of a tensor with one of its axes moved to the front."""
         tensor = self._tensors[axis[0]]
         array = view(tensor) if tensor.dtype == paddle.float32 else tensor.astype("float32").numpy()
         weight: Array = np.moveaxis(array, axis[1], 0)
@@ -128,7 +128,7 @@ class Scores:
 
     def _slices(self, group: ChannelGroup, where: str) -> GroupSlices:
         parts: dict[str, dict[str, Array]] = {
-            name: {} for name in ("filters", "readers", "scales", "shifts", "gathered")
+            name: {} for name in ("filters", "consumers", "scales", "shifts", "gathered")
         }
         for axis, index in group.index.items():
             array = self._weight(axis)
@@ -144,9 +144,9 @@ class Scores:
         """What the slices along an axis are; empty for statistics and other buffers."""
         if rank == 1:
             return {"weight": "scales", "bias": "shifts"}.get(axis[0].rpartition(".")[2], "")
-        return "filters" if axis in self._filters else "readers"
+        return "filters" if axis in self._filters else "consumers"
 
 
 def best(scores: npt.NDArray[np.float64], count: int) -> tuple[int, ...]:
-    """The ``count`` units with the highest scores; of equal ones those that come last."""
+    """The ``count`` units with the highest scores; among equal scores, the last ones."""
     return ascending(np.argsort(scores, kind="stable")[len(scores) - count :])

@@ -1,4 +1,4 @@
-"""Which units go: groups, scores and a goal in, a PruningPlan out. Nothing is changed."""
+"""Selection: from groups, scores and a goal to a PruningPlan. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .targets import Aim, Solver
 
 
 class GroupScores(Mapping[str, npt.NDArray[np.float64]]):
-    """The score of each unit of each group, worked out when it is asked for.
+    """The score of each unit of each group, computed when it is asked for.
 
     Args:
         channel_map: the network.
         tensors: its tensors, by structured name; the weights are scored as they are now.
-        wanted: which filters each group is scored by.
-        criterion: what scores.
+        wanted: the goal, which names the filters that each group is scored by.
+        criterion: the criterion.
         gathered: what it gathered from gradients.
     """
 
@@ -65,9 +65,9 @@ def select(
     Args:
         channel_map: the network.
         scores: how much each unit matters.
-        wanted: what is asked of each group; a group that turns out to have no smaller size that fits moves to `stays`.
+        wanted: the goal; a group without a smaller size that fits moves to its `stays`.
         limits: how far a group may shrink.
-        aim: what `wanted.overall` is a share of, and how it is shared out; None: each group loses its own ratio.
+        aim: what the ratio is a share of, and how it is shared out; None: each group loses its own ratio.
 
     Raises:
         PruneError: weights that are not finite, or a criterion or scope that does not do what it should.

@@ -1,15 +1,13 @@
 """A goal in FLOPs, parameters, latency or filters: solved by arithmetic on shapes, nothing is cut to see.
 
-What each block (a group, or a family of groups whose sizes depend on each other) can lose stands in one queue, ordered
-by the prices of the scope. The goal is met by the beginning of the queue that lands nearest to it.
+What each block (a group, or a family of groups whose sizes depend on each other) can lose goes into one queue, sorted
+by the importances that the scope gives. Of all beginnings of the queue, the one nearest to the goal is taken.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -26,26 +24,24 @@ from .counts import balanced, stuck_member
 from .family_sizes import family_sizes
 from .goals import Goal
 from .limits import Limits
-from .scopes import Scope, prices_of
+from .removal_queue import Step, nearest_beginning
+from .scopes import Scope, importances_of
 
-PriceOf = Callable[[str], npt.NDArray[np.float64]]
-"""For a group the price of the next unit that it loses, and of each one after it."""
+ImportanceOf = Callable[[str], npt.NDArray[np.float64]]
+"""For a group the importance of each unit in the order in which it loses them."""
 
 TARGETS = ("filters", "flops", "params", "latency")
 WIDE = 64
-"""Of a wider layer only multiples of `LANES` are looked at for a goal in latency."""
+"""In wider layers only multiples of `LANES` are considered for a goal in latency."""
 
 MOST_ROUNDS = 4
-"""How often families are fitted at most, whose sizes are known only once they are."""
+"""The most rounds of fitting families, whose sizes are known only after fitting."""
 
 NEAR = 0.001
-"""A goal that is missed by less than this share of the original cost is met; no better one is looked for."""
-
-FEW = 24
-"""Where single changes are no more than this, two together are looked at too: the steps are large there."""
+"""A goal counts as met, and the search ends, within this share of the original cost."""
 
 TOLERANCE = 0.005
-"""A goal that is missed by more than this share of the original cost is said to be missed."""
+"""A goal that is missed by more than this share of the original cost is reported as missed."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +61,13 @@ class Aim:
     times: Times | None = None
 
     def original(self, channel_map: ChannelMap, wanted: Goal) -> int:
-        """What the network cost when it was traced. Of filters, those count that may shrink."""
+        """The cost of the network as it was traced; for ``"filters"``, the filters that may shrink."""
         if self.target == "filters":
             axes = {axis for scored in wanted.scored.values() for axis in scored}
             return sum(channel_map.traced.constraints.sizes[axis] for axis in axes)
         if self.times is not None:
             return self.times.original
         return int(getattr(cost_at(channel_map.graph, channel_map.traced), self.target))
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of the queue: what its block then keeps, and the share of it that is gone then."""
-
-    price: float
-    block: int
-    counts: Mapping[str, int]
-    share: float
 
 
 class Solver:
@@ -101,7 +87,7 @@ class Solver:
         self.original = aim.original(channel_map, wanted)
 
     def lowest(self) -> int:
-        """The cost where all groups are as small as the limits allow."""
+        """The cost if all groups are as small as the limits allow."""
         smallest: dict[str, int] = {}
         for block in self._blocks({}, lambda key: np.zeros(self._map.groups[key].size)):
             smallest.update(block[-1].counts if block else {})
@@ -110,8 +96,8 @@ class Solver:
     def solve(self, ratio: float) -> dict[str, int]:
         """How many units stay of each group that shrinks, for a ratio of the original cost to be removed.
 
-        Sizes of families are known only once they have been fitted; then the other groups make up for the difference,
-        or, where there are none, the families aim again.
+        The sizes of families are known only after they were fitted. Then the other groups make up for the difference;
+        if there are none, the families are fitted again, for a goal that is shifted by the difference.
         """
         goal = aim = self.original * (1 - ratio)
         best: tuple[float, dict[str, int]] | None = None
@@ -133,7 +119,7 @@ class Solver:
         return {key: count for key, count in best[1].items() if count < self._map.groups[key].size}
 
     def _fitted(self) -> dict[str, int]:
-        """Counts for the families that fit together, as near to the shares asked of them as can be."""
+        """Counts for the families, fitted as near as possible to the ratios asked of them."""
         origin, wanted = self._map.origin.groups, self._wanted
         counts = {key: self._aim.limits.kept(origin[key].size, share) for key, share in wanted.ratios.items()}
         asked = {key: n for key, n in counts.items() if self._map.findings.family_of(key)}
@@ -141,16 +127,27 @@ class Solver:
         return balanced(self._map, wanted, asked, self._aim.limits)
 
     def _share_out(self, goal: float, fixed: Mapping[str, int]) -> dict[str, int]:
-        """Set the ratios that meet ``goal``, and return the counts of what is no family; ``fixed`` groups stay so."""
-        prices = self._prices()
+        """Set the ratios that meet ``goal``, and return the counts of groups without a family; not of ``fixed``."""
+        importances = self._importances()
         queue = sorted(
-            (step for block in self._blocks(fixed, prices.__getitem__) for step in block if np.isfinite(step.price)),
-            key=lambda step: step.price,
+            (
+                step
+                for block in self._blocks(fixed, importances.__getitem__)
+                for step in block
+                if np.isfinite(step.importance)
+            ),
+            key=lambda step: step.importance,
         )
-        taken = self._beginning(queue, goal, fixed)
+        taken = nearest_beginning(
+            queue,
+            goal,
+            cost=lambda counts: self._model.at({**fixed, **counts}),
+            near=NEAR * self.original,
+            rounds=1 if self._aim.times is None else MOST_ROUNDS,  # a step may change the time much, or not at all
+        )
         wanted, groups, origin = self._wanted, self._map.groups, self._map.origin.groups
         for key in wanted.ratios.keys() - fixed.keys():
-            wanted.ratios[key] = 1 - groups[key].size / origin[key].size  # what is gone already
+            wanted.ratios[key] = 1 - groups[key].size / origin[key].size  # what was removed before
         counts: dict[str, int] = {}
         for step in taken.values():
             for key, count in step.counts.items():
@@ -160,35 +157,16 @@ class Solver:
                     counts[key] = count
         return counts
 
-    def _beginning(self, queue: list[Step], goal: float, fixed: Mapping[str, int]) -> dict[int, Step]:
-        """The last step of each block in the beginning of ``queue`` that lands nearest to ``goal``."""
-
-        def cost(taken: Mapping[int, Step]) -> int:
-            counts = dict(fixed)
-            for step in taken.values():
-                counts.update(step.counts)
-            return self._model.at(counts)
-
-        def beginning(length: int) -> dict[int, Step]:
-            return {step.block: step for step in queue[:length]}
-
-        length = bisect_left(_Costs(len(queue), lambda count: cost(beginning(count))), -goal)
-        options = [beginning(length), beginning(max(length - 1, 0))]
-        nearest = min(options, key=lambda taken: abs(cost(taken) - goal))
-        for _ in range(1 if self._aim.times is None else MOST_ROUNDS):  # of time, a step may take much or nothing
-            nearest = _nudged(nearest, queue, lambda taken: abs(cost(taken) - goal), NEAR * self.original)
-        return nearest
-
-    def _prices(self) -> dict[str, npt.NDArray[np.float64]]:
+    def _importances(self) -> dict[str, npt.NDArray[np.float64]]:
         groups, origin = self._map.groups, self._map.origin.groups
         asked = {key: groups[key] for key in self._wanted.ratios}
         now = max(self._model.at({}), 1)
         costs = {key: self._model.of_one_unit(key) / now for key in asked}
         found = self._aim.scope(asked, self._scores, costs)
-        return {key: prices_of(found.get(key, 0.0), key, origin[key].size, groups[key].size) for key in asked}
+        return {key: importances_of(found.get(key, 0.0), key, origin[key].size, groups[key].size) for key in asked}
 
-    def _blocks(self, fixed: Mapping[str, int], prices: PriceOf) -> Iterator[list[Step]]:
-        """What each block can lose, step by step."""
+    def _blocks(self, fixed: Mapping[str, int], importances: ImportanceOf) -> Iterator[list[Step]]:
+        """The steps of each block, a group or a family."""
         seen: set[frozenset[str]] = set()
         number = 0
         for key in self._wanted.ratios:
@@ -196,19 +174,19 @@ class Solver:
             if key in fixed or family in seen:
                 continue
             seen |= {family} if family else set()
-            yield self._family_steps(family, number, prices) if family else self._steps(key, number, prices)
+            yield self._family_steps(family, number, importances) if family else self._steps(key, number, importances)
             number += 1
 
-    def _steps(self, key: str, block: int, prices: PriceOf) -> list[Step]:
+    def _steps(self, key: str, block: int, importances: ImportanceOf) -> list[Step]:
         size, now, limits = self._map.origin.groups[key].size, self._map.groups[key].size, self._aim.limits
         counts = [n for n in range(now - 1, limits.lowest(size) - 1, -1) if limits.allow(size, n)]
         if self._aim.times is not None:
             counts = self._cheaper(key, counts)
-        price = prices(key)
-        return [Step(float(price[now - n - 1]), block, {key: n}, 1 - n / size) for n in counts]
+        importance = importances(key)
+        return [Step(float(importance[now - n - 1]), block, {key: n}, 1 - n / size) for n in counts]
 
     def _cheaper(self, key: str, counts: Sequence[int]) -> list[int]:
-        """Those of the ``counts``, which fall, that take less time than all larger ones."""
+        """Those of the descending ``counts`` that take less time than all larger ones."""
         size = self._map.origin.groups[key].size
         if size > WIDE and self._aim.limits.round_to == 1:
             counts = [count for count in counts if count % LANES == 0] or counts
@@ -219,8 +197,8 @@ class Solver:
                 found.append(count)
         return found
 
-    def _family_steps(self, members: frozenset[str], block: int, prices: PriceOf) -> list[Step]:
-        """What a family may keep, near enough: the mean of its groups' prices stands for it."""
+    def _family_steps(self, members: frozenset[str], block: int, importances: ImportanceOf) -> list[Step]:
+        """The steps of a family; a step has the mean importance of its groups, and approximate counts."""
         if stuck_member(self._map, self._wanted, members):
             return []
         blocks = next(blocks for family, blocks in self._map.findings.families if family == members)
@@ -232,61 +210,14 @@ class Solver:
         for step in family.steps(limits, True, blocks) or family.steps(limits, False, blocks):
             share = 1 - step / family.widest
             counts = {key: min(groups[key].size, max(1, round(origin[key].size * (1 - share)))) for key in free}
-            gone = [(prices(key), groups[key].size - counts[key]) for key in asked]
-            price = float(np.mean([of[max(count - 1, 0)] for of, count in gone]))
-            steps.append(Step(price, block, counts, share))
+            gone = [(importances(key), groups[key].size - counts[key]) for key in asked]
+            importance = float(np.mean([of[max(count - 1, 0)] for of, count in gone]))
+            steps.append(Step(importance, block, counts, share))
         return steps
 
 
-class _Costs:
-    """The costs of all beginnings of a queue, negated as they fall, each worked out when it is looked at."""
-
-    def __init__(self, length: int, cost: Callable[[int], int]) -> None:
-        self._length, self._cost = length, cost
-
-    def __len__(self) -> int:
-        return self._length + 1
-
-    def __getitem__(self, count: int) -> float:
-        return -self._cost(count)
-
-
-def _nudged(
-    taken: dict[int, Step], queue: Sequence[Step], off: Callable[[dict[int, Step]], float], near: float
-) -> dict[int, Step]:
-    """``taken`` with a step more or less of some blocks, as long as that gets nearer and it is not near enough.
-
-    In a small network a step is large. No block is moved by more than one: prices say who loses how much, no goal does.
-    """
-    steps: dict[int, list[Step]] = {}
-    for step in queue:
-        steps.setdefault(step.block, []).append(step)
-    places = {block: own.index(taken[block]) if block in taken else -1 for block, own in steps.items()}
-    moves = [(block, places[block] + by) for block, own in steps.items() for by in (1, -1)]
-    moves = [(block, place) for block, place in moves if -1 <= place < len(steps[block])]
-
-    def moved(chosen: Iterable[tuple[int, int]]) -> dict[int, Step]:
-        found = dict(taken)
-        for block, place in chosen:
-            found.pop(block, None)
-            if place >= 0:
-                found[block] = steps[block][place]
-        return found
-
-    now = off(taken)
-    while now > near and moves:
-        together = 2 if len(moves) <= FEW else 1  # one more here and one less there
-        options = [option for count in range(1, together + 1) for option in combinations(moves, count)]
-        best = min(options, key=lambda option: off(moved(option)))
-        if off(moved(best)) >= now:
-            break
-        taken, now = moved(best), off(moved(best))
-        moves = [move for move in moves if move[0] not in dict(best)]
-    return taken
-
-
 def require_reachable(channel_map: ChannelMap, wanted: Goal, aim: Aim) -> None:
-    """Raise a PruneError where the limits do not let the network lose as much; what trials may refuse comes later."""
+    """Raise a PruneError if the limits do not let the network lose as much. Refused cuts may allow even less."""
     solver = Solver(channel_map, wanted, aim, {})
     most, limits = 1 - solver.lowest() / max(solver.original, 1), aim.limits
     if wanted.overall <= most + TOLERANCE:

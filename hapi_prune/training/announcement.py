@@ -1,4 +1,4 @@
-"""What is said at the beginning of a run: when what will be cut, and what never will."""
+"""The planned cuts, as printed at the beginning of a run, and warnings of those that will not happen."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .settings import Settings
 
 
 def announced(model: paddle.Model, settings: Settings, events: Sequence[tuple[int, Ratio]], epochs: int) -> str:
-    """When what will be cut, in words; warns of what never will.
+    """The planned cuts in words; warns of those that will not happen.
 
     Args:
-        model: what is trained.
-        settings: what the callback was given.
-        events: the cuts to come, ``(epoch, ratio)``.
-        epochs: of the run.
+        model: the trained model.
+        settings: the checked arguments of the callback.
+        events: the planned cuts, ``(epoch, ratio)``.
+        epochs: how many epochs the run has.
     """
     last = settings.schedule.last_epoch
     if last is not None and last >= epochs:

@@ -1,4 +1,4 @@
-"""An accuracy budget: which ratios have held, which have failed, and what to try next. Pure: no network, no epochs."""
+"""An accuracy budget: which ratios kept the metric, which did not, and what to try next. Pure."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from ..reporting.tables import is_loss, number
 from ..selection.ratios import Ratio, ratio_of
 
 LEAST_STEP = 0.01
-"""A step that is smaller is not worth a phase of training."""
+"""Smaller steps are not worth a phase of training."""
 
 ROUNDING = 1e-12
-"""0.9 - 0.89 is a little more than 0.01; that is no drop of more than 0.01."""
+"""0.9 - 0.89 is a little more than 0.01 in floating point, which must not count as a larger drop."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What is known so far of the ratios that a metric allows.
+    """The ratios that are known to keep the metric within the budget, or not to.
 
     Attributes:
-        max_drop: how far the metric may be below that of the dense network (a loss: above).
+        max_drop: how far the metric may fall below that of the dense network (a loss: rise above).
         monitor: the metric's name.
-        dense: its value right before the first cut; None as long as there was none.
-        held: the ratio that the network was cut to and kept the metric; 0.0 for the dense network.
-        failed: the smallest ratio that lost it; None as long as all have held.
-        tried: the ratio on trial: cut, and not yet judged; None where none is.
+        dense: its value right before the first cut; None before that.
+        held: the ratio of the last cut that kept the metric; 0.0 for the dense network.
+        failed: the smallest ratio that did not keep it; None if there is none.
+        tried: the ratio of the provisional cut, which is not judged yet; None if there is none.
     """
 
     max_drop: float
@@ -36,7 +36,7 @@ class Budget:
     tried: Ratio | None = None
 
     def aim(self, due: Ratio) -> Ratio | None:
-        """What to cut to where ``due`` is due: no more than half-way to what failed; None where that is too little.
+        """The ratio to cut to if ``due`` is due: at most half-way to `failed`; None if that step would be too small.
 
         Example:
             >>> Budget(0.01, "acc", held=0.25, failed=0.5).aim(0.6)
@@ -54,33 +54,33 @@ class Budget:
         return {layer: aim for layer, (aim, _) in aims.items()}
 
     def _aim(self, due: Ratio, layer: str) -> tuple[float, float]:
-        """What to try for one layer, and how much more that is than what has held."""
+        """The ratio to try for one layer, and how much larger that is than its `held`."""
         held, failed, most = (ratio_of(ratio, layer) for ratio in (self.held, self.failed, due))
         held = held or 0.0
         most = held if most is None else most
-        if failed is not None and failed > held:  # else it was another layer's share that was too much
+        if failed is not None and failed > held:  # else another layer's share was too large
             most = min(most, (held + failed) / 2)
         aim = max(held, most)
         return aim, aim - held
 
     def begun(self, ratio: Ratio, value: float) -> Budget:
-        """A cut was made to ``ratio``, and right before it the metric was ``value``."""
+        """The budget after a cut to ``ratio``, before which the metric was ``value``."""
         return replace(self, tried=ratio, dense=value if self.dense is None else self.dense)
 
     def was_nothing(self, ratio: Ratio) -> Budget:
-        """Nothing was there to remove at ``ratio``, so that it holds as what is there does."""
+        """The budget after a cut to ``ratio`` that removed nothing, and so keeps the metric."""
         return replace(self, held=ratio, tried=None)
 
     def judged(self, value: float) -> tuple[Budget, str]:
-        """The end of a phase at which the metric is ``value``.
+        """The budget after a phase that ended with the metric at ``value``.
 
         Returns:
-            What is known now; and why the cut has to be taken back, or nothing where it holds.
+            The budget, and why the cut has to be rolled back; empty if it may stay.
         """
         if self.tried is None or self.dense is None:
             return self, ""
         drop = value - self.dense if is_loss(self.monitor) else self.dense - value
-        if drop <= self.max_drop + ROUNDING:  # nan is no number that holds
+        if drop <= self.max_drop + ROUNDING:  # false for nan
             return replace(self, held=self.tried, tried=None), ""
         side = "above" if is_loss(self.monitor) else "below"
         values = number(value), number(self.dense)
@@ -91,7 +91,7 @@ class Budget:
 
 
 def _layers(*ratios: Ratio) -> list[str]:
-    """All that the ratios name, in the order of the last, which is the newest; a plain number is for all: first."""
+    """All layers that the ratios name, in the order of the last one; ``"*"``, for a plain number, comes first."""
     *older, newest = [list(ratio) if isinstance(ratio, dict) else ["*"] if ratio else [] for ratio in ratios]
     extra = [layer for names in older for layer in names if layer not in newest]
     return sorted(dict.fromkeys([*extra, *newest]), key=lambda layer: layer != "*")

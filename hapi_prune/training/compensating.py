@@ -1,4 +1,4 @@
-"""What removed channels added on average, given to the layers that read them."""
+"""Bias compensation: what removed channels added on average goes into the biases of the layers that read them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ..plan import Array, Cut
 from . import paddle_model
 
 BATCHES = 10
-"""Of the training data, on which means are taken before and after a cut."""
+"""How many batches of the training data the means are taken over, before and after a cut."""
 
 BIASED = (nn.Linear, nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
 
-Hear = Callable[[str, Array], "Array | None"]
-"""Is told the mean of each channel at a place, by its name, and may answer with what is to be added there."""
+Listener = Callable[[str, Array], "Array | None"]
+"""Called with the name of a site and the mean of each channel there; may return what is to be added to the channels."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the mean of a channel can be moved.
+class MeanSite:
+    """A place in the network where the means of channels can be corrected.
 
     Attributes:
-        layer: with a bias, which moves what leaves it; or BatchNorm, which takes its running mean from what arrives.
+        layer: one with a bias, which corrects its output; or a BatchNorm, whose running mean corrects its input.
         tensor: the bias or the running mean.
     """
 
@@ -40,16 +40,16 @@ class Place:
 
     @property
     def is_norm(self) -> bool:
-        """Whether adding to what arrives is taking from the tensor."""
+        """Whether the input is corrected, in the running mean, and not the output, in the bias."""
         return not isinstance(self.layer, BIASED)
 
-    def listen(self, name: str, hear: Hear) -> Any:
-        """Tell ``hear`` the means that pass, and add what it answers; what is returned ends that by ``remove()``."""
+    def listen(self, name: str, listener: Listener) -> Any:
+        """Register a hook: tell ``listener`` the means that pass, and add what it returns; ``remove()`` ends it."""
 
         def moved(value: paddle.Tensor) -> paddle.Tensor | None:
             axis = layers.channel_axis(self.layer, value.ndim)
             others = [other for other in range(value.ndim) if other != axis]
-            added = hear(name, value.astype("float32").mean(others).numpy())
+            added = listener(name, value.astype("float32").mean(others).numpy())
             shape = [-1 if other == axis else 1 for other in range(value.ndim)]
             return None if added is None else value + paddle.to_tensor(added).reshape(shape).astype(value.dtype)
 
@@ -58,29 +58,29 @@ class Place:
         return self.layer.register_forward_post_hook(lambda _, inputs, output: moved(output))
 
 
-def places_of(network: nn.Layer) -> dict[str, Place]:
-    """By the name of the tensor that moves the mean, each place of a network; a tensor of several layers has none."""
+def mean_sites(network: nn.Layer) -> dict[str, MeanSite]:
+    """All sites of a network by the name of their tensor; tensors that several layers share are left out."""
     norms = {id(norm) for norm in layers.batch_norms(network)}
-    found: dict[str, Place] = {}
-    for name, layer in network.named_sublayers(include_self=True):
+    found: dict[str, MeanSite] = {}
+    for name, layer in layers.named_layers(network).items():
         own = "_mean" if id(layer) in norms else "bias" if isinstance(layer, BIASED) else None
         tensor = getattr(layer, own) if own else None
         if tensor is not None:
-            found[f"{name}.{own}" if name else str(own)] = Place(layer, tensor)
-    tensors = [id(place.tensor) for place in found.values()]
-    return {name: place for name, place in found.items() if tensors.count(id(place.tensor)) == 1}
+            found[f"{name}.{own}" if name else str(own)] = MeanSite(layer, tensor)
+    tensors = [id(site.tensor) for site in found.values()]
+    return {name: site for name, site in found.items() if tensors.count(id(site.tensor)) == 1}
 
 
 class Compensation:
-    """The mean of each channel before a cut, so that it is the same again after it.
+    """Restores the mean of each channel after a cut.
 
-    A layer that read a removed channel gives less, or more, by what this added. Its mean over some batches is put back:
-    into its bias, or into the mean that BatchNorm takes away. Layers are corrected from the input to the output, each
-    on what those before it give by then. Only constants can be put back so: it is exact for channels that are constant,
-    but for the borders of a convolution that is padded with zeros.
+    A layer that read a removed channel lacks what this channel contributed. Its mean over some batches is added again:
+    to the layer's bias, or subtracted from the running mean of a BatchNorm. Layers are corrected from the input to the
+    output, each with the corrected ones before it. Only a constant can be restored in this way: it is exact for
+    constant channels, except at the borders of a convolution with zero padding.
 
     Args:
-        model: what is trained; made in a hook of its ``fit``, right before a cut.
+        model: the trained model; made in a hook of its ``fit``, right before a cut.
 
     Source: the mean error of a layer, put into its bias, as is done for what rounding takes: Nagel, van Baalen,
     Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and Bias Correction" (2019).
@@ -88,7 +88,7 @@ class Compensation:
 
     def __init__(self, model: paddle.Model) -> None:
         self._model = model
-        self._places = places_of(model.network)
+        self._sites = mean_sites(model.network)
         self._before: list[dict[str, Array]] = []
         often: set[str] = set()
 
@@ -97,7 +97,7 @@ class Compensation:
                 often.add(name)
             self._before[-1][name] = mean
 
-        with self._told(keep):
+        with self._listening(keep):
             for inputs in self._batches():
                 self._before.append({})
                 model.network(*inputs)
@@ -106,13 +106,13 @@ class Compensation:
                 del batch[name]
 
     def apply(self, cut: Cut) -> bool:
-        """Give every layer the means that it had, of the channels that are left.
+        """Correct all layers after the cut, so that the channels that are left have their old means.
 
         Args:
-            cut: what was cut meanwhile.
+            cut: the cut.
 
         Returns:
-            Whether there was anything to do it with: a bias or BatchNorm, and data that can be gone through again.
+            Whether anything was corrected: it takes a bias or BatchNorm, and data that can be read again.
         """
         added: dict[str, list[Array]] = {}
         before: dict[str, Array] = {}
@@ -123,7 +123,7 @@ class Compensation:
             added.setdefault(name, []).append(before[name] - mean)
             return added[name][-1]
 
-        with self._told(correct):
+        with self._listening(correct):
             for batch, inputs in zip(self._before, self._batches()):
                 before.update(cut.apply_to(batch))
                 self._model.network(*inputs)
@@ -131,10 +131,10 @@ class Compensation:
         return bool(added)
 
     def _write(self, added: Mapping[str, Array]) -> None:
-        tensors = {name: place.tensor for name, place in self._places.items()}
+        tensors = {name: site.tensor for name, site in self._sites.items()}
         masters = optimizers.masters(paddle_model.optimizer(self._model), tensors)
         for name, mean in added.items():
-            change = paddle.to_tensor(-mean if self._places[name].is_norm else mean)
+            change = paddle.to_tensor(-mean if self._sites[name].is_norm else mean)
             for tensor in (tensors[name], masters.get(name)):
                 if tensor is not None:
                     tensor.set_value((tensor.astype("float32") + change).astype(tensor.dtype))
@@ -143,18 +143,24 @@ class Compensation:
 
     def _batches(self) -> Iterator[list[paddle.Tensor]]:
         data = paddle_model.train_data(self._model)
-        if self._places and data is not None and not paddle_model.read_once(data):
+        if self._sites and data is not None and not paddle_model.read_once(data):
             yield from paddle_model.first_batches(self._model, data, BATCHES)
 
     @contextmanager
-    def _told(self, hear: Hear) -> Iterator[None]:
-        """Forward passes in evaluation mode whose means are told, and which leave nothing behind."""
+    def _listening(self, listener: Listener) -> Iterator[None]:
+        """For forward passes in evaluation mode with ``listener`` at all sites, which leave nothing behind."""
         sampler = getattr(paddle_model.train_data(self._model), "batch_sampler", None)
         counted = [(sampler, ("epoch",))] if sampler is not None else []
         network, hooks = self._model.network, []
         try:
-            with training_flags(network, False), random_generators(), quiet(), attributes(*counted), paddle.no_grad():
-                hooks += [place.listen(name, hear) for name, place in self._places.items()]
+            with (
+                training_flags(layers.named_layers(network).values(), False),
+                random_generators(),
+                quiet(),
+                attributes(*counted),
+                paddle.no_grad(),
+            ):
+                hooks += [site.listen(name, listener) for name, site in self._sites.items()]
                 with paddle_model.precision(self._model):
                     yield
         finally:

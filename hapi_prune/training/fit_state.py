@@ -1,4 +1,4 @@
-"""What a run of hapi remembers beside weights and optimizer: read for a checkpoint's note, and put back from it."""
+"""The state of a hapi run beside weights and optimizer: read for a checkpoint's note, and restored from it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MEMORY = {
     "EarlyStopping": ("wait_epoch", "best_value", "stopped_epoch"),
     "ReduceLROnPlateau": ("best", "wait", "cooldown_counter", "epoch"),
 }
-"""What hapi's own callbacks remember from epoch to epoch."""
+"""The attributes in which hapi's own callbacks keep state from epoch to epoch."""
 
 VALUES = ("best_value", "best")
-"""Those of them that are no counts, and infinite at first."""
+"""Those of them that are values and no counts; they may be infinite."""
 
 count = checked(lambda data: type(data) is float and data.is_integer(), "a count", float)
 callback = {
@@ -29,7 +29,7 @@ callback = {
 
 
 def read_callback(data: Any) -> tuple[str, dict[str, float]]:
-    """The class of one of hapi's callbacks, and what it remembers."""
+    """Reads the class of one of hapi's callbacks, and its state."""
     kind, values = each(text, anything)(data)
     return kind, callback[checked(lambda kind: kind in MEMORY, "one of hapi's callbacks")(kind)](values)
 
@@ -44,7 +44,7 @@ MEMORY_READER = entries(
 
 
 def remembered(model: paddle.Model) -> dict[str, Any]:
-    """Generators, the shuffling of the training data, a learning rate without scheduler, and hapi's own callbacks."""
+    """Random generators, the shuffling of the training data, a learning rate without scheduler, hapi's callbacks."""
     rate = model._optimizer._learning_rate
     return {
         "generators": random_state.RandomState.now().to_plain(),
@@ -55,7 +55,7 @@ def remembered(model: paddle.Model) -> dict[str, Any]:
 
 
 def callbacks() -> list[Any]:
-    """What hapi's own callbacks of this run remember: ``[class, {name: value}]`` for each."""
+    """The state of hapi's own callbacks of this run: ``[class, {name: value}]`` for each."""
     return [[kind, {name: float(getattr(each, name)) for name in MEMORY[kind]}] for kind, each in _known()]
 
 
@@ -67,7 +67,7 @@ def rewind_data(epoch: int | None) -> None:
 
 
 def recall(model: paddle.Model, saved: dict[str, Any]) -> None:
-    """At the beginning of the first epoch: put back the rest of what `remembered` gave."""
+    """At the beginning of the first epoch: restore the rest of what `remembered` gave."""
     if saved["rate"] is not None and isinstance(model._optimizer._learning_rate, (int, float)):
         model._optimizer.set_lr(saved["rate"])
     recall_callbacks(saved["callbacks"])
@@ -75,7 +75,7 @@ def recall(model: paddle.Model, saved: dict[str, Any]) -> None:
 
 
 def recall_callbacks(saved: Sequence[Any]) -> None:
-    """Let hapi's own callbacks remember what `callbacks` gave."""
+    """Restore the state of hapi's own callbacks that `callbacks` gave."""
     for (kind, values), (own, callback) in zip(saved, _known()):
         if kind == own:
             for name in MEMORY[kind]:
@@ -97,12 +97,12 @@ def scaler_state(model: paddle.Model) -> dict[str, Any] | None:
 
 
 def saved_scaler_state(base: str) -> dict[str, Any] | None:
-    """The same, as a checkpoint has it."""
+    """The state of hapi's GradScaler in a checkpoint."""
     return dict(paddle.load(f"{base}.pdscaler")) if os.path.exists(f"{base}.pdscaler") else None
 
 
 def put_scaler_back(model: paddle.Model, state: dict[str, Any] | None) -> None:
-    """Let hapi's GradScaler be as it was; where there was none, hapi makes it anew."""
+    """Restore hapi's GradScaler; if there was none, hapi will make a new one."""
     scaler = getattr(model, "_scaler", None)
     if scaler is not None and state is None:
         model._scaler = None
@@ -117,7 +117,7 @@ def save_folder() -> str | None:
 
 
 def _known() -> list[tuple[str, Any]]:
-    """Hapi's own callbacks of this run that remember something, and a user's that are made from them."""
+    """The callbacks of this run that keep state: hapi's own, and subclasses of them."""
     found = [(_kind(callback), callback) for callback in running_callbacks()]
     return [(kind, callback) for kind, callback in found if kind]
 
@@ -133,20 +133,20 @@ def evaluation_follows() -> bool:
 
 
 def tell_evaluated(logs: dict[str, Any]) -> None:
-    """Let those of hapi's callbacks that remember something know of an evaluation that was made up for."""
+    """Tell hapi's callbacks that keep state of an evaluation that was made up for."""
     for _, callback in _known():
         callback.on_eval_end(logs)
 
 
 def start_anew() -> None:
-    """After a cut: hapi's own callbacks forget the larger network's best value, and wait for this one's from here."""
+    """After a cut: reset hapi's own callbacks, which would go on comparing with the larger network's best value."""
     for kind, callback in _known():
-        # Not what a subclass makes of it: that may do more than once in a run is good for.
+        # Not the method of a subclass, which may do what is meant for the beginning of a run only.
         getattr(paddle.callbacks, kind).on_train_begin(callback)
 
 
 def best_models() -> list[str]:
-    """Where ``EarlyStopping`` has kept its best network since it began, or began anew."""
+    """The paths at which ``EarlyStopping`` callbacks have saved a best network since their last reset."""
     found = []
     for kind, callback in _known():
         if kind == "EarlyStopping" and callback.save_best_model and callback.save_dir is not None:

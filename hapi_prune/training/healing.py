@@ -1,4 +1,4 @@
-"""What can be done at once about what a cut has done, before any training."""
+"""Repairs right after a cut, before any training: bias compensation and recalibration of BatchNorm."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .settings import Settings
 
 
 class Healing:
-    """What is done right after a cut, as the settings say.
+    """The repairs of one cut that the settings ask for.
 
     Args:
-        model: what is trained; called from a hook of its ``fit``, right before the cut.
-        settings: those of the callback.
+        model: the trained model; made in a hook of its ``fit``, right before the cut.
+        settings: the checked arguments of the callback.
     """
 
     def __init__(self, model: paddle.Model, settings: Settings) -> None:
@@ -28,13 +28,13 @@ class Healing:
         self._cut: Cut | None = None
 
     def on_cut(self, cut: Cut) -> None:
-        """Hear of the cut, and tell the user."""
+        """Keep the cut, and call the user's ``on_cut``."""
         if self._settings.on_cut is not None:
             self._settings.on_cut(cut)
         self._cut = cut
 
     def heal(self) -> bool:
-        """Do it. Returns whether there was anything to do it with."""
+        """Repair. Returns whether anything was done."""
         done = self._compensation is not None and self._cut is not None and self._compensation.apply(self._cut)
         batches = self._settings.recalibrate
         return bool(batches and recalibrate(self._model, batches)) or done
@@ -43,22 +43,28 @@ class Healing:
 def recalibrate(model: paddle.Model, batches: int) -> int:
     """Estimate the statistics of BatchNorm anew, as the mean over some batches of the training data.
 
-    What a channel is on average, and how much it varies, was learnt from the network as it was before the cut. The
-    random generators and all but the statistics are left as they were.
+    The running mean and variance of each channel are those of the network before the cut. Random generators and
+    everything but these statistics are left as they were.
 
     Args:
-        model: what is trained; called from a hook of its ``fit``.
-        batches: how many.
+        model: the trained model; called from a hook of its ``fit``.
+        batches: how many batches.
 
     Returns:
-        How many there were; 0 where the network has no BatchNorm, or the data can be gone through only once.
+        How many batches there were; 0 if the network has no BatchNorm, or the data can be read only once.
 
     Source: Li, Wu, Su, Wang, "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning" (2020).
     """
     network, data = model.network, paddle_model.train_data(model)
     sampler = getattr(data, "batch_sampler", None)  # one that shuffles counts how often it was asked
     counted = [(sampler, ("epoch",))] if sampler is not None else []
-    with training_flags(network, None), random_generators(), quiet(), attributes(*counted), paddle.no_grad():
+    with (
+        training_flags(layers.named_layers(network).values(), None),
+        random_generators(),
+        quiet(),
+        attributes(*counted),
+        paddle.no_grad(),
+    ):
         network.train()
         norms = layers.batch_norms(network)
         if not norms or data is None or paddle_model.read_once(data):

@@ -1,4 +1,4 @@
-"""What a checkpoint's note says of its run, beside the names and digests of its files."""
+"""The note of a checkpoint: what is needed to resume its run, beside weights and optimizer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..plan import Array, Axis, Reason, ReasonKind
 from ..plan.json_reader import Reader, below, each, entries, made, member, named, number, optional, text, truth, whole
 from ..reporting.history import History
 from . import fit_state, gathering
-from .trials import Trials
+from .rollback import Rollback
 
 READ: dict[str, Reader] = {"str": text, "ReasonKind": member(ReasonKind)}
 REFUSED = named(made(Reason, READ))
@@ -26,8 +26,8 @@ def ratio(data: Any) -> Any:
     return named(number)(data) if isinstance(data, dict) else number(data)
 
 
-PLACES = named(each(whole))
-"""Reads how units were ranked at the last cut."""
+UNIT_RANKS = named(each(whole))
+"""Reads `Ranking.unit_ranks`."""
 
 BUDGET = entries(
     monitor=text,
@@ -37,10 +37,10 @@ BUDGET = entries(
     tried=optional(ratio),
     refused=REFUSED,
     gathered=gathering.READER,
-    places=PLACES,
+    unit_ranks=UNIT_RANKS,
     callbacks=each(fit_state.read_callback),
 )
-"""Reads what is known of an accuracy budget, and what weights do not tell of the run before the cut on trial."""
+"""Reads an accuracy budget, and what files of weights do not hold of the run before the provisional cut."""
 
 NOTE = entries(
     epoch=below(10**9),
@@ -52,25 +52,25 @@ NOTE = entries(
     gathered=gathering.READER,
     budget=optional(BUDGET),
     times=optional(named(whole)),
-    places=PLACES,
+    unit_ranks=UNIT_RANKS,
 )
 
 
 @dataclass(frozen=True)
 class Note:
-    """A run, as far as its weights do not tell it.
+    """The state of a run, without weights and optimizer.
 
     Attributes:
-        epoch: the last one that is done.
-        history: what happened, as JSON.
+        epoch: the last completed epoch.
+        history: the history, as JSON.
         refused: groups that cannot be cut, and why.
         inputs: shape and element type of each example tensor; None where they are not known, or not plain arguments.
         memory: what hapi remembered, see `fit_state.remembered`.
-        evaluate: whether an evaluation was to follow.
+        evaluate: whether the evaluation of that epoch is still to come.
         gathered: what the criterion gathered from gradients for the next cut.
-        budget: what `BUDGET` reads; None where the run has no budget.
-        times: how long the ops of the network take; None where that is not the target.
-        places: how units were ranked at the last cut.
+        budget: what `BUDGET` reads; None if the run has no budget.
+        times: how long the ops of the network take; None if latency is not the target.
+        unit_ranks: the ranking of the units at the last cut.
     """
 
     epoch: int
@@ -82,7 +82,7 @@ class Note:
     gathered: tuple[Any, ...] = ()
     budget: dict[str, Any] | None = None
     times: dict[str, int] | None = None
-    places: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    unit_ranks: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def specs(self) -> list[Any] | None:
         """The inputs as InputSpecs."""
@@ -95,9 +95,9 @@ def note_of(
     history: History,
     pruner: Pruner | None,
     gathered: Mapping[Axis, Array],
-    trials: Trials | None = None,
+    rollback: Rollback | None = None,
 ) -> dict[str, Any]:
-    """The note as JSON can hold it."""
+    """The note of a run, as plain data for JSON."""
     given = pruner.channel_map.example if pruner else None
     plain = given is not None and not given.kwargs and all(isinstance(arg, Slot) for arg in given.args)
     refused = pruner.channel_map.findings.refused if pruner else {}
@@ -109,41 +109,41 @@ def note_of(
         "memory": fit_state.remembered(model),
         "evaluate": fit_state.evaluation_follows() and not any(e == epoch for e, _ in history.evaluations[-1:]),
         "gathered": gathering.written(gathered),
-        "places": dict(pruner.ranking.places) if pruner else {},
+        "unit_ranks": dict(pruner.ranking.unit_ranks) if pruner else {},
         "times": pruner.times.asked if pruner and pruner.times else None,
-        "budget": None if trials is None else budget_of(trials),
+        "budget": None if rollback is None else budget_of(rollback),
     }
 
 
-def budget_of(trials: Trials) -> dict[str, Any]:
-    """What is known of an accuracy budget."""
-    budget, before = trials.budget, trials.before
+def budget_of(rollback: Rollback) -> dict[str, Any]:
+    """An accuracy budget, as plain data for JSON."""
+    budget, before = rollback.budget, rollback.before
     return {
         **{name: getattr(budget, name) for name in ("monitor", "dense", "held", "failed", "tried")},
         "refused": written(before.state.findings.refused) if before else {},
         "gathered": gathering.written(before.gathered) if before else [],
-        "places": dict(before.places) if before else {},
+        "unit_ranks": dict(before.unit_ranks) if before else {},
         "callbacks": before.callbacks if before else [],
     }
 
 
 def written(refused: Mapping[str, Reason]) -> dict[str, Any]:
-    """Reasons as JSON can hold them."""
+    """Reasons, as plain data for JSON."""
     return {key: {**asdict(why), "kind": why.kind.value} for key, why in refused.items()}
 
 
 def filled(data: dict[str, Any]) -> dict[str, Any]:
     """A note that was written before all of this was kept: nothing was known of it then."""
     budget = data.get("budget")
-    known = {"budget": {"places": {}, **budget}} if isinstance(budget, dict) else {}
-    return {"times": None, "places": {}, **data, **known}
+    known = {"budget": {"unit_ranks": {}, **budget}} if isinstance(budget, dict) else {}
+    return {"times": None, "unit_ranks": {}, **data, **known}
 
 
 def note_from(data: dict[str, Any], base: str) -> Note:
     """The note of checkpoint ``base``.
 
     Raises:
-        PruneError: it does not say all that it should.
+        PruneError: the note is damaged.
     """
     try:
         return Note(**NOTE(filled(data)))

@@ -1,4 +1,4 @@
-"""Go on where a run stopped, in one line."""
+"""Resume an interrupted run, in one line."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .atomic_save import EARLIER, last_complete, read_note
 from .budget import Budget
 from .checkpoint import fitting, load, read_arrays
 from .note import Note, note_from
-from .trials import Before
+from .rollback import RestorePoint
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run to go on with.
+    """An interrupted run, loaded from a checkpoint.
 
     Attributes:
-        epochs: how many are done.
-        history: what happened in them.
-        pruner: the network, and what it was before the first cut.
+        epochs: how many epochs are done.
+        history: the history so far.
+        pruner: the pruner of the run, whose ratios count from before its first cut.
         memory: what hapi remembered.
         evaluate: whether the run stopped between a checkpoint and the evaluation that was to follow it.
         budget: what is known of its accuracy budget; None where it has none.
-        before: the run right before the cut that is on trial; None where none is.
+        before: the run right before the provisional cut; None where none is.
     """
 
     epochs: int
@@ -42,11 +42,11 @@ class Resumed:
     memory: dict[str, Any]
     evaluate: bool
     budget: Budget | None = None
-    before: Before | None = None
+    before: RestorePoint | None = None
 
 
 def resume(model: paddle.Model, callback: Any, path: str | os.PathLike[str]) -> int:
-    """Go on where a run stopped: structure, weights, optimizer, schedulers, generators, history and schedule.
+    """Resume an interrupted run: structure, weights, optimizer, schedulers, generators, history and schedule.
 
     Call it before ``fit``, with a network that is built as it was at the start of the run::
 
@@ -101,7 +101,7 @@ def resume(model: paddle.Model, callback: Any, path: str | os.PathLike[str]) -> 
 
 
 def complete_without_epochs(model: paddle.Model, callback: Any, resumed: Resumed) -> None:
-    """Let the next ``fit``, if no epoch is left for it, say that the run is complete; hapi itself fails at that."""
+    """Let the next ``fit`` say that the run is complete if it has no epochs left; hapi itself fails at that."""
     whole = partial(type(model).fit, model)
 
     def fit(*args: Any, **options: Any) -> Any:
@@ -116,7 +116,7 @@ def complete_without_epochs(model: paddle.Model, callback: Any, resumed: Resumed
 
 
 def prepared(model: paddle.Model, callback: Any, base: str, note: Note) -> Resumed:
-    """Load a checkpoint of a run; all that can be wrong with it is found before anything is changed."""
+    """Load a checkpoint of a run. All mistakes are found before anything is changed."""
     paddle_model.require_prunable(model, 1)
     shapes = callback.settings.inputs if callback.settings.inputs is not None else paddle_model.input_shapes(model)
     shapes = note.specs() if shapes is None else shapes
@@ -131,13 +131,13 @@ def prepared(model: paddle.Model, callback: Any, base: str, note: Note) -> Resum
     channel_map.state.findings = replace(channel_map.findings, refused=note.refused)
     load(model, base, inputs=shapes)
     channel_map.catch_up()
-    pruner.gathered, pruner.ranking.places = gathering.read(note.gathered), note.places
+    pruner.gathered, pruner.ranking.unit_ranks = gathering.gathered_from(note.gathered), note.unit_ranks
     fit_state.load_scaler(model, base)
     return Resumed(note.epoch + 1, history, pruner, note.memory, note.evaluate, budget_in(note), before)
 
 
 def budget_in(note: Note) -> Budget | None:
-    """What a note says of an accuracy budget; how large it is, the callback knows."""
+    """The accuracy budget in a note, without its size, which the callback was given."""
     known = note.budget
     names = ("monitor", "dense", "held", "failed", "tried")
     return None if known is None else Budget(0.0, **{name: known[name] for name in names})
@@ -145,8 +145,8 @@ def budget_in(note: Note) -> Budget | None:
 
 def before_the_cut(
     model: paddle.Model, callback: Any, base: str, note: Note, pruner: Pruner, shapes: Any
-) -> Before | None:
-    """The run right before the cut that is on trial: loaded, and kept; the model is left so, for the checkpoint."""
+) -> RestorePoint | None:
+    """Load the run right before the provisional cut, and copy it. The model is left in that state."""
     known = note.budget
     if known is None or known["tried"] is None or callback.settings.max_drop is None:
         return None
@@ -155,7 +155,7 @@ def before_the_cut(
     channel_map.state.findings = replace(channel_map.findings, refused=known["refused"])
     load(model, earlier, inputs=shapes)
     channel_map.catch_up()
-    pruner.gathered, pruner.ranking.places = gathering.read(known["gathered"]), known["places"]
-    found = Before.now(model, pruner, os.path.dirname(base) or ".")
+    pruner.gathered, pruner.ranking.unit_ranks = gathering.gathered_from(known["gathered"]), known["unit_ranks"]
+    found = RestorePoint.now(model, pruner, os.path.dirname(base) or ".")
     scaler, callbacks = fit_state.saved_scaler_state(earlier), list(known["callbacks"])
     return replace(found, scaler=scaler, callbacks=callbacks)

@@ -1,4 +1,4 @@
-"""A learning rate that begins low after a cut, and rises to where the user's scheduler has it."""
+"""Rewarming: after a cut the learning rate rises linearly from zero to the value of the user's scheduler."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import paddle
 from ..reporting.history import History
 
 OWN = "own_learning_rate"
-"""Where a parameter's own rate is kept, beside the scaled one."""
+"""The key of a parameter's own rate, kept beside the scaled one."""
 
 
 class Rewarming:
-    """Scales the learning rate of each parameter for a while; the optimizer and its scheduler are not touched.
+    """Scales the learning rates of the parameters for a while; the optimizer and its scheduler are not touched.
 
     Paddle multiplies the optimizer's rate by that of the parameter (``ParamAttr(learning_rate=...)``), whatever the
     optimizer and the scheduler are.
 
     Args:
-        network: whose parameters.
-        epochs: how many epochs of training it takes until the rate is the whole one again.
+        network: the network with these parameters.
+        epochs: after how many epochs the full rate is reached.
         since: how many of them are over.
     """
 
@@ -28,10 +28,10 @@ class Rewarming:
             attributes.setdefault(OWN, attributes["learning_rate"])
 
     def at(self, done: float) -> None:
-        """Set the rate for a batch.
+        """Set the rates for a batch.
 
         Args:
-            done: the share of the epoch that is over at the end of this batch, in (0, 1].
+            done: the share of the epoch that is done at the end of this batch, in (0, 1].
         """
         factor = min((self._since + done) / self._epochs, 1.0)
         for attributes in _attributes(self._network):
@@ -39,25 +39,25 @@ class Rewarming:
             attributes["learning_rate"] = own * factor if factor < 1 else own
 
     def close(self) -> None:
-        """Give each parameter its own rate back."""
+        """Restore the parameters' own rates."""
         give_back(self._network)
 
 
 def warming_up(network: paddle.nn.Layer, epochs: int, epoch: int, history: History) -> Rewarming | None:
-    """What scales the rates in this epoch; None, and each parameter has its own, where no cut is so recent."""
+    """The rewarming of this epoch; None, with the parameters' own rates restored, if no cut is recent enough."""
     give_back(network)
     since = epoch - (history[-1].epoch or 0) if history else epochs
     return Rewarming(network, epochs, since) if since < epochs else None
 
 
 def give_back(network: paddle.nn.Layer) -> None:
-    """Give each parameter its own rate back, also after a run that was broken off, of which nobody heard the end."""
+    """Restore the parameters' own rates, also those left scaled by a run that was broken off."""
     for attributes in _attributes(network):
         attributes["learning_rate"] = attributes.pop(OWN, attributes["learning_rate"])
 
 
 def _attributes(network: paddle.nn.Layer) -> list[dict[str, float]]:
-    """Where the parameters have their rates, each place once; a rate that is a Tensor is the user's own business."""
+    """The dicts with the parameters' rates, each once, without those whose rate is a Tensor."""
     found = {}
     for parameter in network.parameters():
         attributes = getattr(parameter, "optimize_attr", None)

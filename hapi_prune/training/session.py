@@ -1,4 +1,4 @@
-"""One ``fit`` with a PruneCallback: which cuts are due, what is known of the network, and who hears of it."""
+"""One ``fit`` with a PruneCallback: makes the cuts that are due; history, report and checkpoints follow."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from .healing import Healing
 from .note import note_of
 from .resume import Resumed
 from .rewarming import Rewarming, give_back, warming_up
+from .rollback import Rollback, require_evaluations, rollback_of
 from .settings import Settings
-from .trials import Trials, require_evaluations, trials_of
 
 
 class Session:
-    """A run from its first epoch to its last. It knows epochs and logs, and nothing of tensors.
+    """One ``fit``, from its first epoch to its last. Knows epochs and logs, and no tensors.
 
     Args:
         model: what is trained.
-        settings: what to do.
-        epochs: of this ``fit``.
-        resumed: a run to go on with; None for a new one.
+        settings: the checked arguments of the callback.
+        epochs: how many epochs this ``fit`` has.
+        resumed: the run that is resumed; None for a new one.
     """
 
     def __init__(self, model: paddle.Model, settings: Settings, epochs: int, resumed: Resumed | None) -> None:
@@ -52,26 +52,26 @@ class Session:
         self._gathering: Gathering | None = None
         self._rewarming: Rewarming | None = None
         known, before = (resumed.budget, resumed.before) if resumed else (None, None)
-        self._trials: Trials | None = trials_of(model, settings, self.history, known, before)
+        self._rollback: Rollback | None = rollback_of(model, settings, self.history, known, before)
 
     def begin(self) -> None:
-        """Check what can be checked, and say what will happen. Nothing is changed yet."""
+        """Check what can be checked, and print the planned cuts. The network is not changed yet."""
         if self._resumed:
             fit_state.rewind_data(self._resumed.memory["sampler"])
         self._check()
         give_back(self.model.network)
-        self._look()
+        self._trace()
         self._say(announced(self.model, self.settings, self._events, self.epochs))
         if self.settings.log_dir is not None and paddle_model.is_first_rank():
             self._report = Dashboard(self.settings.log_dir)
             self._report.attach()
             self._report.hparams(self.settings.hparams(self.epochs, paddle_model.optimizer(self.model)))
             self._report.replay(self.history)
-        beside = self._trials.write if self._trials is not None else None
+        beside = self._rollback.write if self._rollback is not None else None
         self._keeper = AtomicSaver(self.model, self.first, self._note, beside)
 
     def enter(self, epoch: int) -> None:
-        """An epoch of this ``fit`` begins: cut, if more is due than before."""
+        """An epoch of this ``fit`` begins: cut, if more is due than was removed so far."""
         resumed, self._resumed = self._resumed, None
         if resumed:
             self._recall(resumed)
@@ -85,27 +85,27 @@ class Session:
         self._rewarming = warming_up(self.model.network, self.settings.rewarm, self.epoch, self.history)
 
     def batch(self, step: int, steps: int | None) -> None:
-        """A batch of so many (None: nobody knows) begins: the learning rate rises on, if it does."""
+        """Batch ``step`` of ``steps`` (None: not known) begins: raise the learning rate, if it is rewarming."""
         if self._rewarming is not None:
             self._rewarming.at((step + 1) / steps if steps else 1.0)
 
     def leave(self) -> None:
-        """An epoch ends: a point for the curves, also where no evaluation follows."""
+        """An epoch ends: add a point to the curves, even if no evaluation follows."""
         self._stop_gathering()
-        # Not after a batch: hapi reads on in a thread, and the generators are put back after looking.
-        self._look()
+        # Not after a batch: hapi goes on reading data in a thread, and tracing restores the random generators.
+        self._trace()
         self._point({})
 
     def evaluated(self, metrics: Mapping[str, Any]) -> None:
-        """An evaluation of the run: it shows how far the last cut has healed."""
+        """An evaluation of the run ended: keep its metrics, which show how far the last cut has healed."""
         self.history.evaluated(self.epoch, metrics)
         self._point(metrics)
         if self._keeper is not None:
             self._keeper.write()
 
     def finish(self) -> None:
-        """Judge the last cut, if there is a budget; the table of the run, and what it did not get to."""
-        if self._trials is not None and self._trials.before is not None:
+        """The run ends: judge the last cut if there is a budget, print the table, warn of cuts that did not happen."""
+        if self._rollback is not None and self._rollback.before is not None:
             self._judge(self._metrics_of(self.epoch))
             self._point({})
         self._say(self.history.table())
@@ -116,17 +116,17 @@ class Session:
             warn(f"PruneCallback: {text}. Train longer, or cut earlier.")
 
     def complete(self, data: Any) -> None:
-        """No epoch is left: judge the last cut, should the run have been stopped before that.
+        """A resumed run has no epoch left: judge its last cut, if it was stopped before that.
 
         Args:
-            data: what to evaluate on, if the run has not done so.
+            data: evaluation data, in case the last epoch was not evaluated.
         """
-        if self._trials is not None and self._trials.before is not None:
+        if self._rollback is not None and self._rollback.before is not None:
             self._judge(self._metrics_of(self.first - 1, data))
         self._say(f"The run is complete: its {self.first} epochs are done.\n{self.history.table()}")
 
     def close(self) -> None:
-        """Let go of the model, and close the report."""
+        """Release the model, and close the report."""
         self._stop_gathering()
         if self._rewarming:
             self._rewarming.close()
@@ -138,7 +138,7 @@ class Session:
             report.close()
 
     def _recall(self, resumed: Resumed) -> None:
-        """Be where the run stopped; an evaluation that it did not get to is made up for, as it draws numbers too."""
+        """Restore what hapi remembered. A missing evaluation is made up for, as it draws random numbers too."""
         fit_state.recall(self.model, resumed.memory)
         data = paddle_model.eval_data(self.model)
         if resumed.evaluate and data is not None and not paddle_model.read_once(data):
@@ -147,15 +147,15 @@ class Session:
             fit_state.tell_evaluated(logs)
 
     def _note(self) -> dict[str, Any]:
-        return note_of(self.model, self.epoch, self.history, self._pruner, self._gathered(), self._trials)
+        return note_of(self.model, self.epoch, self.history, self._pruner, self._gathered(), self._rollback)
 
     def _gathered(self) -> Mapping[Axis, Array]:
-        """What the criterion has gathered for the next cut."""
+        """What the criterion has gathered from gradients for the next cut."""
         own = self._pruner.gathered if self._pruner else {}
         return self._gathering.averages() if self._gathering else own
 
     def _check(self) -> None:
-        """Raise now for what would go wrong later."""
+        """Raise now for what would fail later."""
         paddle_model.require_prunable(self.model, self.epochs)
         require_evaluations(self.model, self.settings)
         planned = self.settings.schedule.preview(self.epochs)
@@ -168,8 +168,8 @@ class Session:
         if self._events:
             check_optimizer(paddle_model.optimizer(self.model), self.model.network)
 
-    def _look(self) -> None:
-        """Trace the network once its input shape is known, and check what the schedule names."""
+    def _trace(self) -> None:
+        """Trace the network, if its input shape is known by now, and check the layers that the schedule names."""
         if self._pruner is not None:
             return
         inputs = self.settings.inputs
@@ -181,8 +181,8 @@ class Session:
             self._pruner = pruner
 
     def _known(self) -> Pruner:
-        """The network as it was traced, now that its channels are needed."""
-        self._look()
+        """The pruner, now that it is needed."""
+        self._trace()
         if self._pruner is None:
             when = self._events[0][0] if self._events else self.epoch
             raise PruneError(
@@ -205,9 +205,9 @@ class Session:
     def _event(self, ratio: Ratio) -> None:
         """One cut, with evaluations around it."""
         pruner, before = self._known(), self._metrics_of(self.epoch - 1)
-        if self._trials is not None:
+        if self._rollback is not None:
             before = self._judge(before)
-        aim = ratio if self._trials is None else self._trials.budget.aim(ratio)
+        aim = ratio if self._rollback is None else self._rollback.budget.aim(ratio)
         if aim is None:
             return
 
@@ -217,7 +217,7 @@ class Session:
             return pruner.cut(aim, paddle_model.optimizer(self.model), self.epoch, healing.on_cut)
 
         with interrupts.held(), paddle_model.precision(self.model):  # ctrl-C or not, the history knows of every cut
-            record = cut() if self._trials is None else self._trials.cut(aim, before, pruner, cut)
+            record = cut() if self._rollback is None else self._rollback.cut(aim, before, pruner, cut)
             if record.plan:
                 self._made(replace(record, metrics_before=before))
         if not record.plan and record.notes:
@@ -233,25 +233,25 @@ class Session:
             self._report.event(record, self.history, pruner.ranking.scores)
 
     def _made(self, record: PruneRecord) -> None:
-        """A cut was made: let all know that follow the network from epoch to epoch."""
+        """A cut was made: update all that goes with the network."""
         paddle_model.wrap_again(self.model)
         self.history.add(record)
         self._rename_best(record.cost_before.params)
         fit_state.start_anew()
 
     def _judge(self, metrics: Metrics) -> Metrics:
-        """The phase of the last cut is over, at these metrics: it holds, or is taken back as if it had not been.
+        """The phase of the last cut ends with these metrics: the cut is kept, or rolled back completely.
 
         Returns:
-            The metrics of the network that is there.
+            The metrics of the network as it is then.
         """
-        trials, pruner = self._trials, self._known()
-        why = trials.judge(metrics) if trials is not None else ""
-        if trials is None or not why:
+        rollback, pruner = self._rollback, self._known()
+        why = rollback.judge(metrics) if rollback is not None else ""
+        if rollback is None or not why:
             return metrics
         with interrupts.held():
             self._rename_best(self.history[-1].cost_after.params)
-            trials.take_back(pruner)  # hapi's own callbacks know their best of before, too
+            rollback.take_back(pruner)  # including the best values of hapi's own callbacks
             paddle_model.wrap_again(self.model)
             self.history.take_back(why)
             self._rename_best(self.history[-1].cost_before.params, back=True)
@@ -262,14 +262,14 @@ class Session:
         return record.metrics_before
 
     def _rename_best(self, params: int, back: bool = False) -> None:
-        """The best network of a size that is over goes by a name of its own, or the next would overwrite it."""
+        """Rename the best network of the old size, so that the best of the new size does not overwrite it."""
         for path in fit_state.best_models():
             if self._keeper is not None and paddle_model.is_first_rank():
                 names = (path, f"{path}_{params}_params")
                 self._keeper.rename(*(reversed(names) if back else names))
 
     def _metrics_of(self, epoch: int, data: Any = None) -> Metrics:
-        """The metrics at the end of ``epoch``, which is over: evaluated then, or now."""
+        """The metrics at the end of ``epoch``, from the evaluation at its end, or else from one now."""
         last = self.history.evaluations[-1] if self.history.evaluations else None
         known = last and last[0] == epoch and self.settings.eval_data is None
         return last[1] if last and known else self._evaluate(data)
@@ -285,7 +285,7 @@ class Session:
             return scalar_metrics(paddle_model.evaluate(self.model, data))
         except Exception as error:
             if own is None:
-                raise  # the user's network and data, without us in between
+                raise  # from the user's own network and data
             allowed = "batches of inputs and labels, as model.evaluate takes them"
             raise PruneError("PruneCallback(eval_data=...)", gist(error), allowed) from error
 

@@ -1,4 +1,4 @@
-"""What a PruneCallback was given, checked."""
+"""The arguments of a PruneCallback, checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from . import paddle_model
 
 @dataclass(frozen=True)
 class Settings:
-    """What a PruneCallback was given; see there."""
+    """The checked arguments of a PruneCallback; see there."""
 
     schedule: Schedule
     options: Options
@@ -66,7 +66,7 @@ class Settings:
             raise PruneError(where, got, "no on_cut beside max_drop", "make what mirrors the weights after the run")
 
     def hparams(self, epochs: int, optimizer: Any) -> dict[str, Any]:
-        """What of it goes into VisualDL's table of hyper-parameters; None is left out there."""
+        """The settings that go into VisualDL's table of hyper-parameters, which leaves out None."""
         options = self.options
         return {
             "criterion": as_criterion(options.criterion).name,

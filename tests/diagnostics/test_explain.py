@@ -53,7 +53,7 @@ def test_lenet_is_said_line_by_line():
         ("fc.1", "Linear", 84, "prunable", 84),
         ("fc.2", "Linear", 10, "feeds an output", 0),
     ]
-    assert found.rows[0].readers == ("features.3",)
+    assert found.rows[0].consumers == ("features.3",)
     assert found.arrows == ((0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, -1))
     assert found.opaque == ()
 

@@ -144,7 +144,7 @@ def searched(options, fits):
     search, asked = Search(options), 0
     while not search.is_over:
         choice = search.choice
-        search.told(fits(choice.step))
+        search.report(fits(choice.step))
         asked += 1
         if fits(choice.step) and search.choice is choice:
             return choice.step, asked
@@ -168,8 +168,8 @@ def test_a_search_tries_early_what_can_be_halved_often():
 
 def test_a_search_ends_where_what_held_with_others_holds_no_more():
     search = Search(choices(10, 11, 12))
-    search.told(False)
-    search.told(True)
+    search.report(False)
+    search.report(True)
     for _ in range(2):
-        search.told(False)
+        search.report(False)
     assert search.is_over

@@ -13,7 +13,7 @@ from paddle import nn
 from hapi_prune import History, PruneCallback, PruneError, PruneWarning, prune, resume
 from hapi_prune.analysis import replay
 from hapi_prune.analysis.channel_map import ChannelMap
-from hapi_prune.analysis.curves import Axis, points
+from hapi_prune.analysis.curves import Grid, points
 from hapi_prune.analysis.latency import measured
 from hapi_prune.analysis.times import Times, folder
 from hapi_prune.cutting.pruning import Pruner
@@ -171,7 +171,7 @@ def test_what_others_have_measured_in_the_meantime_is_kept():
 def test_widths_that_fill_the_lanes_are_exact_and_no_other_seems_cheaper(size):
     widths = points(size)
     assert widths[0] == 1 and widths[-1] == size and len(widths) <= 10
-    axis = Axis(widths)
+    axis = Grid(widths)
     for width in range(1, size + 1):
         near = axis.near(width)
         found = sum(weight * full(widths[number]) for number, weight in near)

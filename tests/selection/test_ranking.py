@@ -19,7 +19,7 @@ from hapi_prune.criteria.groups import Random
 from hapi_prune.cutting.pruning import Pruner
 from hapi_prune.plan import PruningPlan
 from hapi_prune.selection.options import Options
-from hapi_prune.selection.ranking import LAST, USUAL, Ranking, agreement, places, spearman
+from hapi_prune.selection.ranking import LAST, USUAL, Ranking, agreement, doubled_ranks, spearman
 
 pytestmark = fits.HARMLESS
 
@@ -29,7 +29,7 @@ SCORES = st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.5, -1.0]), min_size=2, 
 @given(SCORES)
 def test_places_are_mean_ranks(scores):
     naive = [sum(other < one for other in scores) + (scores.count(one) - 1) / 2 for one in scores]
-    assert [place / 2 for place in places(scores)] == naive
+    assert [place / 2 for place in doubled_ranks(scores)] == naive
 
 
 @given(st.data())
@@ -37,7 +37,7 @@ def test_spearman_is_what_the_definition_says(data):
     left = data.draw(SCORES)
     right = data.draw(st.lists(st.floats(-9, 9), min_size=len(left), max_size=len(left)))
     found = spearman(left, right)
-    ranks = [np.array(places(scores)) for scores in (left, right)]
+    ranks = [np.array(doubled_ranks(scores)) for scores in (left, right)]
     if any(len(set(one.tolist())) == 1 for one in ranks):
         assert found is None
     else:
@@ -58,12 +58,12 @@ def test_groups_count_by_their_units_and_those_that_cannot_be_compared_not_at_al
 def test_only_the_units_that_are_left_are_compared():
     ranking = Ranking()
     plan = PruningPlan({"a": (0, 2, 3)})
-    ranking.look(plan, {"a": np.array([3.0, 0.0, 1.0, 2.0])}, None)
-    assert ranking.moved(plan) == {}
-    assert ranking.places == {"a": (4, 0, 2)}
+    ranking.begin(plan, {"a": np.array([3.0, 0.0, 1.0, 2.0])}, None)
+    assert ranking.finish(plan) == {}
+    assert ranking.unit_ranks == {"a": (4, 0, 2)}
     then = PruningPlan({"a": (0, 1)})
-    ranking.look(then, {"a": np.array([30.0, 10.0, 20.0])}, {"a": np.array([1.0, 3.0, 2.0])})
-    assert ranking.moved(then) == pytest.approx({LAST: 1.0, USUAL: -1.0})
+    ranking.begin(then, {"a": np.array([30.0, 10.0, 20.0])}, {"a": np.array([1.0, 3.0, 2.0])})
+    assert ranking.finish(then) == pytest.approx({LAST: 1.0, USUAL: -1.0})
 
 
 def test_the_same_weights_are_ranked_alike_and_chance_is_not():
@@ -126,9 +126,11 @@ def test_a_cut_that_is_taken_back_leaves_no_ranking():
     found = []
     model = budgets.built(budgets.at_least(5))
     callback = PruneCallback({1: 0.25, 3: 0.75, 5: 0.8}, "l2_norm", max_drop=0.1, verbose=0)
-    watch = fits.At("on_epoch_end", lambda model, epoch: found.append(dict(callback._session._pruner.ranking.places)))
+    watch = fits.At(
+        "on_epoch_end", lambda model, epoch: found.append(dict(callback._session._pruner.ranking.unit_ranks))
+    )
     fits.fit(model, [callback, watch], eval_data=fits.Images(), epochs=7)
-    sizes = [{key: len(one) for key, one in places.items()} for places in found]
+    sizes = [{key: len(one) for key, one in unit_ranks.items()} for unit_ranks in found]
     assert sizes[1] == sizes[2] == {"conv1.weight": 6, "conv2.weight": 9}
     assert callback.history[1].taken_back
     later = callback.history[2]

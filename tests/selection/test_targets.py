@@ -22,7 +22,7 @@ from hapi_prune.analysis.cost_model import CostModel
 from hapi_prune.analysis.labels import Mismatch
 from hapi_prune.cutting.pruning import Pruner
 from hapi_prune.selection.options import Options
-from hapi_prune.selection.scopes import as_scope, prices_of
+from hapi_prune.selection.scopes import as_scope, importances_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track global mean:UserWarning")
 
@@ -281,10 +281,10 @@ def test_bad_options_are_told(name, value):
 
 
 def test_prices_never_fall_and_count_from_the_original():
-    assert prices_of(1.0, "g", 4, 2).tolist() == [0.625, 0.875]
-    assert prices_of(0.0, "g", 4, 2).tolist() == [np.inf, np.inf]
-    assert prices_of(np.array([3.0, 1.0]), "g", 4, 2).tolist() == [1.0, 3.0]
-    assert prices_of(lambda shares: np.array([2.0, 1.0]), "g", 4, 2).tolist() == [2.0, 2.0]
+    assert importances_of(1.0, "g", 4, 2).tolist() == [0.625, 0.875]
+    assert importances_of(0.0, "g", 4, 2).tolist() == [np.inf, np.inf]
+    assert importances_of(np.array([3.0, 1.0]), "g", 4, 2).tolist() == [1.0, 3.0]
+    assert importances_of(lambda shares: np.array([2.0, 1.0]), "g", 4, 2).tolist() == [2.0, 2.0]
     assert as_scope("uniform") == Uniform()
 
 

@@ -38,14 +38,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hapi_prune import Global, History, PruneCallback, PruneError, resume
-from hapi_prune.cutting import shelf
+from hapi_prune.cutting import array_store
 from hapi_prune.cutting.pruning import Pruner
 from hapi_prune.cutting.snapshot import Snapshot
 from hapi_prune.selection.options import Options
 from hapi_prune.training import fit_state
 from hapi_prune.training.atomic_save import BEFORE, read_note
 from hapi_prune.training.budget import LEAST_STEP, Budget
-from hapi_prune.training.trials import Before
+from hapi_prune.training.rollback import RestorePoint
 
 pytestmark = HARMLESS
 
@@ -226,9 +226,9 @@ def test_a_large_network_is_kept_on_disk_and_the_file_is_gone_with_it(monkeypatc
     network, optimizer = made(adam)
     train(network, optimizer, 2, 1)
     before = reference.arrays(network)
-    monkeypatch.setattr(shelf, "LARGE", 100)
+    monkeypatch.setattr(array_store, "LARGE", 100)
     snapshot = Snapshot(network, optimizer, str(tmp_path))
-    assert snapshot.shelf.on_disk
+    assert snapshot.store.on_disk
     train(network, optimizer, 2, 2)
     snapshot.put_back()
     assert same(reference.arrays(network), before)
@@ -263,8 +263,8 @@ def test_what_fails_half_way_is_not_half_put_back(monkeypatch):
     train(network, optimizer, 2, 2)
     before = without_draws(network, optimizer)
     number = list(snapshot._optimizers[0]._mirrors.values())[3].number
-    get = snapshot.shelf.get
-    monkeypatch.setattr(snapshot.shelf, "get", lambda wanted: 1 / 0 if wanted == number else get(wanted))
+    get = snapshot.store.get
+    monkeypatch.setattr(snapshot.store, "get", lambda wanted: 1 / 0 if wanted == number else get(wanted))
     with pytest.raises(ZeroDivisionError):
         snapshot.put_back()
     reference.same(without_draws(network, optimizer), before)
@@ -275,7 +275,7 @@ def test_after_it_a_smaller_cut_computes_what_the_masked_network_computes():
     pruner = Pruner(model.network, ONE, Options())
     train(model.network, model._optimizer, 2, 1)
     state_before, gathered = copy.deepcopy(pruner.channel_map.sizes), pruner.gathered
-    before = Before.now(model, pruner, None)
+    before = RestorePoint.now(model, pruner, None)
     pruner.cut(0.5, model._optimizer)
     train(model.network, model._optimizer, 2, 2)
     before.put_back(model, pruner)
@@ -614,7 +614,7 @@ def test_the_note_says_what_is_known_and_a_damaged_one_is_refused(tmp_path):
 
 
 def test_a_checkpoint_that_is_written_again_has_nothing_left_of_an_older_one(tmp_path):
-    """The first cut fails, and half of it would be too small a step: from then on nothing is on trial."""
+    """The first cut fails, and half of it would be too small a step: from then on no cut is provisional."""
     model, seen = built(at_least(65), network=Wide), []
 
     def save(model, epoch):

@@ -25,21 +25,21 @@ def rnn(call: Call) -> Sequence[Value]:
     """``x``: ``[time, batch, inputs]``; weights: for each layer and direction those of the input and of the state."""
     x, weights = call.arg(0), call.args[2]
     assert isinstance(weights, tuple)
-    readers = (0, 2) if call.op.attrs["is_bidirec"] else (0,)
-    for place, weight in enumerate(weights):
-        if place not in readers:
+    input_weights = (0, 2) if call.op.attrs["is_bidirec"] else (0,)
+    for number, weight in enumerate(weights):
+        if number not in input_weights:
             call.constraints.stop(weight.labels, "is the state of a recurrent layer")
             continue
         weight = call.constraints.follow(weight, 1, x.shape[2])
         call.constraints.stop(weight.on(0), "is the state of a recurrent layer")
-        read(call, x, weight)
+        tie_columns(call, x, weight)
     call.constraints.stop(x.on(0), "is a step in time of a recurrent layer")
     call.constraints.stop(x.on(1), "is one of the sequences of a recurrent layer")
     call.stop_others(0, 2, reason="is the state of a recurrent layer")
     return [call.plain(n) for n in range(len(call.op.shapes))]
 
 
-def read(call: Call, x: Signal, weight: Signal) -> None:
+def tie_columns(call: Call, x: Signal, weight: Signal) -> None:
     """The channels that arrive are tied to the columns of an input weight, which read them."""
     inputs, columns = [la for la in x.on(2) if la.axes == (2,)], weight.on(1)
     if len(inputs) == 1 and len(columns) == 1 and len(x.on(2)) == 1:

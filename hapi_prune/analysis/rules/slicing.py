@@ -39,6 +39,7 @@ def place(call: Call, axis: int, position: int, borders: Sequence[int]) -> int:
     was, now = runs(before[0] if before else None, axis), runs(labels[0] if labels else None, axis)
     if position in was and len(was) == len(now):
         return int(now[list(was).index(position)])
+<<<<<<< HEAD
     held = call.op.attrs.get("held")
     border = by_sections(call, axis, position, borders) if held == SECTIONS or one_stays(call, axis, borders) else None
     if border is None:
@@ -51,6 +52,13 @@ def place(call: Call, axis: int, position: int, borders: Sequence[int]) -> int:
         call.constraints.balance(
             label.atoms, parts=(places >= border).astype(int), rounded=bool(held), sections=sections
         )
+=======
+    border, held = position * size // old, bool(call.op.attrs.get("held"))
+    for label in labels:
+        call.constraints.balance(label.atoms, sections=(positions(label, axis) >= border).astype(int), rounded=held)
+    if (position * size) % old and (call.constraints.exact or not held):
+        raise Mismatch(f"{call.op}: {size} channels cannot be split at {position} of {old}")
+>>>>>>> main
     return border
 
 

@@ -59,14 +59,14 @@ def test_a_refusal_that_teaches_nothing_ends_the_search():
 
 def test_each_turn_of_a_search_couples_or_refuses_something_new(monkeypatch):
     seen = []
-    real = module.learnt
+    real = module.findings_after
 
-    def learnt(*args):
+    def findings_after(*args):
         found = real(*args)
         seen.append((frozenset(found.families), frozenset(found.coupled), frozenset(found.refused)))
         return found
 
-    monkeypatch.setattr(module, "learnt", learnt)
+    monkeypatch.setattr(module, "findings_after", findings_after)
     network = nn.Sequential(nn.Conv2D(3, 8, 3), Shuffled(), Shuffled(), nn.Conv2D(8, 8, 3), nn.Conv2D(8, 4, 1))
     prune(network, [2, 3, 16, 16], 0.3)
     assert seen

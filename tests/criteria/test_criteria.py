@@ -27,7 +27,8 @@ from hapi_prune.errors import PruneError
 Array = npt.NDArray[Any]
 
 # The filters that PaddleSlim 2.6.0 keeps; the file says how the weights were drawn, and what a case holds.
-GOLDEN = json.loads((Path(__file__).parent / "data" / "paddleslim_kept_filters.json").read_text("utf-8"))["cases"]
+DATA = Path(__file__).parent.parent / "data"
+GOLDEN = json.loads((DATA / "paddleslim_kept_filters.json").read_text("utf-8"))["cases"]
 
 
 def naive_l1(weight: Array) -> list[float]:

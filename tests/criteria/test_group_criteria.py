@@ -66,11 +66,11 @@ def test_a_group_is_given_with_all_that_goes_with_a_unit():
     assert record.widths == {"a": (6, 3), "b": (6, 3), "c": (4, 2), "out": (2, 2)}
     group = seen.groups["a.weight"]
     assert group.filters.keys() == {"a.weight", "b.weight"}
-    assert group.readers.keys() == {"c.weight"}
+    assert group.consumers.keys() == {"c.weight"}
     assert group.scales.keys() == {"norm.weight"}
     assert group.shifts.keys() == {"a.bias", "b.bias", "norm.bias"}
     assert np.array_equal(group.filters["b.weight"][:, 0], weights["b.weight"])
-    assert np.array_equal(group.readers["c.weight"][:, 0], weights["c.weight"].transpose(1, 0, 2, 3))
+    assert np.array_equal(group.consumers["c.weight"][:, 0], weights["c.weight"].transpose(1, 0, 2, 3))
     assert np.array_equal(network.a.weight.numpy(), weights["a.weight"][3:]), "the highest scores stay"
 
 

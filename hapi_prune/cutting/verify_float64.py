@@ -1,7 +1,7 @@
-"""Where float32 leaves a doubt: is the cut wrong, or does the network turn rounding into noise by itself?
+"""Verification in float64, for networks that are too ill-conditioned to be compared in float32.
 
-Deep networks with gates or with unusual statistics can change their output by as much as it is large when their input
-is multiplied by 1 + 1e-6. What such a network returns after a cut says nothing in float32, and much in float64.
+The output of deep networks with gates or unusual statistics can change by as much as its own size when their input is
+multiplied by 1 + 1e-6. Their output after a cut proves nothing in float32, but in float64 it does.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ import paddle
 
 from ..analysis.channel_map import ChannelMap, PlannedCut
 from ..analysis.example_input import Example
+from ..internals.layers import named_layers, named_tensors
 from ..plan import Array
 from . import surgery, verify_outputs
 from .undo_log import UndoLog
 from .verify_outputs import Refused
 from .verify_sizes import verify_sizes
 
-NUDGE = 1e-6
-"""A change of the input of the size of float32's rounding."""
+PERTURBATION = 1e-6
+"""Relative change of the input, of the size of float32's rounding."""
 
 PRECISE = 1e-6
 """Largest difference between pruned and masked in float64, relative to the largest output; 1e-9 is usual."""
 
 
-def second_opinion(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused, modes: Sequence[bool]) -> str:
-    """Judge a cut whose values differ by more than the tolerance; the network is left as it was before the cut.
+def verify_in_float64(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused, modes: Sequence[bool]) -> str:
+    """Verify a cut whose values differ by more than the tolerance in float32; the network is left as before the cut.
 
     Args:
         channel_map: the network, not cut.
-        planned: the cut in doubt.
-        doubt: the difference found, which is raised where it is the cut's own.
+        planned: the cut.
+        doubt: the difference found in float32, raised if the network is well-conditioned.
         modes: whether to compare in evaluation (False) or training mode (True), or both.
 
     Returns:
@@ -45,7 +46,7 @@ def second_opinion(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused,
     log = UndoLog()
     try:
         with surgery.masked(channel_map.tensors, planned.cut):
-            if not any(is_noisy(channel_map, training) for training in modes):
+            if not any(is_ill_conditioned(channel_map, training) for training in modes):
                 raise doubt
             theirs = outputs_in_float64(channel_map, modes)
         depthwise = channel_map.traced.constraints.depthwise
@@ -63,21 +64,21 @@ def second_opinion(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused,
         log.undo()
 
 
-def is_noisy(channel_map: ChannelMap, training: bool) -> bool:
-    """Whether a change of the input by its rounding changes the output by more than a cut may."""
+def is_ill_conditioned(channel_map: ChannelMap, training: bool) -> bool:
+    """Whether a change of the input by float32's rounding changes the output by more than the tolerance."""
     network, given = channel_map.network, channel_map.tried_on
     plain = verify_outputs.outputs(network, given, training)
     floats = [leaf.is_floating_point() for leaf in given.leaves]
-    leaves = [leaf * (1 + NUDGE) if real else leaf for leaf, real in zip(given.leaves, floats)]
-    nudged = verify_outputs.outputs(network, replace(given, leaves=leaves), training)
+    leaves = [leaf * (1 + PERTURBATION) if real else leaf for leaf, real in zip(given.leaves, floats)]
+    perturbed = verify_outputs.outputs(network, replace(given, leaves=leaves), training)
     most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map), training)
-    return any(verify_outputs.distance(one, other) > most for one, other in zip(nudged, plain))
+    return any(verify_outputs.distance(one, other) > most for one, other in zip(perturbed, plain))
 
 
 def outputs_in_float64(channel_map: ChannelMap, modes: Sequence[bool]) -> list[list[Array]] | None:
-    """What the network returns in each mode, computed in float64; None where it does not run so."""
+    """What the network returns in each mode, computed in float64; None if it does not run in float64."""
     network, given = channel_map.network, channel_map.tried_on
-    if verify_outputs.casts(channel_map):  # what it casts to on its way is less precise again
+    if verify_outputs.casts(channel_map):  # it would compute in lower precision all the same
         return None
     try:
         with in_float64(network, given) as precise:
@@ -90,9 +91,9 @@ def outputs_in_float64(channel_map: ChannelMap, modes: Sequence[bool]) -> list[l
 def in_float64(network: paddle.nn.Layer, given: Example) -> Iterator[Example]:
     """The network's tensors in float64 for the length of a block; gives the example in float64."""
     log, default = UndoLog(), paddle.get_default_dtype()
-    layers = network.sublayers(include_self=True)
+    layers = named_layers(network).values()
     try:
-        for tensor in {id(t): t for t in [*network.parameters(), *network.buffers()]}.values():
+        for tensor in named_tensors(network).values():
             if tensor.is_floating_point():
                 log.resize(tensor, tensor.astype("float64").numpy())
         for layer in layers:  # tensors that are plain attributes

@@ -1,4 +1,4 @@
-"""Arrays that are put aside: in memory, or on disk where they are large."""
+"""A store for copies of arrays: in memory, or on disk if they are large."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from ..plan import Array
 
 LARGE = 256 * 2**20
-"""Bytes above which they go to disk."""
+"""From so many bytes on, they go to disk."""
 
 
-class Shelf:
-    """Arrays by number. Those on disk lie in a file without a name, which is gone when the shelf or the process is.
+class ArrayStore:
+    """Arrays by number. On disk they lie in an unnamed temporary file, which is deleted with the store or the process.
 
     Args:
-        size: bytes that will be put here, about.
-        folder: where the file goes; None for where temporary files go.
+        size: about how many bytes will be stored.
+        folder: where the file goes; None for the default of `tempfile`.
     """
 
     def __init__(self, size: int, folder: str | None = None) -> None:
@@ -27,7 +27,7 @@ class Shelf:
         self._places: list[int] = []
         self._file: IO[bytes] | None = None
         if size > LARGE:
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # it is closed with the shelf
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # it is closed with the store
             weakref.finalize(self, self._file.close)
 
     @property
@@ -36,7 +36,7 @@ class Shelf:
         return self._file is not None
 
     def put(self, array: Any) -> int:
-        """Put a copy of ``array`` aside; the number is what `get` takes."""
+        """Store a copy of ``array``; returns its number for `get`."""
         if self._file is None:
             self._arrays.append(np.array(array))
             return len(self._arrays) - 1
@@ -45,7 +45,7 @@ class Shelf:
         return len(self._places) - 1
 
     def get(self, number: int) -> Array:
-        """An array that was put aside; it is not to be written to."""
+        """A stored array; not to be written to."""
         if self._file is None:
             return self._arrays[number]
         self._file.seek(self._places[number])

@@ -1,0 +1,117 @@
+"""Concrete values for symbolic ones: recorded while a forward runs on tensors, replayed while it is traced."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle.pir import Value
+
+from .preserve import replaced
+from .stacks import is_user_code
+
+_CONVERSIONS = ("__int__", "__float__", "__bool__", "__index__", "__array__", "item", "numpy", "tolist")
+_SIZES = frozenset(("shape", "shape64", "numel", "full", "full_int_array", "arange", "assign_value", "assign_value_"))
+"""Ops whose results depend on sizes or on constants in the code, and not on data."""
+
+_ARITHMETIC = frozenset(
+    ("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "scale", "elementwise_pow", "pow", "sqrt")
+    + ("floor", "ceil", "round", "abs", "minimum", "maximum", "max", "min", "sum", "prod", "mean", "cast", "assign")
+    + ("equal", "not_equal", "less_than", "less_equal", "greater_than", "greater_equal", "logical_not", "logical_and")
+    + ("logical_or", "all", "any", "concat", "stack", "split", "split_with_num", "slice", "strided_slice", "gather")
+    + ("reshape", "squeeze", "unsqueeze", "flatten", "full_like", "builtin.combine", "builtin.split")
+)
+"""Arithmetic ops, whose results depend on nothing but their operands; no op that draws random numbers."""
+
+
+class ConcreteValues:
+    """The conversions of tensors to Python values in one run of a forward, in order, with their results."""
+
+    def __init__(self) -> None:
+        self._record: list[tuple[str, str, Any]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._record)
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Within the block, record the conversions that user code makes."""
+
+        def recording(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+            def convert(tensor: paddle.Tensor, *args: Any, **options: Any) -> Any:
+                result = method(tensor, *args, **options)
+                where = _called_at(sys._getframe(1))
+                if where:
+                    self._record.append((name, where, result))
+                return result
+
+            return convert
+
+        methods = {name: getattr(paddle.Tensor, name) for name in _CONVERSIONS}
+        with replaced(paddle.Tensor, {name: recording(name, method) for name, method in methods.items()}):
+            yield
+
+    @contextmanager
+    def replayed(self) -> Iterator[None]:
+        """Within the block, let conversions of symbolic values return the recorded results.
+
+        Raises:
+            ValueError: a conversion whose result depends on data, or one that was not recorded.
+        """
+        left = iter(self._record)
+
+        def replaying(name: str) -> Callable[..., Any]:
+            def result(value: Any, *args: Any, **options: Any) -> Any:
+                where = _called_at(sys._getframe(1))
+                if not _by_sizes(value):
+                    raise ValueError(
+                        f"{name} of a tensor at {where or 'a line of Paddle'}: its value depends on the data"
+                    )
+                recorded = next(left, ("", "", None))
+                if recorded[:2] != (name, where):
+                    raise ValueError(f"{name} of a tensor at {where}: not asked when the forward ran on tensors")
+                return np.array(recorded[2]) if isinstance(recorded[2], np.ndarray) else recorded[2]
+
+            return result
+
+        with replaced(Value, {name: replaying(name) for name in _CONVERSIONS}):
+            yield
+
+
+@contextmanager
+def finite_values() -> Iterator[None]:
+    """Within the block, let iteration over symbolic values end after the last slice. Paddle's own never ends."""
+
+    def slices(value: Any) -> Iterator[Any]:
+        return iter([value[index] for index in range(len(value))])
+
+    with replaced(Value, {"__len__": lambda value: value.shape[0], "__iter__": slices}):
+        yield
+
+
+def _called_at(frame: FrameType | None) -> str:
+    """``file:line`` of the caller, if that is user code."""
+    code = None if frame is None else frame.f_code
+    return f"{code.co_filename}:{frame.f_lineno}" if code and frame and is_user_code(code.co_filename) else ""
+
+
+def _by_sizes(value: Any) -> bool:
+    """Whether a symbolic value depends on sizes and constants in the code only."""
+    waiting: list[Any] = [value]
+    seen: set[int] = set()
+    while waiting:
+        op = waiting.pop().get_defining_op()
+        if op is None:  # a tensor of the network
+            return False
+        name = op.name().replace("pd_op.", "", 1)
+        if name not in _SIZES | _ARITHMETIC:
+            return False
+        before = [one for one in op.operands_source() if name in _ARITHMETIC and one.id not in seen]
+        waiting += before
+        seen.update(one.id for one in before)
+    return True
