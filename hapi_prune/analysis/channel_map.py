@@ -14,18 +14,14 @@ from ..errors import PruneError
 from ..plan import Array, Axis, ChannelGroup, Cost, Cut, Index, PruningPlan, Reason
 from .example_input import Example, example
 from .graph import Graph, tensors_of, trace
-from .groups import Family, Grouping, ascending_pairs, group
+from .groups import Family, Grouping, ascending_pairs, group, not_among
 from .held_counts import Count
 from .labels import Mismatch
 from .partitions import Partition, partitions_of
 from .picks import Picks, keep_order
 from .propagation import Propagation, propagate
-<<<<<<< HEAD
-from .smaller_input import smaller
-from .units import Units
-=======
 from .smaller_input import smaller, works_at_any_size
->>>>>>> main
+from .units import Units
 
 
 @dataclass(frozen=True)
@@ -141,7 +137,7 @@ class ChannelMap:
 
     @cached_property
     def _units(self) -> Units:
-        return Units(Numbering(self.traced.constraints), self.origin.groups, self.traced.sizes)
+        return Units(self.origin.number, self.origin.groups, self.traced.sizes)
 
     @property
     def findings(self) -> Findings:
@@ -299,10 +295,3 @@ class ChannelMap:
         self.state.propagation, self.state.grouping = propagation, grouping
         self.state.fits.clear()
         self.state.cost = None
-
-
-def not_among(numbers: Index, known: Index) -> Index:
-    """The ``numbers`` that are not in ``known``, ascending. Sorting is faster than NumPy's set functions."""
-    numbers, known = np.sort(numbers), np.append(np.sort(known), -1)  # a sentinel: larger numbers are found at it
-    found: Index = numbers[known[np.searchsorted(known[:-1], numbers)] != numbers]
-    return found

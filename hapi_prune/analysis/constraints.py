@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 @dataclass
 class Constraints:
-    """What the rules learn while the signals pass.
+    """What the rules learn during a propagation.
 
     Attributes:
         sizes: size of every labelled axis of every tensor, at the sizes under test.
         numbers: the number of each such axis.
-        strict: whether a tensor whose size does not fit is an error, or takes on the size that arrives.
-        op: the op whose rule is at work; None between ops.
-        ties: pairs of atoms that live or die together.
+        strict: whether a tensor whose size does not fit its operation is an error, or is resized to fit.
+        op: the op whose rule is running; None between ops.
+        ties: pairs of atoms that are kept or removed together.
         frozen: atoms that stay, and why.
         mixed: atoms that are mixed non-linearly with others, and where.
-        pins: atoms and what tells them apart from others with the same neighbours.
+        pins: atoms, and for each a number that distinguishes it from other atoms that are tied in the same way.
         balanced: atoms whose numbers depend on each other, and how.
         filters: the axes along which weights hold filters (the columns of a Linear included).
         convolutions: those of convolutions alone.
         depthwise: weights of convolutions with one group per channel: their groups go with the channels.
-        followed: tensors that took on the size that arrived.
+        followed: axes of tensors that were resized to fit, and their sizes.
         picks: the buffers that pick channels by their number.
         units: the groups when the network was traced; None while it is.
-        exact: whether numbers in the code that an attribute holds must scale exactly, or are rounded.
-        compared: whether the values of this pass are compared after a cut, even if numbers are drawn in it.
+        exact: whether numbers that an attribute holds must scale exactly, or may be rounded.
+        compared: whether values of this pass are compared after a cut, even where it draws random numbers.
     """
 
     sizes: dict[Axis, int]
@@ -75,14 +75,14 @@ class Constraints:
         return (self.numbers[axis] << INDEX_BITS) + np.arange(self.sizes[axis], dtype=np.int64)
 
     def picks_in(self, atoms: Index) -> Picks | None:
-        """What stands in the buffer whose entries ``atoms`` are, if it is one that picks channels by their number."""
+        """The index buffer whose entries are ``atoms``, if there is one that picks channels."""
         return next((self.picks[name] for name in self.picks if np.array_equal(atoms, self.atoms((name, 0)))), None)
 
     def follow(self, signal: Signal, axis: int, size: int) -> Signal:
-        """``signal`` with ``size`` on ``axis``: as it is, or, for a tensor of the network, resized to fit.
+        """``signal`` with ``size`` on ``axis``. A tensor of the network is resized to fit, unless `strict`.
 
         Raises:
-            Mismatch: it does not fit and cannot follow.
+            Mismatch: it has another size, and cannot be resized.
         """
         if signal.shape[axis] == size:
             return signal
@@ -93,7 +93,7 @@ class Constraints:
         return self.source(signal.tensor, signal.shape)
 
     def tie(self, one: Index, other: Index) -> None:
-        """What meets position by position lives or dies together. Arrays broadcast against each other."""
+        """Atoms at the same position are kept or removed together. The arrays broadcast against each other."""
         if one.shape != other.shape:
             try:
                 one, other = np.broadcast_arrays(one, other)
@@ -107,32 +107,32 @@ class Constraints:
         self.ties.append((one, other))
 
     def reason(self, text: str, kind: ReasonKind = ReasonKind.STRUCTURE) -> Reason:
-        """A reason that names the op whose rule is at work."""
+        """A reason that names the op whose rule is running."""
         return Reason(kind, text, self.op.name, self.op.where) if self.op else Reason(kind, text)
 
     def freeze(self, atoms: Iterable[Index], text: str, kind: ReasonKind = ReasonKind.STRUCTURE) -> None:
         """None of ``atoms`` can be removed."""
-        for part in atoms:
-            part = part[part >= 0]
-            if part.size:
-                self.frozen.append((part, self.reason(text, kind)))
+        for some in atoms:
+            some = some[some >= 0]
+            if some.size:
+                self.frozen.append((some, self.reason(text, kind)))
 
     def stop(self, labels: Iterable[Label], text: str, kind: ReasonKind = ReasonKind.STRUCTURE) -> None:
         """Freeze every atom of ``labels``."""
         self.freeze([label.atoms.ravel() for label in labels], text, kind)
 
     def mix(self, labels: Iterable[Label], text: str) -> None:
-        """Channels are mixed non-linearly here: removing one is not the same as zeroing it."""
+        """The op mixes these channels non-linearly, so that removing one is not the same as zeroing it."""
         for label in labels:
             self.mixed.append((label.atoms[label.atoms >= 0], self.reason(text, ReasonKind.MIXED)))
 
     def mix_with_drawn(self, labels: Iterable[Label], axes: Set[int]) -> None:
-        """Channels meet numbers drawn at random, one for each slice along ``axes``: fewer of them would be others."""
+        """These channels meet random numbers, one for each slice along ``axes``: fewer of them would be others."""
         if self.compared:
             self.mix([label for label in labels if axes & set(label.axes)], "meets numbers drawn at random")
 
     def pin(self, atoms: Index, slots: Index) -> None:
-        """Atoms in different ``slots`` (same shape as ``atoms``) are not interchangeable."""
+        """Atoms with different ``slots`` (same shape as ``atoms``) are not interchangeable."""
         atoms, slots = atoms.ravel(), np.broadcast_to(slots, atoms.shape).ravel()
         self.pins.append((atoms[atoms >= 0], (slots[atoms >= 0] << 32) + self._pin))
         self._pin += 1
@@ -146,10 +146,10 @@ class Constraints:
         self,
         atoms: Index,
         blocks: int = 1,
-        parts: Index | None = None,
-        rounded: bool = False,
         sections: Index | None = None,
+        rounded: bool = False,
+        pieces: Index | None = None,
     ) -> None:
-        """The numbers kept among ``atoms`` depend on each other, see `Balance`; all of it broadcasts."""
-        parts, sections = (n if n is None else np.broadcast_to(n, atoms.shape).ravel() for n in (parts, sections))
-        self.balanced.append(Balance(atoms.ravel(), blocks, parts, rounded, sections))
+        """The numbers kept of ``atoms`` depend on each other, see `Balance`; what is given broadcasts against them."""
+        spread = [n if n is None else np.broadcast_to(n, atoms.shape).ravel() for n in (sections, pieces)]
+        self.balanced.append(Balance(atoms.ravel(), blocks, spread[0], rounded, spread[1]))

@@ -102,6 +102,13 @@ def ascending_pairs(pairs: Index) -> Index:
     return np.stack([np.minimum(*pairs), np.maximum(*pairs)])
 
 
+def not_among(numbers: Index, known: Index) -> Index:
+    """The ``numbers`` that are not in ``known``, ascending. Sorting is faster than NumPy's set functions."""
+    numbers, known = np.sort(numbers), np.append(np.sort(known), -1)  # a sentinel: larger numbers are found at it
+    found: Index = numbers[known[np.searchsorted(known[:-1], numbers)] != numbers]
+    return found
+
+
 def concatenated(parts: list[Index]) -> Index:
     """All parts one after the other, in one array; an empty array for none."""
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)

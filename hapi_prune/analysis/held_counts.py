@@ -90,14 +90,9 @@ def proposals(network: paddle.nn.Layer, now: Propagation, after: Propagation) ->
         after: its labels after the cut.
 
     Returns:
-<<<<<<< HEAD
-        At first what is written into the program, then also what is only compared or computed with; at last what could
-        also stay as it is, as there is another size of that number. All are guesses: a number of heads may be that of
-        the channels by chance.
-=======
-        First those whose numbers are written into the program, then also those that are only compared or computed with.
-        Both are guesses: a number of heads may equal a number of channels by chance.
->>>>>>> main
+        First those whose numbers are written into the program, then also those that are only compared or computed with,
+        at last also those that could be meant to stay, as another size is the same number. All of them are guesses: a
+        number of heads may equal a number of channels by chance.
     """
     sizes, found = sizes_by_layer(now, after), list[tuple[Count, ...]]()
     for wide, bold in ((False, False), (True, False), (False, True)):
@@ -136,16 +131,11 @@ def held(network: paddle.nn.Layer) -> Iterator[tuple[str, str, Any]]:
             yield name, attribute, value
 
 
-<<<<<<< HEAD
 def followed(value: Any, options: Sequence[set[Any]], bold: bool = False) -> Any:
-    """An attribute's value after the cut, of the type that it has; None where it stays, or cannot be told.
+    """An attribute's value after the cut, of the same type; None if it does not change, or is not known.
 
-    If ``bold``, a number that may become another or stay becomes the other.
+    If ``bold``, a number that may change or stay changes.
     """
-=======
-def followed(value: Any, options: Sequence[set[Any]]) -> Any:
-    """An attribute's value after the cut, of the same type; None if it does not change, or is not known."""
->>>>>>> main
     several = isinstance(value, (list, tuple))
     numbers = list(value) if several else [value]
     if bold:

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..plan import Axis, ChannelGroup
 from .balance import Balance
+from .constraints import Constraints
 from .groups import Numbering
-from .labels import Constraints
 
 Slices = tuple[tuple[str, Axis, int], ...]
 """Of each group that may shrink, along each axis that they come from, the number of slices."""
@@ -66,9 +67,16 @@ def partitions_of(constraints: Constraints, groups: Mapping[str, ChannelGroup]) 
     number, keys = Numbering(constraints), list(groups)
     owner = number.owners(groups)
 
+    def free(balance: Balance) -> npt.NDArray[np.bool_]:
+        """Which of the atoms are not in a piece all of which stays."""
+        found = np.ones(len(balance.atoms), bool)
+        for piece in np.unique(balance.pieces) if balance.pieces is not None else ():
+            inside = balance.pieces == piece
+            found[inside] = (owner[number(balance.atoms[inside])] < len(keys)).any()
+        return found
+
     def section_of(balance: Balance, section: int) -> Section:
-        assert balance.sections is not None
-        inside = balance.atoms[balance.sections == section]
+        inside = balance.atoms[free(balance) & (balance.sections == section)]
         atoms = number(inside)
         atoms = atoms[owner[atoms] < len(keys)]
         pairs, counts = np.unique(np.stack([owner[atoms], number.axis_of[atoms]]), axis=1, return_counts=True)
@@ -79,6 +87,6 @@ def partitions_of(constraints: Constraints, groups: Mapping[str, ChannelGroup]) 
     found: dict[Partition, None] = {}
     for balance in constraints.balanced:
         if balance.sections is not None:
-            sections = tuple(section_of(balance, section) for section in range(int(balance.sections.max()) + 1))
-            found[Partition(sections, balance.rounded)] = None
+            sections = [section_of(balance, section) for section in range(int(balance.sections.max()) + 1)]
+            found[Partition(tuple(section for section in sections if section.size), balance.rounded)] = None
     return tuple(found)

@@ -89,14 +89,9 @@ def propagate(
         Mismatch: a network of these sizes would not run, or not as this one does.
     """
     picks = graph.picks if picks is None else picks
-<<<<<<< HEAD
     constraints = Constraints(dict(sizes), graph.numbers, strict, picks=picks, units=units, exact=exact)
-    found = Propagation(constraints, Pass(graph.training), Pass(graph.evaluation))
-=======
-    constraints = Constraints(dict(sizes), graph.numbers, strict, picks=picks, exact=exact)
     training = Pass(graph.training)
     found = Propagation(constraints, training, training if graph.one_program else Pass(graph.evaluation))
->>>>>>> main
     before = traced.passes if traced else (None, None)
     for one, was in zip(found.passes, before):
         constraints.compared = one is found.evaluation

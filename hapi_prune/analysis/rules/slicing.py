@@ -39,7 +39,6 @@ def place(call: Call, axis: int, position: int, borders: Sequence[int]) -> int:
     was, now = runs(before[0] if before else None, axis), runs(labels[0] if labels else None, axis)
     if position in was and len(was) == len(now):
         return int(now[list(was).index(position)])
-<<<<<<< HEAD
     held = call.op.attrs.get("held")
     border = by_sections(call, axis, position, borders) if held == SECTIONS or one_stays(call, axis, borders) else None
     if border is None:
@@ -48,17 +47,8 @@ def place(call: Call, axis: int, position: int, borders: Sequence[int]) -> int:
             raise Mismatch(f"{call.op}: {size} channels cannot be split at {position} of {old}")
     for label in labels if held != SECTIONS else ():
         places = positions(label, axis)
-        sections = np.searchsorted(borders, places, side="right")  # counted at trace time, as all that is noted
-        call.constraints.balance(
-            label.atoms, parts=(places >= border).astype(int), rounded=bool(held), sections=sections
-        )
-=======
-    border, held = position * size // old, bool(call.op.attrs.get("held"))
-    for label in labels:
-        call.constraints.balance(label.atoms, sections=(positions(label, axis) >= border).astype(int), rounded=held)
-    if (position * size) % old and (call.constraints.exact or not held):
-        raise Mismatch(f"{call.op}: {size} channels cannot be split at {position} of {old}")
->>>>>>> main
+        pieces = np.searchsorted(borders, places, side="right")  # at trace time; only what is noted then is read
+        call.constraints.balance(label.atoms, 1, (places >= border).astype(int), bool(held), pieces)
     return border
 
 
