@@ -111,10 +111,11 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
                 "a name of its own for each tensor",
                 "drop the fixed names, or build the network under paddle.utils.unique_name.guard()",
             )
-    training = traced_program(network, given, aliases, training=True)
-    evaluation = traced_program(network, given, aliases, training=False) if training.asked.mode else training
+    # Evaluation first: where one trace is enough, its operations say which of them draw random numbers there too.
+    evaluation = traced_program(network, given, aliases, training=False)
+    training = traced_program(network, given, aliases, training=True) if evaluation.asked.mode else evaluation
     if alike(training, evaluation):
-        evaluation = training
+        training = evaluation
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     axes = [(name, axis) for name, shape in shapes.items() for axis, size in enumerate(shape) if size > 1]
     return Graph(

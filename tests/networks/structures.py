@@ -691,7 +691,7 @@ class GlobalResponseNorm(Chain):
         return x.transpose([0, 3, 1, 2])
 
 
-@structure("b", {"a": "place in an image"})
+@structure("a b", approximate=True)
 class LocalResponseNorms(Chain):
     """Each channel is divided by its neighbours'."""
 
@@ -1862,7 +1862,7 @@ class BlockAttention(nn.Layer):
         return self.head(pooled(F.relu(self.b(x * F.sigmoid(self.spatial(both))))))
 
 
-@structure("b", {"a": "a place in an image"})
+@structure("a b", approximate=True)
 class ChannelsAsPlaces(nn.Layer):
     """ECA: a Conv1D over the channels, each of which has its neighbours."""
 
@@ -1876,6 +1876,38 @@ class ChannelsAsPlaces(nn.Layer):
         gate = self.over(F.adaptive_avg_pool2d(x, 1).squeeze(-1).transpose([0, 2, 1]))
         x = x * F.sigmoid(gate.transpose([0, 2, 1]).unsqueeze(-1))
         return self.head(pooled(F.relu(self.b(x))))
+
+
+@structure("a b", approximate=True)
+class ChannelsAsRows(nn.Layer):
+    """Triplet attention: channels change places with rows, and a wide kernel moves along them, padded before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.over = conv_bn(3, 8), conv(8, 6), nn.Conv2D(2, 1, (5, 3), dilation=(1, 2))
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        y = x.transpose([0, 2, 1, 3])
+        both = paddle.concat([y.mean(1, keepdim=True), y.max(1, keepdim=True)], axis=1)
+        gate = self.over(F.pad(both, [2, 2, 2, 2]))
+        return self.head(pooled(F.relu(self.b((y * F.sigmoid(gate)).transpose([0, 2, 1, 3])))))
+
+
+@structure("b", {"a": "a place in an image"})
+class ChannelsLeftOut(ChannelsAsPlaces):
+    """Without padding the first and the last channel are the middle of no window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = nn.Conv1D(1, 1, 3, bias_attr=False)
+        self.b = conv(6, 6)
+
+    def forward(self, x):
+        x = self.a(x)
+        gate = self.over(F.adaptive_avg_pool2d(x, 1).squeeze(-1).transpose([0, 2, 1]))
+        return self.head(pooled(F.relu(self.b(x[:, :6] * gate.transpose([0, 2, 1]).unsqueeze(-1)))))
 
 
 @structure("d1 d2 bottom u2 m2 u1 m1", {"out": "an output"})

@@ -61,7 +61,7 @@ def meet(
             if id(label) in met or not shared:
                 continue
             if len(shared) == len(label.axes) or any(slips(constraints, label, other, shared) for other in moving):
-                constraints.stop([label], LAYOUT if others else FIXED)
+                constraints.stop([label], LAYOUT if any(set(label.axes) & set(o.axes) for o in others) else FIXED)
                 ended.add(id(label))
             else:
                 constraints.pin_along(label, shared)
