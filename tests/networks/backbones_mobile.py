@@ -376,7 +376,7 @@ class CoordinateAttention(nn.Layer):
         return self.head(x * F.sigmoid(self.conv_w(x_w)) * F.sigmoid(self.conv_h(x_h)))
 
 
-@backbone(2, {"eca": "single filter", "conv.conv": "a place in an image"})
+@backbone(3, {"eca": "single filter"})
 class ECANet(nn.Layer):
     """Channel gates from a Conv1D over the channels."""
 

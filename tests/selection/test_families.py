@@ -54,10 +54,8 @@ def test_a_plan_takes_at_most_three_propagations(name, propagations):
 
 
 SOLVED = [
-    "MixNet",
     "MaxFeatureMap",
     "MobileViTV2",
-    "InceptionNeXt",
     "FocalNet",
     "DPN",
     "Res2Net",

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import paddle
+from paddle import nn
+from paddle.nn import functional as F  # noqa: N812
 
 Gone = dict[str, dict[int, np.ndarray]]
 """For each tensor and axis the positions that go."""
@@ -60,6 +62,44 @@ def zero(network, removed: Gone) -> None:
         for axis, positions in axes.items():
             np.moveaxis(array, axis, 0)[positions] = 0
         own[name].set_value(array)
+
+
+def normalised_over_what_stays(network, removed: Gone):
+    """A masked network whose LayerNorms and GroupNorms leave out what is gone, so that removing is zeroing there too.
+
+    Only those with a scale say by it which of their channels are gone.
+    """
+    own = {id(tensor): name for name, tensor in tensors(network).items()}
+    for layer in network.sublayers(include_self=True):
+        weight = getattr(layer, "weight", None) if isinstance(layer, (nn.LayerNorm, nn.GroupNorm)) else None
+        gone_there = removed.get(own.get(id(weight), ""), {}).get(0, ())
+        if len(gone_there):
+            norm_left(layer, np.setdiff1d(np.arange(weight.shape[0]), gone_there))
+    return network
+
+
+def norm_left(layer, kept):
+    """Let a norm see the channels ``kept`` alone; the others are zero behind it."""
+    index = paddle.to_tensor(kept)
+    weight, bias = layer.weight[index], layer.bias[index]
+
+    def forward(x):
+        last = isinstance(layer, nn.LayerNorm) and len(layer._normalized_shape) == 1
+        axis = x.ndim - 1 if last else 1
+        left = paddle.index_select(x, index, axis)
+        if isinstance(layer, nn.LayerNorm):
+            shape = [len(kept)] if last else [len(kept), *layer._normalized_shape[1:]]
+            out = F.layer_norm(left, shape, weight, bias, layer._epsilon)
+        else:
+            out = F.group_norm(left, layer._num_groups, layer._epsilon, weight, bias)
+        return paddle.moveaxis(paddle.scatter(zeros(x, axis), index, paddle.moveaxis(out, axis, 0)), 0, axis)
+
+    layer.forward = forward
+
+
+def zeros(x, axis):
+    """As large as ``x``, with ``axis`` in front."""
+    return paddle.zeros_like(paddle.moveaxis(x, axis, 0))
 
 
 def copied(network, dtype: str = "float32"):

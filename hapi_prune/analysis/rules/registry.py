@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import PruneError
-from ..labels import Constraints, Signal, Value, signals_of
+from ..constraints import Constraints
+from ..labels import Signal, Value, signals_of
 from ..op import Op
 
 

@@ -126,7 +126,8 @@ def transpose(call: Call) -> Sequence[Value]:
     perm = [axis % len(x.shape) for axis in call.op.attrs["perm"]]
     place = {axis: new for new, axis in enumerate(perm)}
     labels = tuple(label.renamed([place[axis] for axis in label.axes]) for label in x.labels)
-    return [Signal(tuple(x.shape[axis] for axis in perm), labels, uniform=frozenset(place[axis] for axis in x.uniform))]
+    uniform = frozenset(place[axis] for axis in x.uniform)
+    return [Signal(tuple(x.shape[axis] for axis in perm), labels, uniform=uniform, drawn=x.drawn)]
 
 
 @rule("flip", "roll", "reverse", flops=free)

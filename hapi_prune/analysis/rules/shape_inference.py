@@ -25,6 +25,13 @@ def written(call: Call) -> tuple[int, ...]:
     return tuple(number * size for number, size in zip(numbers, own))
 
 
+@shape_rule("full_with_tensor", "gaussian", "uniform", "randint")
+def asked_for(call: Call) -> tuple[int, ...]:
+    """The shape that an operand asks for."""
+    numbers, shape = call.numbers(1 if call.op.name == "full_with_tensor" else 0), call.op.shapes[0] or ()
+    return numbers if numbers is not None and len(numbers) == len(shape) else shape
+
+
 @shape_rule("flatten")
 def flattened(call: Call) -> tuple[int, ...]:
     """The old sizes, those from ``start_axis`` to ``stop_axis`` multiplied into one."""
