@@ -8,6 +8,7 @@ from backbones_realtime import channel_shuffle
 from paddle import nn
 from paddle.nn import functional as F  # noqa: N812
 from paddle.nn.initializer import Constant
+from paddle.vision.ops import nms, roi_align
 
 
 class Pyramid(nn.Layer):
@@ -27,7 +28,7 @@ class Pyramid(nn.Layer):
         return outs
 
 
-@backbone(24, {"yolo_output.*": OUTPUT})
+@backbone(18, {"yolo_output.*": OUTPUT})
 class YOLOv3(nn.Layer):
     """Routes handed down, transitions upsampled; one map for each scale, in training as in evaluation."""
 
@@ -67,7 +68,7 @@ class YOLOv3(nn.Layer):
         return outs
 
 
-@backbone(10, {"boxes*": OUTPUT, "scores*": OUTPUT})
+@backbone(8, {"boxes*": OUTPUT, "scores*": OUTPUT, "box?.2": OUTPUT})
 class SSD(nn.Layer):
     """Extra maps behind the backbone, a map rescaled by its norm; boxes and scores by scale, and priors beside them."""
 
@@ -83,7 +84,6 @@ class SSD(nn.Layer):
             )
             self.box_convs.append(self.add_sublayer(f"box{n}", box) if n else self.plain(f"boxes{n}", width, prior * 4))
             self.score_convs.append(self.plain(f"scores{n}", width, prior * self.num_classes))
-        self.box_names = [f"box{n}.2" for n in (1, 2)]
 
     def plain(self, name, ins, outs):
         return self.add_sublayer(name, nn.Conv2D(ins, outs, 3, padding=1))
@@ -158,12 +158,12 @@ class FCOS(nn.Layer):
 
 
 @backbone(
-    33,
-    {"pred_cls.*": OUTPUT, "pred_reg.*": "fixed size", "proj_conv": "single filter"},
+    36,
+    {"pred_cls.*": OUTPUT, "pred_reg.*": OUTPUT, "proj_conv": "single filter"},
     inputs=({"image": [2, 3, 32, 32], "scale_factor": [2, 2]},),
 )
 class PPYOLOE(nn.Layer):
-    """CSP stages of RepVGG blocks with squeeze-and-excitation, a neck of them; a distribution per side of a box."""
+    """Stages of RepVGG blocks with gates, a neck of them; a distribution for each side of a box."""
 
     class Rep(nn.Layer):
         def __init__(self, dim) -> None:
@@ -244,7 +244,7 @@ class PPYOLOE(nn.Layer):
         return {"bbox": boxes, "score": paddle.concat(scores, axis=-1)}
 
 
-@backbone(18, {"gfl.*": OUTPUT})
+@backbone(17, {"gfl.*": OUTPUT})
 class PicoDet(nn.Layer):
     """Depthwise separable necks, a backbone that shuffles; one convolution for classes and distributions, split."""
 
@@ -299,9 +299,12 @@ class PicoDet(nn.Layer):
         return paddle.concat(scores, axis=1), paddle.concat(boxes, axis=1)
 
 
-@backbone(6)
+@backbone(5, {"input_proj": "fixed size"})
 class DETR(nn.Layer):
-    """A transformer with learnt queries that look at the map, positions from sines; a dict with a list of dicts."""
+    """A transformer with learnt queries that look at the map; a dict with a list of dicts.
+
+    Positions are sines, one frequency for each channel: what a channel means is in its number.
+    """
 
     class Attention(nn.Layer):
         def __init__(self, dim, num_heads=2) -> None:
@@ -362,9 +365,9 @@ class DETR(nn.Layer):
         return {**outs[-1], "aux": outs[:-1]}
 
 
-@backbone(12, {"heads.*": OUTPUT, "hm": OUTPUT})
+@backbone(14, {"heads.*.2": OUTPUT})
 class CenterNet(nn.Layer):
-    """Deformable upsampling left out: transposed depthwise convolutions, heads by name, peaks by pooling."""
+    """Upsampled by transposed depthwise convolutions, heads by name, peaks by pooling."""
 
     def __init__(self, dim=8, classes=3) -> None:
         super().__init__()
@@ -389,3 +392,31 @@ class CenterNet(nn.Layer):
             peaks = F.max_pool2d(out["hm"], 3, stride=1, padding=1)
             out["hm"] = out["hm"] * (peaks == out["hm"]).astype("float32")
         return [out]
+
+
+@backbone(5, {"score": "single filter", "delta": "coordinate", "mask.2": OUTPUT})
+class TwoStage(nn.Layer):
+    """Proposals of which overlapping ones are left out, so that how many there are depends on the image."""
+
+    def __init__(self, classes=3, size=2) -> None:
+        super().__init__()
+        self.backbone, self.size = Pyramid((8, 12)), size
+        self.rpn, self.score, self.delta = nn.Conv2D(12, 8, 3, padding=1), nn.Conv2D(8, 1, 1), nn.Conv2D(8, 4, 1)
+        self.fc1, self.fc2 = nn.Linear(12 * size * size, 16), nn.Linear(16, classes + 1)
+        self.mask = nn.Sequential(nn.Conv2DTranspose(12, 8, 2, 2), nn.ReLU(), nn.Conv2D(8, classes, 1))
+
+    def proposals(self, scores, deltas, most=12):
+        scores, index = paddle.topk(scores.flatten(), most)
+        deltas = F.sigmoid(deltas.transpose([1, 2, 0]).reshape([-1, 4]).index_select(index)) * 16
+        boxes = paddle.concat([deltas[:, :2], deltas[:, :2] + deltas[:, 2:] + 1], axis=1)
+        return boxes.index_select(nms(boxes, 0.5, scores))
+
+    def forward(self, image):
+        feats = self.backbone(image)[-1]
+        rpn = F.relu(self.rpn(feats))
+        scores, deltas = self.score(rpn), self.delta(rpn)
+        boxes = [self.proposals(scores[n], deltas[n]) for n in range(image.shape[0])]
+        num = paddle.concat([paddle.shape(each)[:1] for each in boxes]).astype("int32")
+        rois = roi_align(feats, paddle.concat(boxes), num, output_size=self.size, spatial_scale=0.125)
+        y = self.fc2(F.relu(self.fc1(rois.flatten(1))))
+        return [{"boxes": paddle.concat(boxes), "num": num, "scores": F.softmax(y), "masks": self.mask(rois)}]

@@ -459,7 +459,7 @@ class ReXNet(nn.Layer):
         return self.head(self.last(self.two(self.one(self.stem(x)))))
 
 
-@backbone(3, {"stem.conv": "picked by its number"})
+@backbone(4)
 class CondenseNet(nn.Layer):
     """Learned group convolutions at their end: channels are picked by an index, convolved in groups, shuffled."""
 

@@ -31,9 +31,13 @@ class ConvNorm(nn.Layer):
         return getattr(F, self.act)(out) if self.act else out
 
 
-@backbone(88, {"last": OUTPUT})
+@backbone(35, {"last": OUTPUT, "*": "no smaller size fits its splits"})
 class LiteHRNet(nn.Layer):
-    """Branches of several resolutions: halves weighted across them, shuffled; fused; a head from the smallest up."""
+    """Branches of several resolutions: halves weighted across them, shuffled; fused; a head from the smallest up.
+
+    In the third branch two shuffles tell the channels apart into four kinds, and as many of each can go. In the other
+    two, four shuffles leave each channel wired in a way of its own: no smaller network is wired like a part of it.
+    """
 
     class Stem(nn.Layer):
         def __init__(self, stem, outs) -> None:
@@ -171,7 +175,7 @@ class LiteHRNet(nn.Layer):
         return [F.interpolate(self.last(y[::-1][0]), paddle.shape(image)[2:], mode="bilinear", align_corners=False)]
 
 
-@backbone(20, {"side.*": OUTPUT, "outconv": OUTPUT})
+@backbone(32, {"side?": OUTPUT, "outconv": OUTPUT})
 class U2Net(nn.Layer):
     """U-shaped blocks inside of a U: maps brought to the size of others, sides concatenated, all of them returned."""
 
@@ -218,7 +222,7 @@ class U2Net(nn.Layer):
         return F.upsample(src, size=paddle.shape(tar)[2:], mode="bilinear")
 
 
-@backbone(15, {"cls": OUTPUT, "up.*.psi.0": "single filter"})
+@backbone(14, {"cls": OUTPUT, "up.*.psi.0": "single filter"})
 class AttentionUNet(nn.Layer):
     """Skips padded to the size of what comes up, weighted by gates of one channel; transposed convolutions."""
 
@@ -257,7 +261,7 @@ class AttentionUNet(nn.Layer):
         return [self.cls(x)]
 
 
-@backbone(27, {"heads.*.1": OUTPUT, "pag.conv2": OUTPUT})
+@backbone(32, {"heads.2.1": "single filter", "heads.*.1": OUTPUT})
 class PIDNet(nn.Layer):
     """Three branches: gates from sums over channels, pooled contexts in a group convolution, borders as a gate."""
 
@@ -344,7 +348,7 @@ class PIDNet(nn.Layer):
         return [F.interpolate(logit, size, mode="bilinear") for logit in logits]
 
 
-@backbone(19, {"conv_last.1": OUTPUT, "dsn.*": OUTPUT, "align.*.flow_make": "fixed size"})
+@backbone(15, {"conv_last.1": OUTPUT, "dsn.*": OUTPUT, "align.*.flow_make": "fixed size"})
 class SFNet(nn.Layer):
     """Semantic flow: maps warped by a field of two channels, on a grid of linspace and tile, in a pyramid."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import paddle
-from backbones import OUTPUT, WRITTEN, ConvBNLayer, DropPath, backbone
+from backbones import OUTPUT, ConvBNLayer, DropPath, backbone
 from paddle import ParamAttr, nn
 from paddle.nn import functional as F  # noqa: N812
 from paddle.nn.initializer import Constant, Normal
@@ -32,7 +32,7 @@ class Conv2DBN(nn.Layer):
         return self.bn(self.c(inputs))
 
 
-@backbone(12, {"decode.pred": OUTPUT})
+@backbone(10, {"decode.pred": OUTPUT})
 class MixTransformer(nn.Layer):
     """SegFormer as a whole: sizes handed on as tensors, ``self.dim`` in each reshape, widths in a list of the network.
 
@@ -181,7 +181,7 @@ class ConvMlp(nn.Layer):
         return self.drop(self.fc2(self.drop(self.act(self.dwconv(self.fc1(x))))))
 
 
-@backbone(40, {"linear_last": OUTPUT})
+@backbone(30, {"linear_last": OUTPUT})
 class TopFormer(nn.Layer):
     """A token pyramid: maps pooled to one size and concatenated, attention by convolutions, split and injected."""
 
@@ -267,7 +267,7 @@ class TopFormer(nn.Layer):
         return [F.interpolate(x, paddle.shape(image)[2:], mode="bilinear", align_corners=False)]
 
 
-@backbone(23, {"head.1": OUTPUT})
+@backbone(21, {"head.1": OUTPUT})
 class SeaFormer(nn.Layer):
     """Squeezed axes: means over rows and over columns attend, with positions interpolated to their length."""
 
@@ -338,7 +338,7 @@ class SeaFormer(nn.Layer):
         return [F.interpolate(self.head(self.local(low) * gate), paddle.shape(image)[2:], mode="bilinear")]
 
 
-@backbone(22, {"head.1": OUTPUT, "block2.cross_kv.2": WRITTEN})
+@backbone(27, {"head.1": OUTPUT})
 class RTFormer(nn.Layer):
     """Two branches: learnt memories as kernels of 1x1 convolutions, kernels made from the other branch, a DAPPM."""
 
@@ -456,7 +456,7 @@ class RTFormer(nn.Layer):
         return [F.interpolate(logit, paddle.shape(image)[2:], mode="bilinear")]
 
 
-@backbone(20, {"cls_seg": OUTPUT})
+@backbone(24, {"cls_seg": OUTPUT})
 class SegNeXt(nn.Layer):
     """Strip convolutions as attention; a head that factorises the map into bases and coefficients."""
 

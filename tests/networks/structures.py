@@ -2565,6 +2565,38 @@ class OwnGradient(Chain):
         return Twice.apply(x)
 
 
+# Boxes
+
+
+@structure("a c b", {"delta": "coordinate of a box"})
+class RegionsOfInterest(nn.Layer):
+    """Two maps are sampled inside of boxes that a convolution has made, one by averages and one by maxima."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.c, self.delta, self.b = conv_bn(3, 8), conv_bn(3, 6), conv(3, 4, 1), conv(14, 6)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        boxes = F.sigmoid(self.delta(x)[:, :, 0].transpose([0, 2, 1])).reshape([-1, 4])
+        boxes = paddle.concat([2 * boxes[:, :2], 4 + 3 * boxes[:, 2:]], axis=1)
+        count = paddle.full([x.shape[0]], x.shape[3], dtype="int32")
+        average = paddle.vision.ops.roi_align(self.a(x), boxes, count, 3)
+        largest = paddle.vision.ops.roi_pool(self.c(x), boxes, count, 3)
+        return self.head(pooled(F.relu(self.b(paddle.concat([average, largest], axis=1)))))
+
+
+@structure("a", {"maps": "a coordinate or a score of a box"}, inputs=[[2, 3, 8, 8], [2, 2]])
+class DecodedBoxes(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.maps = conv_bn(3, 8), conv(8, 2 * (5 + 3), 1)
+
+    def forward(self, x, size):
+        anchors = [10, 13, 16, 30]
+        return paddle.vision.ops.yolo_box(self.maps(F.relu(self.a(x))), size.astype("int32"), anchors, 3, 0.0, 8)
+
+
 # Numbers drawn at random: as many as there are channels, so that a smaller network draws others
 
 

@@ -113,7 +113,7 @@ def copied(network, dtype: str = "float32"):
 def outputs(network, inputs, training: bool = False):
     """What a network returns, as arrays in the order of the flattened output."""
     own = next(iter(network.parameters())).dtype
-    args = [x.astype(own) if "float" in str(x.dtype) else x for x in inputs]
+    args = paddle.utils.map_structure(lambda x: x.astype(own) if "float" in str(x.dtype) else x, list(inputs))
     flags = [(layer, layer.training) for layer in network.sublayers(include_self=True)]
     for layer, _ in flags:
         layer.training = training
@@ -175,6 +175,15 @@ def filters(network):
     layers = dict(network.named_sublayers())
     return {
         name: weight.shape["Transpose" in type(layers[name]).__name__] for name, weight in convolutions(network).items()
+    }
+
+
+def channels(network):
+    """How many channels each convolution makes: of a transposed one in groups, each of them makes as many."""
+    layers = dict(network.named_sublayers())
+    return {
+        name: width * (layers[name]._groups if "Transpose" in type(layers[name]).__name__ else 1)
+        for name, width in filters(network).items()
     }
 
 

@@ -132,7 +132,8 @@ def broadcast(call: Call, args: Sequence[Signal], traced: Sequence[Signal]) -> S
             shape[axis] = signal.shape[axis - rank]
     for axis in range(rank):
         if not any(axis in axes for axes in spread):
-            shape[axis] = max(signal.shape[axis - rank] for signal in args if len(signal.shape) >= rank - axis)
+            sizes = [signal.shape[axis - rank] for signal in args if len(signal.shape) >= rank - axis]
+            shape[axis] = -1 if -1 in sizes else max(sizes)
     loose = {axis for axis, size in enumerate(shape) if size > 1 and not any(axis in axes for axes in spread)}
     return Signal(tuple(shape), tuple(settled(sides)), uniform=frozenset(loose), drawn=bool(random))
 
