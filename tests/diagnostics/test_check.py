@@ -167,7 +167,7 @@ def test_a_callable_criterion_is_named():
 
 
 def test_wrong_slices_are_found(monkeypatch):
-    """The cut takes other filters than planned, but consistently: what verifies it asks the `Cut`, which agrees."""
+    """The cut takes other filters than planned, but consistently: verification, which asks the `Cut`, cannot see it."""
     right = ChannelMap.plan_cut
 
     def shifted(self, plan):
