@@ -216,6 +216,10 @@ SIZES = {
 }
 
 
+exec(compile("def typed(x): return x.shape", "<stdin>", "exec"))
+SIZES["typed into a terminal"] = globals()["typed"]
+
+
 @pytest.mark.parametrize("ask", SIZES.values(), ids=SIZES)
 def test_a_forward_that_asks_for_sizes_is_noticed(ask):
     assert ChannelMap(BySize(ask), [2, 3, 8, 8]).graph.asked.sizes
