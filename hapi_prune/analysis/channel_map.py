@@ -11,16 +11,16 @@ import numpy as np
 import paddle
 
 from ..errors import PruneError
-from ..plan import Array, Axis, ChannelGroup, Cut, Index, PruningPlan, Reason
+from ..plan import Array, Axis, ChannelGroup, Cost, Cut, Index, PruningPlan, Reason
 from .example_input import Example, example
 from .graph import Graph, tensors_of, trace
-from .groups import Family, Grouping, Numbering, ascending_pairs, group
+from .groups import Family, Grouping, ascending_pairs, group
 from .held_counts import Count
 from .labels import Mismatch
 from .partitions import Partition, partitions_of
 from .picks import Picks, keep_order
 from .propagation import Propagation, propagate
-from .smaller_input import smaller
+from .smaller_input import smaller, works_at_any_size
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,14 @@ class CutState:
         findings: what trying cuts has shown.
         fits: a cache of `selection.counts.fitted`: the units of each group at sizes that were tried for families, or
             the groups that do not fit there.
+        cost: a cache of `cost.cost_now`.
     """
 
     propagation: Propagation
     grouping: Grouping
     findings: Findings
     fits: dict[tuple[frozenset[tuple[Axis, int]], bool], dict[str, int] | frozenset[str]] = field(default_factory=dict)
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class ChannelMap:
         graph: the traced network.
         traced, origin: labels and groups at the sizes that it was traced at: ratios are shares of their units.
         state: as it is now.
+        scales_suffice: whether zeros for the scales of normalisations may be all that masks channels behind them.
         agreed: whether `tried_on` has refused a cut that the user's own example refuses too, so that it can be trusted.
     """
 
@@ -95,7 +98,7 @@ class ChannelMap:
         self.traced: Propagation = propagate(self.graph, self.graph.sizes)
         self.origin: Grouping = group(self.traced)
         self.state = CutState(self.traced, self.origin, Findings(self.origin.families))
-        self.agreed = False
+        self.agreed, self.scales_suffice = False, True
 
     @cached_property
     def tried_on(self) -> Example:
@@ -103,7 +106,13 @@ class ChannelMap:
 
         If that turns out to be of no use, the verification sets it to the user's own.
         """
-        return smaller(self.network, self.example, self.graph, self.state.propagation) or self.example
+        now, any_size = self.state.propagation, self.works_at_any_size
+        return smaller(self.network, self.example, self.graph, now, any_size) or self.example
+
+    @cached_property
+    def works_at_any_size(self) -> bool:
+        """Whether the network is the same for images and batches of any size."""
+        return works_at_any_size(self.graph, self.traced)
 
     @property
     def tensors(self) -> dict[str, paddle.Tensor]:
@@ -225,7 +234,7 @@ class ChannelMap:
                 raise Mismatch(f"{key!r} would have {after.size if after else 0} units, not {len(kept)}")
             for axis, index in after.index.items() if after is not None else ():
                 positions[axis][index.ravel()] = now.index[axis][kept].ravel()
-        self._require_same_wiring(propagation, positions)
+        self._require_same_wiring(propagation, grouping, positions)
         kept_axes: dict[str, dict[int, Index]] = {}
         for name, slot in sorted({axis for key in plan.kept for axis in self.groups[key].index}):
             kept_axes.setdefault(name, {})[slot] = positions[name, slot]
@@ -234,21 +243,19 @@ class ChannelMap:
         numbers = {name: picks[name].at(propagation.sizes[name, 0]) for name in kept_axes if name in picks}
         return PlannedCut(Cut(before, kept_axes, numbers), propagation, grouping)
 
-    def _require_same_wiring(self, after: Propagation, positions: dict[Axis, Index]) -> None:
+    def _require_same_wiring(self, after: Propagation, grouping: Grouping, positions: dict[Axis, Index]) -> None:
         """Slices that are tied in the smaller network must have been tied in this one.
 
         A unit may have several slices on one axis. They are matched in order, which is wrong for some wirings.
         """
-        now = self.state.propagation.constraints
-        new, old = Numbering(after.constraints), Numbering(now)
+        new, old = grouping.number, self.state.grouping.number
         moved = np.concatenate([old.starts[n] + positions[axis] for n, axis in enumerate(old.axes)] or [np.zeros(0)])
         moved = moved.astype(np.int64)
-        pins, were = new.pinned(after.constraints.pins, moved), old.pinned(now.pins)
+        pins, were = new.pinned(after.constraints.pins, moved), old.pinned(self.state.propagation.constraints.pins)
         slots, ranks = np.unique(np.concatenate([pins[1], were[1]]), return_inverse=True)
         pins[1], were[1] = np.split(ranks, [pins.shape[1]])
-        ties, tied = moved[new.pairs(after.constraints.ties)], old.pairs(now.ties)
         for theirs, ours, ends in (
-            (ascending_pairs(ties), ascending_pairs(tied), old.count),
+            (ascending_pairs(moved[grouping.ties]), ascending_pairs(self.state.grouping.ties), old.count),
             (pins, were, len(slots)),
         ):
             strange = not_among(theirs[0] * ends + theirs[1], ours[0] * ends + ours[1])
@@ -282,6 +289,7 @@ class ChannelMap:
         """Move on to the state after a cut."""
         self.state.propagation, self.state.grouping = propagation, grouping
         self.state.fits.clear()
+        self.state.cost = None
 
 
 def not_among(numbers: Index, known: Index) -> Index:

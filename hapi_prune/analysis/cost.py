@@ -38,8 +38,11 @@ def cost(network: paddle.nn.Layer, inputs: Any) -> Cost:
 
 
 def cost_now(channel_map: ChannelMap) -> Cost:
-    """What the network costs as it is now."""
-    return cost_at(channel_map.graph, channel_map.state.propagation)
+    """What the network costs as it is now; counted once after each cut."""
+    state = channel_map.state
+    if state.cost is None:
+        state.cost = cost_at(channel_map.graph, state.propagation)
+    return state.cost
 
 
 def cost_at(graph: Graph, propagation: Propagation) -> Cost:

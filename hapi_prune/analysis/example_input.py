@@ -111,5 +111,5 @@ def leaf(value: Any) -> paddle.Tensor:
         raise PruneError("inputs", f"shape {shape}", "sizes of at least 1; only the batch may be open", ALLOWED)
     if "float" not in dtype:
         return paddle.zeros(sizes, dtype=dtype)
-    numbers = np.random.RandomState(0).standard_normal(sizes)
-    return paddle.to_tensor(numbers.astype("float32")).astype(dtype)
+    numbers = np.random.default_rng(0).standard_normal(sizes, dtype=np.float32)
+    return paddle.to_tensor(numbers).astype(dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,8 @@ import paddle
 
 from ..errors import PruneError, gist
 from ..internals import program
-from ..internals.layers import whole_numbers
+from ..internals.asked import Asked
+from ..internals.layers import named_layers, named_tensors, whole_numbers
 from ..internals.preserve import forward_pass
 from ..plan import Axis
 from .example_input import Example
@@ -26,11 +27,13 @@ class Program:
         ops: the operations, in order.
         tensors: number of the value -> structured name, for the network's own tensors.
         outputs: numbers of the values that the network returns.
+        asked: what the forward asked of its surroundings.
     """
 
     ops: tuple[Op, ...]
     tensors: dict[int, str]
     outputs: tuple[int, ...]
+    asked: Asked = field(default_factory=Asked, compare=False)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Graph:
     """A network, traced once. The same graph serves every later cut.
 
     Attributes:
-        training, evaluation: the two forward passes; they may differ (auxiliary heads).
+        training, evaluation: the two forward passes; they may differ (auxiliary heads). One object where they do not.
         shapes: shape of each tensor when it was traced.
         trainable: names of the tensors that an optimizer may change.
         parameters: names of the tensors that ``network.parameters()`` holds.
@@ -60,6 +63,17 @@ class Graph:
     numbers: dict[Axis, int]
     picks: dict[str, Picks]
 
+    @property
+    def one_program(self) -> bool:
+        """Whether both forward passes are the same, but for the mode that their operations are told."""
+        return self.training is self.evaluation
+
+    @property
+    def asked(self) -> Asked:
+        """What the forward asked of its surroundings in either mode."""
+        both = self.training.asked, self.evaluation.asked
+        return Asked(any(one.mode for one in both), any(one.sizes for one in both))
+
     @cached_property
     def paddle_names(self) -> dict[str, str]:
         """Structured name of each tensor -> Paddle's own."""
@@ -72,13 +86,7 @@ class Graph:
 
 def tensors_of(network: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
     """Every parameter and buffer, by its first structured name. Shared tensors appear once."""
-    found: dict[str, paddle.Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            found[name] = tensor
-    return found
+    return named_tensors(network)
 
 
 def trace(network: paddle.nn.Layer, given: Example) -> Graph:
@@ -103,20 +111,25 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
                 "a name of its own for each tensor",
                 "drop the fixed names, or build the network under paddle.utils.unique_name.guard()",
             )
-    programs = [traced_program(network, given, aliases, training) for training in (True, False)]
+    training = traced_program(network, given, aliases, training=True)
+    evaluation = traced_program(network, given, aliases, training=False) if training.asked.mode else training
+    if alike(training, evaluation):
+        evaluation = training
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     axes = [(name, axis) for name, shape in shapes.items() for axis, size in enumerate(shape) if size > 1]
     return Graph(
-        training=programs[0],
-        evaluation=programs[1],
+        training=training,
+        evaluation=evaluation,
         shapes=shapes,
         trainable=frozenset(name for name, tensor in tensors.items() if not tensor.stop_gradient),
-        parameters=frozenset(name for name, _ in network.named_parameters()),
-        kinds={name: type(layer).__name__ for name, layer in network.named_sublayers(include_self=True)},
+        parameters=frozenset(named_tensors(network, ["_parameters"])),
+        kinds={name: type(layer).__name__ for name, layer in named_layers(network).items()},
         aliases=aliases,
         sizes={(name, axis): shapes[name][axis] for name, axis in axes},
         numbers={axis: number for number, axis in enumerate(axes)},
-        picks=picks_of(tensors, network.state_dict().values(), [(one.ops, one.tensors) for one in programs]),
+        picks=picks_of(
+            tensors, network.state_dict().values(), [(one.ops, one.tensors) for one in (training, evaluation)]
+        ),
     )
 
 
@@ -129,10 +142,9 @@ def traced_program(
         args, kwargs = given.rebuilt(leaves)
         return network(*args, **kwargs)
 
-    names = {id(layer): name for name, layer in network.named_sublayers(include_self=True)}
     with forward_pass(network, training):
         try:
-            raw = program.traced(run, given.leaves, names, as_it_is)
+            raw = program.traced(network, run, given.leaves, as_it_is)
         except Exception as error:  # whatever the user's forward raises belongs to the user
             raise PruneError(
                 f"tracing {type(network).__name__} in {'training' if training else 'evaluation'} mode",
@@ -140,7 +152,16 @@ def traced_program(
                 "a forward that runs at this input shape, and does the same whatever the values of its input are",
                 "check the input shape, and the line at which a tensor is asked for its value, if one is named",
             ) from error
-    return program_of(raw, aliases, dict(network.named_sublayers(include_self=True)))
+    return program_of(raw, aliases, named_layers(network))
+
+
+def alike(one: Program, other: Program) -> bool:
+    """Whether two programs are the same but for the mode that their operations are told."""
+    if one is other or len(one.ops) != len(other.ops):
+        return one is other
+    return (one.tensors, one.outputs) == (other.tensors, other.outputs) and all(
+        replace(a, attrs=a.in_both_modes) == replace(b, attrs=b.in_both_modes) for a, b in zip(one.ops, other.ops)
+    )
 
 
 def held(layer: paddle.nn.Layer) -> set[int]:
@@ -152,13 +173,9 @@ def held(layer: paddle.nn.Layer) -> set[int]:
 def program_of(traced: program.RawProgram, aliases: dict[str, str], layers: dict[str, paddle.nn.Layer]) -> Program:
     """The traced program as operations, and which of its values are tensors of the network; ``layers`` by name."""
     ops: list[Op] = []
-    tensors: dict[int, str] = {}
+    tensors = {number: aliases[name] for number, name in traced.tensors.items() if name in aliases}
     producers: dict[int, Op] = {}
     for raw in traced.ops:
-        if raw.tensor:
-            if raw.tensor in aliases:
-                tensors[raw.results[0]] = aliases[raw.tensor]
-            continue
         attrs = dict(raw.attrs)
         if raw.name == "add" and is_conv_bias(raw.operands, producers, tensors):
             attrs["conv_bias"] = True
@@ -169,7 +186,7 @@ def program_of(traced: program.RawProgram, aliases: dict[str, str], layers: dict
         op = Op(raw.name, attrs, raw.operands, raw.results, raw.shapes, raw.where, raw.scope, raw.owner)
         ops.append(op)
         producers.update((result, op) for result in op.results)
-    return Program(tuple(ops), tensors, traced.outputs)
+    return Program(tuple(ops), tensors, traced.outputs, traced.asked)
 
 
 def written(op: Op) -> list[int]:

@@ -21,11 +21,15 @@ class Grouping:
         groups: by key, in the order of the network's tensors.
         keys_by_footprint: the key of each footprint, a number that is the same at all sizes.
         families: groups whose sizes depend on each other.
+        number: the atoms as consecutive numbers.
+        ties: the numbers of what is tied, shape ``[2, ties]``.
     """
 
     groups: dict[str, ChannelGroup]
     keys_by_footprint: dict[int, str]
     families: tuple[Family, ...]
+    number: Numbering
+    ties: Index
 
 
 Family = tuple[frozenset[str], int]
@@ -120,7 +124,8 @@ def group(propagation: Propagation, keys: dict[int, str] | None = None) -> Group
     hashes = np.zeros(number.count, np.uint64)
     np.add.at(hashes, root, colors)
     hashes[stays] ^= np.uint64(1)
-    return collect(number, constraints, root, colors, hashes[root], keys)
+    groups, seen = collect(number, constraints, root, colors, hashes[root], keys)
+    return Grouping(groups, seen, families(number, root, hashes[root], constraints, seen), number, ties)
 
 
 def initial_colors(number: Numbering, constraints: Constraints) -> Hashes:
@@ -168,11 +173,11 @@ def collect(
     colors: Hashes,
     footprints: Hashes,
     keys: dict[int, str] | None,
-) -> Grouping:
-    """Sort the atoms by axis, footprint, unit and color, and read the groups off."""
+) -> tuple[dict[str, ChannelGroup], dict[int, str]]:
+    """Sort the atoms by axis, footprint, unit and color, and read off the groups and the key of each footprint."""
     distinct, first = np.unique(footprints, return_index=True)
     rank = np.argsort(np.argsort(first))[np.searchsorted(distinct, footprints)]
-    index = slices(number, root, np.lexsort((colors, root, rank, number.axis_of)), rank, footprints)
+    index = slices(number, root, in_order(number, root, colors, rank), rank, footprints)
     reasons = first_reasons(number, root, constraints.frozen)
     approximate = first_reasons(number, root, constraints.mixed)
     groups, seen = {}, dict(keys or {})
@@ -184,7 +189,18 @@ def collect(
         size = next(iter(index[footprint].values())).shape[0]
         unit = int(root[atom])
         groups[key] = ChannelGroup(key, size, index[footprint], approximate.get(unit), reasons.get(unit))
-    return Grouping(groups, seen, families(number, root, footprints, constraints, seen))
+    return groups, seen
+
+
+def in_order(number: Numbering, root: Index, colors: Hashes, rank: Index) -> Index:
+    """The atoms sorted by axis, on each axis by footprint, then by unit, and those of a unit by their color."""
+    if not number.count:
+        return root
+    keys = (number.axis_of * (int(rank.max()) + 1) + rank) * number.count + root
+    order: Index = np.argsort(keys, kind="stable")
+    if not np.diff(keys[order]).all():
+        order = np.lexsort((colors, keys))
+    return order
 
 
 def slices(

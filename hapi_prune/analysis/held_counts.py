@@ -125,7 +125,7 @@ def doubts(network: paddle.nn.Layer, now: Propagation, after: Propagation, where
 
 def held(network: paddle.nn.Layer) -> Iterator[tuple[str, str, Any]]:
     """The whole numbers that layers hold: layer, attribute and value."""
-    for name, layer in network.named_sublayers(include_self=True):
+    for name, layer in layers.named_layers(network).items():
         for attribute, value in layers.whole_numbers(layer).items():
             yield name, attribute, value
 

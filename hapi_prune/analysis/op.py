@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+MODE = {"is_test", "use_global_stats"}
+"""Attributes by which an operation is told whether the network is trained or evaluated."""
+
 
 @dataclass(frozen=True)
 class Op:
@@ -32,6 +35,11 @@ class Op:
 
     def __str__(self) -> str:
         return f"'{self.name}'" + (f" ({self.where})" if self.where else "")
+
+    @property
+    def in_both_modes(self) -> dict[str, Any]:
+        """The attributes, but for those by which it is told the mode."""
+        return {name: value for name, value in self.attrs.items() if name not in MODE}
 
     def channel_axis(self, rank: int) -> int:
         """Which of ``rank`` axes holds the channels. Without a layout, or with Paddle's "any", they come first."""

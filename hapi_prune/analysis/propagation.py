@@ -41,7 +41,7 @@ class Propagation:
 
     Attributes:
         constraints: what the rules learned: ties, frozen atoms and the like.
-        training, evaluation: the signals of each operation.
+        training, evaluation: the signals of each operation; one object where the programs are.
     """
 
     constraints: Constraints
@@ -49,9 +49,9 @@ class Propagation:
     evaluation: Pass
 
     @property
-    def passes(self) -> tuple[Pass, Pass]:
-        """Both passes: that in training mode, then that in evaluation mode."""
-        return self.training, self.evaluation
+    def passes(self) -> tuple[Pass, ...]:
+        """That in training mode, then that in evaluation mode, if it is another one."""
+        return (self.training,) if self.training is self.evaluation else (self.training, self.evaluation)
 
     @property
     def sizes(self) -> dict[Axis, int]:
@@ -82,7 +82,8 @@ def propagate(
     """
     picks = graph.picks if picks is None else picks
     constraints = Constraints(dict(sizes), graph.numbers, strict, picks=picks, exact=exact)
-    found = Propagation(constraints, Pass(graph.training), Pass(graph.evaluation))
+    training = Pass(graph.training)
+    found = Propagation(constraints, training, training if graph.one_program else Pass(graph.evaluation))
     before = traced.passes if traced else (None, None)
     for one, was in zip(found.passes, before):
         run(graph, one, was, constraints)

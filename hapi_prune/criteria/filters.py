@@ -83,7 +83,7 @@ class L1Norm:
         Returns:
             float64, shape ``[filters]``, at least 0; scales with ``|c|`` when the weight scales with ``c``.
         """
-        return np.asarray(np.abs(_rows(weight)).sum(axis=1))
+        return _sums(weight, np.abs)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class L2Norm:
         Returns:
             float64, shape ``[filters]``, at least 0; scales with ``|c|`` when the weight scales with ``c``.
         """
-        return np.asarray(np.linalg.norm(_rows(weight), axis=1))
+        return np.asarray(np.sqrt(_sums(weight, np.square)))
 
 
 @dataclass(frozen=True)
@@ -195,25 +195,34 @@ def score(criterion: Criterion, weight: Weight, where: str) -> Scores:
         >>> score(L1Norm(), np.ones([2, 3, 1, 1], "float32"), "layer 'conv1'").tolist()
         [3.0, 3.0]
     """
-    _check_weight(weight, where)
+    _check_type(weight, where)
+    if type(criterion) in (L1Norm, L2Norm):  # they leave the weight as it is, and are finite if it is
+        scores = np.asarray(criterion(weight))
+        if not np.isfinite(scores).all():
+            check_finite(weight, where)
+    else:
+        check_finite(weight, where)
+        scores = _scores_of_copy(criterion, weight, where)
+    check_scores(scores, len(weight), criterion.name, where)
+    return scores.astype(np.float64)
+
+
+def _scores_of_copy(criterion: Criterion, weight: Weight, where: str) -> npt.NDArray[Any]:
     own = np.array(weight, dtype=np.result_type(weight.dtype, np.float32), order="C")  # float16 overflows in sums
     try:
-        scores = np.asarray(criterion(own))
+        return np.asarray(criterion(own))
     except PruneError:
         raise
     except Exception as error:
         got = f"criterion {criterion.name!r} raised {type(error).__name__}: {error}"
         raise PruneError(where, got, f"scores for a weight of shape {list(weight.shape)}") from error
-    check_scores(scores, len(weight), criterion.name, where)
-    return scores.astype(np.float64)
 
 
-def _check_weight(weight: Weight, where: str) -> None:
+def _check_type(weight: Weight, where: str) -> None:
     if weight.ndim == 0 or weight.size == 0 or weight.dtype.kind != "f":
         got = f"a weight of dtype {weight.dtype} and shape {list(weight.shape)}"
         todo = "cast bfloat16 to float32 first: Paddle hands it to NumPy as uint16" if weight.dtype == np.uint16 else ""
         raise PruneError(where, got, "floating point, [filters, ...], not empty", todo)
-    check_finite(weight, where)
 
 
 def check_finite(weight: Weight, where: str) -> None:
@@ -233,6 +242,19 @@ def check_scores(scores: npt.NDArray[Any], filters: int, name: str, where: str) 
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         raise PruneError(where, f"criterion {name!r} returned {scores[bad[0]]} for filter {bad[0]}", allowed)
+
+
+_BLOCK = 1 << 15
+"""So many numbers are summed at a time: what is computed of them stays in the cache."""
+
+
+def _sums(weight: Weight, terms: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]) -> Scores:
+    """For each filter the sum of ``terms`` of its numbers in float64, in the order in which they lie in memory."""
+    step = max(1, _BLOCK * len(weight) // weight.size)
+    if weight.ndim == 2 and weight.T.flags.c_contiguous:  # as of a Linear, whose filters are columns
+        lines = np.array_split(weight.T, max(1, weight.size // _BLOCK))
+        return np.asarray(sum(terms(np.asarray(part, dtype=np.float64)).sum(axis=0) for part in lines))
+    return np.concatenate([terms(_rows(weight[n : n + step])).sum(axis=1) for n in range(0, len(weight), step)])
 
 
 def _rows(weight: Weight) -> npt.NDArray[np.float64]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..analysis.channel_map import ChannelMap, PlannedCut
 from ..analysis.held_counts import Count, doubts, proposals
 from ..analysis.propagation import Propagation
+from ..internals.layers import named_layers
 from ..plan import Reason
 from . import surgery, verify_outputs
 from .undo_log import UndoLog
@@ -59,7 +60,7 @@ def needed(
         Those that were set; none if the sizes are wrong even with all of them.
     """
     network = channel_map.network
-    owners = dict(network.named_sublayers(include_self=True))
+    owners = named_layers(network)
     counts = [count for count in counts if getattr(owners[count.layer], count.attribute) is count.before]
     with surgery.widths_follow(network, undo_log):
         surgery.set_counts(network, counts, undo_log)

@@ -19,6 +19,7 @@ from ..selection.coupling import after_refusal
 from ..selection.goals import Goal
 from . import attributes, interrupts, ranks, surgery, verify_outputs
 from .blame import blamed_groups, holding_together, meeting_groups
+from .masked import Masked
 from .undo_log import UndoLog
 from .verify_float64 import verify_in_float64
 from .verify_outputs import Refused
@@ -194,7 +195,7 @@ def verified_cut(channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog
     """
 
     def made() -> Proven:
-        masked = verify_outputs.outputs_of_masked(channel_map, planned.cut) if compare else {}
+        masked = Masked(channel_map, planned.cut) if compare else None
         return proven_with_counts(channel_map, planned, undo_log, masked, exact)
 
     smaller, own = channel_map.tried_on, channel_map.example
@@ -215,7 +216,7 @@ def verified_cut(channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog
 
 
 def proven_with_counts(
-    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Mapping[bool, list[Array]], exact: bool
+    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Masked | None, exact: bool
 ) -> Proven:
     """Make and verify the cut; if it is refused, once more with attributes set that hold numbers of channels.
 
@@ -234,7 +235,7 @@ def proven_with_counts(
 
 
 def proven(
-    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Mapping[bool, list[Array]], exact: bool
+    channel_map: ChannelMap, planned: PlannedCut, undo_log: UndoLog, masked: Masked | None, exact: bool
 ) -> Proven:
     """Make the cut, and verify it against ``masked`` or, if removing is not the same as zeroing, the planned sizes.
 
@@ -243,13 +244,17 @@ def proven(
     """
     verified = VALUES if masked and exact else SIZES
     try:
-        apply_and_compare(channel_map, planned, undo_log, masked, exact)
+        apply_and_compare(channel_map, planned, undo_log, masked.outputs if masked else {}, exact)
     except Refused as doubt:
-        if doubt.reason.kind is not ReasonKind.OTHER_VALUES:
+        if doubt.reason.kind is not ReasonKind.OTHER_VALUES or masked is None:
             raise
         undo_log.undo()
-        verified = verify_in_float64(channel_map, planned, doubt, list(masked))
-        apply_and_compare(channel_map, planned, undo_log, masked, exact=False)
+        if masked.lightly:
+            channel_map.scales_suffice = False  # one verification more in a run, and no more in a search
+            masked.wholly()
+            return proven(channel_map, planned, undo_log, masked, exact)
+        verified = verify_in_float64(channel_map, planned, doubt, masked.modes)
+        apply_and_compare(channel_map, planned, undo_log, masked.outputs, exact=False)
     if masked and not exact:
         verify_sizes(channel_map, planned.propagation)
     return Proven(planned, verified)
@@ -272,7 +277,9 @@ def apply_and_compare(
             if training in masked:
                 most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map), training)
                 verify_outputs.compare(pruned, masked[training], exact, most)
-        if masked and (True not in masked or channel_map.tried_on is not channel_map.example):
+        untrained = channel_map.graph.asked.mode and True not in masked
+        unlike = channel_map.tried_on is not channel_map.example and not channel_map.works_at_any_size
+        if masked and (untrained or unlike):
             require_it_trains(channel_map, planned.propagation)
 
 

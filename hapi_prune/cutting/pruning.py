@@ -112,9 +112,9 @@ class Pruner:
     def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
         """The units that stay. Master weights are scored, if there are any: the weights rounded from them have ties."""
         options, tensors = self.options, self.channel_map.tensors
+        gathered = self.gathered or gathered_now(self.criterion, tensors, wanted)
         if optimizer is not None:
             tensors.update(optimizers.masters(optimizer, tensors))
-        gathered = self.gathered or gathered_now(self.criterion, self.channel_map.tensors, wanted)
         self._scores = GroupScores(self.channel_map, tensors, wanted, self.criterion, gathered)
         self._usual = GroupScores(self.channel_map, tensors, wanted, L1Norm()) if self.criterion != L1Norm() else None
         return select(self.channel_map, self._scores, wanted, options.limits, self.aim)

@@ -14,6 +14,7 @@ import paddle
 
 from ..internals import optimizer_state as stored
 from ..internals import optimizer_values
+from ..internals.layers import named_layers
 from ..internals.preserve import spaces, training_flags
 from ..internals.tensors import gradient_places, own_tensors
 from ..plan import Array
@@ -44,7 +45,7 @@ class Snapshot:
         self, network: paddle.nn.Layer, optimizer: Any = None, folder: str | None = None, leave: Sequence[str] = ()
     ) -> None:
         self._network, self._optimizer, self._leave = network, optimizer, frozenset(leave)
-        layers = network.sublayers(include_self=True)
+        layers = list(named_layers(network).values())
         tensors = {id(tensor): tensor for layer in layers for tensor in own_tensors(layer).values()}
         # Parameters outside of the network, as a loss may have: their optimizer state is restored, so they are as well.
         tensors |= {id(tensor): tensor for each in stored.chain(optimizer) for tensor in stored.parameters(each)}
@@ -96,7 +97,7 @@ class Snapshot:
         """Restore network and optimizer bitwise, completely or not at all. Flags, hooks and names are left alone."""
         undo_log = UndoLog()
         try:
-            with training_flags(self._network, None):
+            with training_flags(named_layers(self._network).values(), None):
                 self._put_network_back(undo_log)
             for each in self._optimizers:
                 each.put_back(undo_log)

@@ -88,7 +88,7 @@ def shrink(
         for tensor in (tensors[name], *gradients(tensors[name])):
             undo_log.become(tensor, left(cut, name, tensor))
     touched = {id(tensors[name]): name for name in cut.kept}
-    for layer in network.sublayers(include_self=True):
+    for layer in layers.named_layers(network).values():
         own = {slot: touched[id(t)] for slot, t in own_tensors(layer).items() if id(t) in touched}
         if own:
             for attribute, value in layers.sizes(layer, bool(depthwise & set(own.values()))).items():
@@ -113,7 +113,7 @@ def left(cut: Cut, name: str, tensor: paddle.Tensor) -> paddle.Tensor:
 
 def set_counts(network: paddle.nn.Layer, counts: Iterable[Count], undo_log: UndoLog, back: bool = False) -> None:
     """Set attributes of layers to what they have to be after a cut; or ``back`` to what they were before it."""
-    layers_by_name = dict(network.named_sublayers(include_self=True))
+    layers_by_name = layers.named_layers(network)
     for count in counts:
         undo_log.assign(layers_by_name[count.layer], count.attribute, count.before if back else count.after)
 
@@ -126,7 +126,11 @@ def widths_follow(network: paddle.nn.Layer, undo_log: UndoLog) -> Iterator[None]
         for attribute, value in layers.width_arriving(layer, inputs[0]).items():
             undo_log.assign(layer, attribute, value)
 
-    hooks = [layer.register_forward_pre_hook(take) for layer in network.sublayers() if layers.takes_any_width(layer)]
+    hooks = [
+        layer.register_forward_pre_hook(take)
+        for layer in layers.named_layers(network).values()
+        if layers.takes_any_width(layer)
+    ]
     try:
         yield
     finally:

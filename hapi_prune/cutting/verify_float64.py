@@ -14,6 +14,7 @@ import paddle
 
 from ..analysis.channel_map import ChannelMap, PlannedCut
 from ..analysis.example_input import Example
+from ..internals.layers import named_layers, named_tensors
 from ..plan import Array
 from . import surgery, verify_outputs
 from .undo_log import UndoLog
@@ -90,9 +91,9 @@ def outputs_in_float64(channel_map: ChannelMap, modes: Sequence[bool]) -> list[l
 def in_float64(network: paddle.nn.Layer, given: Example) -> Iterator[Example]:
     """The network's tensors in float64 for the length of a block; gives the example in float64."""
     log, default = UndoLog(), paddle.get_default_dtype()
-    layers = network.sublayers(include_self=True)
+    layers = named_layers(network).values()
     try:
-        for tensor in {id(t): t for t in [*network.parameters(), *network.buffers()]}.values():
+        for tensor in named_tensors(network).values():
             if tensor.is_floating_point():
                 log.resize(tensor, tensor.astype("float64").numpy())
         for layer in layers:  # tensors that are plain attributes

@@ -47,7 +47,8 @@ class Changes:
             before: as it was traced.
             args, results: its signals as planned.
         """
-        differ = {n for n in {*op.attrs, *before.attrs} - {"held"} if op.attrs.get(n) != before.attrs.get(n)}
+        now, was = op.in_both_modes, before.in_both_modes
+        differ = {name for name in {*now, *was} - {"held"} if now.get(name) != was.get(name)}
         if op.name in CONSTANTS and differ == {"value"}:
             self.numbers.update(dict.fromkeys(op.results, op.attrs["value"]))
             return True

@@ -12,11 +12,12 @@ import paddle
 
 from ..analysis.channel_map import ChannelMap
 from ..analysis.example_input import Example
-from ..errors import PruneError, gist
+from ..errors import gist
+from ..internals.layers import named_tensors
 from ..internals.preserve import forward_pass
 from ..internals.stacks import is_user_code
-from ..plan import Array, Cut, Reason, ReasonKind
-from . import interrupts, surgery
+from ..plan import Reason, ReasonKind
+from . import interrupts
 
 TOLERANCE = 1e-3
 """Largest difference between pruned and masked, relative to the largest output."""
@@ -34,7 +35,7 @@ RANDOM = {"dropout", "rrelu", "gaussian", "uniform", "bernoulli", "randint", "ra
 
 def tolerance(network: paddle.nn.Layer, casts: Iterable[str], training: bool) -> float:
     """How far pruned and masked may be apart in the lowest precision that a network stores or casts to."""
-    stored = {str(tensor.dtype) for tensor in [*network.parameters(), *network.buffers()]}
+    stored = {str(dtype) for dtype in {tensor.dtype for tensor in named_tensors(network).values()}}
     lowest = max((LOW[low] for low in LOW if any(low in name.lower() for name in {*stored, *casts})), default=0.0)
     ratio = TRAINING_TOLERANCE / TOLERANCE if training else 1.0
     return max(TOLERANCE, lowest) * ratio
@@ -65,29 +66,10 @@ def outputs(network: paddle.nn.Layer, given: Example, training: bool) -> list[np
     return [leaf.astype("float32").numpy() for leaf in paddle.utils.flatten(tree) if isinstance(leaf, paddle.Tensor)]
 
 
-def outputs_of_masked(channel_map: ChannelMap, cut: Cut) -> dict[bool, list[Array]]:
-    """What the network returns with all that goes set to zero, in evaluation mode and, where it can be told, training.
-
-    Raises:
-        PruneError: it does not run, so it did not before either.
-    """
-    modes = (False, True) if trains_otherwise(channel_map) else (False,)
-    try:
-        with surgery.masked(channel_map.tensors, cut):
-            return {mode: outputs(channel_map.network, channel_map.tried_on, mode) for mode in modes}
-    except Exception as error:  # the user's forward may raise anything
-        shapes = ", ".join(str(list(leaf.shape)) for leaf in channel_map.example.leaves)
-        raise PruneError(
-            "inputs",
-            f"the network does not run on {shapes} ({gist(error)})",
-            "an input that it runs on",
-            "give the shape of your data",
-        ) from error
-
-
 def trains_otherwise(channel_map: ChannelMap) -> bool:
     """Whether training computes something else than evaluation, and nothing that is drawn at random."""
-    training, evaluation = ([op.name for op in one.program.ops] for one in channel_map.traced.passes)
+    graph = channel_map.graph
+    training, evaluation = ([op.name for op in one.ops] for one in (graph.training, graph.evaluation))
     return training != evaluation and not RANDOM & set(training)
 
 

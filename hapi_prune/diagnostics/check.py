@@ -23,6 +23,7 @@ from ..cutting.cut import Proven, rehearse, until_it_holds
 from ..cutting.pruning import Pruner
 from ..errors import NothingToPruneError, PruneError, gist
 from ..exporting.program import save_program
+from ..internals.layers import named_layers
 from ..internals.preserve import everything, quiet, training_flags
 from ..internals.progress import bars, progress
 from ..internals.tensors import resize
@@ -277,7 +278,7 @@ def step(network: paddle.nn.Layer, given: Example, optimizer: Any) -> None:
         return
     optimizer.clear_grad()
     args, kwargs = given.rebuilt(given.leaves)
-    with training_flags(network, True), quiet():
+    with training_flags(named_layers(network).values(), True), quiet():
         leaves = [leaf for leaf in paddle.utils.flatten(network(*args, **kwargs)) if isinstance(leaf, paddle.Tensor)]
     sum(leaf.square().mean() for leaf in leaves if not leaf.stop_gradient).backward()
     grads = {name: tensor for name, tensor in network.named_parameters() if tensor.grad is not None}
@@ -292,7 +293,7 @@ def step(network: paddle.nn.Layer, given: Example, optimizer: Any) -> None:
 def exported(network: paddle.nn.Layer, given: Example) -> list[Array]:
     """What the network returns after it was saved as a program and loaded again."""
     specs = [InputSpec(list(leaf.shape), leaf.dtype) for leaf in given.leaves]
-    with tempfile.TemporaryDirectory() as folder, training_flags(network, False), quiet():
+    with tempfile.TemporaryDirectory() as folder, training_flags(named_layers(network).values(), False), quiet():
         save_program(network, given, f"{folder}/network", specs)
         loaded = paddle.jit.load(f"{folder}/network")
         loaded.eval()

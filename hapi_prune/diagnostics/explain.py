@@ -152,7 +152,7 @@ def filter_layers(channel_map: ChannelMap) -> list[FilterLayer]:
 
     names = {id(tensor): name for name, tensor in channel_map.tensors.items()}
     found = []
-    for name, layer in channel_map.network.named_sublayers(include_self=True):
+    for name, layer in layers.named_layers(channel_map.network).items():
         if isinstance(layer, LAYERS):
             own = {names[id(t)] for t in own_tensors(layer).values() if id(t) in names}
             told = layers.sizes(layer, bool(own & depthwise)).get("_out_channels", 1)

@@ -18,6 +18,7 @@ from ..criteria.named import AnyCriterion, as_criterion
 from ..cutting import surgery
 from ..cutting.undo_log import UndoLog
 from ..errors import PruneError
+from ..internals.layers import named_layers
 from ..internals.preserve import everything, training_flags
 from ..internals.progress import bars, progress
 from ..plan import Axis, Cut
@@ -124,7 +125,7 @@ def _measure(network: Any, evaluate: Any, monitor: str | None) -> tuple[Any, Cal
         raise PruneError("sensitivity(evaluate=...)", f"{evaluate!r:.80}", "a function network -> number", todo)
 
     def measure(layer: Any) -> float:
-        with training_flags(layer, training=False), paddle.no_grad():
+        with training_flags(named_layers(layer).values(), training=False), paddle.no_grad():
             value = evaluate(layer)
         try:
             return float(value)

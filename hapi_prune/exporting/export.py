@@ -18,6 +18,7 @@ from ..analysis.cost import cost
 from ..analysis.example_input import Example, example
 from ..cutting import verify_outputs
 from ..errors import PruneError, PruneWarning, gist
+from ..internals.layers import named_layers
 from ..internals.preserve import forwards, quiet, random_generators, training_flags
 from ..plan import Array, Cost
 from ..reporting import tables
@@ -192,7 +193,8 @@ def compared(other: str, draft: str, arrays: Mapping[str, Array], runtime: str) 
 @contextmanager
 def preserved(network: paddle.nn.Layer) -> Iterator[None]:
     """In evaluation mode, without a word, and nothing left behind."""
-    with training_flags(network, False), random_generators(), forwards(network), quiet():
+    layers = list(named_layers(network).values())
+    with training_flags(layers, False), random_generators(), forwards(layers), quiet():
         yield
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import paddle
 from paddle.pir import Value
 
+from .preserve import replaced
 from .stacks import is_user_code
 
 _CONVERSIONS = ("__int__", "__float__", "__bool__", "__index__", "__array__", "item", "numpy", "tolist")
@@ -52,7 +53,7 @@ class ConcreteValues:
             return convert
 
         methods = {name: getattr(paddle.Tensor, name) for name in _CONVERSIONS}
-        with _replaced(paddle.Tensor, {name: recording(name, method) for name, method in methods.items()}):
+        with replaced(paddle.Tensor, {name: recording(name, method) for name, method in methods.items()}):
             yield
 
     @contextmanager
@@ -78,7 +79,7 @@ class ConcreteValues:
 
             return result
 
-        with _replaced(Value, {name: replaying(name) for name in _CONVERSIONS}):
+        with replaced(Value, {name: replaying(name) for name in _CONVERSIONS}):
             yield
 
 
@@ -89,7 +90,7 @@ def finite_values() -> Iterator[None]:
     def slices(value: Any) -> Iterator[Any]:
         return iter([value[index] for index in range(len(value))])
 
-    with _replaced(Value, {"__len__": lambda value: value.shape[0], "__iter__": slices}):
+    with replaced(Value, {"__len__": lambda value: value.shape[0], "__iter__": slices}):
         yield
 
 
@@ -105,6 +106,8 @@ def _by_sizes(value: Any) -> bool:
     seen: set[int] = set()
     while waiting:
         op = waiting.pop().get_defining_op()
+        if op is None:  # a tensor of the network
+            return False
         name = op.name().replace("pd_op.", "", 1)
         if name not in _SIZES | _ARITHMETIC:
             return False
@@ -112,19 +115,3 @@ def _by_sizes(value: Any) -> bool:
         waiting += before
         seen.update(one.id for one in before)
     return True
-
-
-@contextmanager
-def _replaced(kind: type, methods: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
-    """Within the block, a class of Paddle's has other methods."""
-    before = {name: vars(kind)[name] for name in methods if name in vars(kind)}
-    try:
-        for name, method in methods.items():
-            setattr(kind, name, method)
-        yield
-    finally:
-        for name in methods:
-            if name in before:
-                setattr(kind, name, before[name])
-            elif name in vars(kind):
-                delattr(kind, name)

@@ -13,6 +13,47 @@ from paddle import nn
 from .tensors import own_tensors
 
 
+def named_layers(network: paddle.nn.Layer) -> dict[str, paddle.nn.Layer]:
+    """Every layer by its structured name, the network itself first; one that is used twice by its first name.
+
+    The order is that of ``named_sublayers``, which hands each layer through a generator for every layer above it.
+    """
+    found: dict[str, paddle.nn.Layer] = {}
+    seen: set[int] = set()
+    waiting = [("", network)]
+    while waiting:
+        name, layer = waiting.pop()
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        found[name] = layer
+        if layer._sub_layers:
+            inside = [(joined(name, key), inner) for key, inner in layer._sub_layers.items() if inner is not None]
+            waiting += reversed(inside)
+    return found
+
+
+def named_tensors(
+    network: paddle.nn.Layer, kinds: Iterable[str] = ("_parameters", "_buffers")
+) -> dict[str, paddle.Tensor]:
+    """Every parameter, then every buffer, by structured name; one that is held twice by its first name."""
+    layers = named_layers(network)
+    found: dict[str, paddle.Tensor] = {}
+    seen: set[int] = set()
+    for kind in kinds:
+        for name, layer in layers.items():
+            for key, tensor in getattr(layer, kind).items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    found[joined(name, key)] = tensor
+    return found
+
+
+def joined(name: str, key: str) -> str:
+    """The structured name of what a layer holds under ``key``."""
+    return f"{name}.{key}" if name else key
+
+
 def sizes(layer: paddle.nn.Layer, depthwise: bool) -> dict[str, Any]:
     """The values that a layer's attributes must have to fit the shapes of its tensors.
 
@@ -53,7 +94,7 @@ def width_arriving(layer: paddle.nn.Layer, value: paddle.Tensor) -> dict[str, An
 def batch_norms(network: paddle.nn.Layer) -> list[paddle.nn.Layer]:
     """The BatchNorm layers of a network."""
     kinds = (nn.BatchNorm, nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
-    return [layer for layer in network.sublayers(include_self=True) if isinstance(layer, kinds)]
+    return [layer for layer in named_layers(network).values() if isinstance(layer, kinds)]
 
 
 def statistics_of(norm: paddle.nn.Layer) -> tuple[paddle.Tensor, paddle.Tensor]:

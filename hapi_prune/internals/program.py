@@ -10,25 +10,23 @@ Three ways to it, the next where the one before does not lead there:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import paddle
-from paddle import pir
 from paddle.static import InputSpec
 
-try:
-    from paddle.jit.dy2static import parameter_recorder
-except ImportError:  # where Paddle 3.0 to 3.2 have it
-    from paddle.jit.pir_dy2static import parameter_recorder
-
+from .asked import Asked, noticed
 from .concrete_values import ConcreteValues, finite_values
+from .layers import named_layers
 from .stacks import Stacks, user_line
+from .symbolic import Symbolic, notes, symbolic
 
-_TENSOR = "<tensor>"
-"""How the names of data begin that are tensors of the network."""
+_PARAMETER = "builtin.parameter"
+"""What stands for a tensor of the network where Paddle has converted the source."""
+
 _WRITES = ("set_value_", "set_value_with_tensor_")
 """Ops of ``x[...] = y``. Paddle makes a new value; whoever held the old one sees the new, as with tensors."""
 
@@ -41,7 +39,6 @@ class RawOp:
         name: without the dialect.
         where: ``file:line`` of the user's code.
         scope: which call of which layers the op was made in, outermost first.
-        tensor: Paddle's name of the network's own tensor, where the op only stands for one.
         owner: the layer in whose code the op was made; None where it was made in none.
     """
 
@@ -52,7 +49,6 @@ class RawOp:
     shapes: tuple[tuple[int, ...] | None, ...]
     where: str
     scope: str
-    tensor: str = ""
     owner: str | None = None
 
 
@@ -62,17 +58,21 @@ class RawProgram:
 
     Attributes:
         ops: the operations, in order.
+        tensors: number of the value -> Paddle's name, for tensors that the function came with.
         outputs: the numbers of the values that it returned.
+        asked: what it asked of its surroundings.
     """
 
     ops: tuple[RawOp, ...]
+    tensors: dict[int, str]
     outputs: tuple[int, ...]
+    asked: Asked
 
 
 def traced(
+    network: paddle.nn.Layer,
     function: Callable[[list[Any]], Any],
     leaves: Sequence[paddle.Tensor],
-    names: Mapping[int, str],
     as_it_is: bool = False,
 ) -> RawProgram:
     """A function, traced to Paddle's own op program (PIR) at fixed shapes.
@@ -80,28 +80,35 @@ def traced(
     A plain function is traced and not the Layer itself, since that would replace the Layer's forward.
 
     Args:
+        network: whose layers the function calls.
         function: what to trace.
         leaves: its tensors.
-        names: id of each layer -> its name.
         as_it_is: whether only the first way is taken.
 
     Raises:
         Exception: whatever the function raises, where Paddle converts its source if it does.
     """
-    stacks = Stacks(names)
+    stacks = Stacks({id(layer): name for name, layer in named_layers(network).items()})
+    asked = Asked()
+
+    def watched(values: list[Any]) -> Any:
+        with noticed(network, asked):
+            return function(values)
+
     with stacks.kept(), finite_values():
-        program = _as_it_is(function, leaves) if as_it_is else _concrete(function, leaves)
-    reader = _Reader(stacks)
-    ops = tuple(reader.ops(program.main_program))
-    return RawProgram(ops, reader.numbers(program.outputs))
+        try:
+            made = symbolic(watched, leaves)
+        except Exception:  # whatever cannot be done with symbolic values
+            if as_it_is:
+                raise
+            made, asked = _otherwise(function, leaves), Asked(mode=True, sizes=True)
+    return _Reader(stacks, made).raw_program(asked)
 
 
-def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Any:
-    """Paddle's program of a function, by the first way that leads there."""
-    with suppress(Exception):  # whatever cannot be done with symbolic values
-        return _as_it_is(function, leaves)
+def _otherwise(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Symbolic:
+    """Paddle's program of a function that does not run as it is, by the first other way that leads there."""
     try:
-        return _program(function, _specs(leaves))
+        return _converted(function, leaves)
     except Exception as error:
         values = ConcreteValues()
         with suppress(Exception), values.recorded():
@@ -110,29 +117,19 @@ def _concrete(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tens
             raise
         try:
             with values.replayed():
-                return _as_it_is(function, leaves)
+                return symbolic(function, leaves)
         except Exception as second:
             raise second from error
 
 
-def _as_it_is(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Any:
-    """Paddle's program of a function whose source is not converted."""
-
-    @paddle.jit.not_to_static
-    def plain(values: list[Any]) -> Any:
-        return function(values)
-
-    with _quick_parameters():
-        return _program(plain, _specs(leaves))
-
-
-def _specs(leaves: Sequence[paddle.Tensor]) -> list[InputSpec]:
-    return [InputSpec(list(leaf.shape), leaf.dtype, name=f"input_{n}") for n, leaf in enumerate(leaves)]
-
-
-def _program(function: Callable[[list[Any]], Any], specs: list[InputSpec]) -> Any:
+def _converted(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Symbolic:
+    """Paddle's program of a function whose source Paddle converts."""
+    specs = [InputSpec(list(leaf.shape), leaf.dtype, name=f"input_{n}") for n, leaf in enumerate(leaves)]
     with _nothing_left_of_failures():
-        return paddle.jit.to_static(function, input_spec=[specs], full_graph=True).concrete_program
+        made = paddle.jit.to_static(function, input_spec=[specs], full_graph=True).concrete_program
+    own = (op for op in made.main_program.global_block().ops if op.name() == _PARAMETER)
+    names = {op.results()[0].id: str(op.attrs()["parameter_name"]) for op in own}
+    return Symbolic(made.main_program, paddle.utils.flatten(made.outputs), names)
 
 
 @contextmanager
@@ -142,95 +139,48 @@ def _nothing_left_of_failures() -> Iterator[None]:
     It goes by the address of the program and is only dropped at the end of a trace: a later program at the same address
     would be given values of the one that is gone.
     """
-    recorder, writes = parameter_recorder._global_parameter_recorder, parameter_recorder._global_inplace_map
-    notes = [recorder.params_dict, recorder.tensor2value, writes.params_dict]
-    before = [set(note) for note in notes]
+    before = [(note, set(note)) for note in notes()]
     try:
         yield
     except BaseException:
-        for note, keys in zip(notes, before):
+        for note, keys in before:
             for key in note.keys() - keys:
                 del note[key]
         raise
 
 
-@contextmanager
-def _quick_parameters() -> Iterator[None]:
-    """The network's own tensors go into the program as data by their names, until the block ends.
-
-    Paddle's way makes a second program that fills each with zeros, and copies what it holds for each: half of the time
-    of a trace, and of a deep network's more.
-    """
-    recorder = parameter_recorder._global_parameter_recorder
-    known: dict[int, Any] = {}
-
-    def get(program: Any, tensor: paddle.Tensor) -> Any:
-        if id(tensor) not in known:
-            place = pir.get_current_insertion_point()
-            pir.set_insertion_point_to_block_end(program.global_block())
-            pir.reset_insertion_point_to_start()  # before all else: a loop whose body is just being made uses it too
-            value = paddle._C_ops.data(_TENSOR + tensor.name, tensor.shape, tensor.dtype, paddle.base.core.Place())
-            pir.set_insertion_point(place)
-            value.stop_gradient = tensor.stop_gradient
-            known[id(tensor)] = value
-        return known[id(tensor)]
-
-    recorder.get = get
-    try:
-        yield
-    finally:
-        del recorder.get
-
-
 class _Reader:
     """Reads one of Paddle's programs; its values get numbers."""
 
-    def __init__(self, stacks: Stacks) -> None:
-        self._stacks = stacks
-        self._numbers: dict[int, int] = {}
+    def __init__(self, stacks: Stacks, made: Symbolic) -> None:
+        self._stacks, self._made = stacks, made
+        self._numbers: dict[str, int] = {}
         self._given = 0
 
-    def numbers(self, outputs: Any) -> tuple[int, ...]:
-        """The numbers of the values among what a function returned."""
-        return tuple(self._number(value) for value in paddle.utils.flatten(outputs) if hasattr(value, "id"))
+    def raw_program(self, asked: Asked) -> RawProgram:
+        """All of it."""
+        ops = tuple(self._op(op) for op in self._made.program.global_block().ops if op.name() != _PARAMETER)
+        outputs = [self._number(v) for v in self._made.outputs if hasattr(v, "id")]
+        tensors = {self._numbers[key]: name for key, name in self._made.tensors.items() if key in self._numbers}
+        return RawProgram(ops, tensors, tuple(outputs), asked)
 
-    def ops(self, program: Any) -> Iterator[RawOp]:
-        """The operations, in order."""
-        for op in program.global_block().ops:
-            attrs, name = op.attrs(), op.name().replace("pd_op.", "", 1)
-            stack = attrs.pop("op_callstack", None) or ()
-            scope, owner = self._stacks.made_in(stack)
-            operands = tuple(self._operand(value) for value in op.operands_source())
-            inner = tuple(self._number(value) for block in op.blocks() for value in _captured(block))
-            results = tuple(self._number(value) for value in op.results())
-            if name in _WRITES:
-                self._numbers[op.operands_source()[0].id] = results[0]
-            yield RawOp(
-                name=name,
-                attrs=attrs,
-                operands=operands + inner,
-                results=results,
-                shapes=tuple(_shape(value) for value in op.results()),
-                where=user_line(stack),
-                scope=scope,
-                tensor=_tensor(name, attrs),
-                owner=owner,
-            )
+    def _op(self, op: Any) -> RawOp:
+        attrs, name = op.attrs(), op.name().replace("pd_op.", "", 1)
+        stack = attrs.pop("op_callstack", None) or ()
+        scope, owner = self._stacks.made_in(stack)
+        operands, results = op.operands_source(), op.results()
+        inner = [self._number(value) for block in op.blocks() for value in _captured(block)]
+        numbers = [self._number(value) if value.initialized() else None for value in operands]
+        made = tuple(self._number(value) for value in results)
+        if name in _WRITES:
+            self._numbers[operands[0].id] = made[0]
+        shapes = tuple(_shape(value) for value in results)
+        return RawOp(name, attrs, (*numbers, *inner), made, shapes, user_line(stack), scope, owner)
 
     def _number(self, value: Any) -> int:
         number = self._numbers.setdefault(value.id, self._given)
         self._given += number == self._given
         return number
-
-    def _operand(self, value: Any) -> int | None:
-        return self._number(value) if value.initialized() else None
-
-
-def _tensor(name: str, attrs: Mapping[str, Any]) -> str:
-    """Paddle's name of the network's own tensor that an op stands for; empty for other ops."""
-    if name == "data" and attrs["name"].startswith(_TENSOR):
-        return str(attrs["name"][len(_TENSOR) :])
-    return str(attrs["parameter_name"]) if name == "builtin.parameter" else ""
 
 
 def _captured(block: Any) -> Iterator[Any]:

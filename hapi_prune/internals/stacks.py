@@ -18,7 +18,6 @@ from paddle.nn.layer import layers as paddle_layers
 _HOME = os.path.join(os.path.dirname(paddle.__file__), "")
 _HERE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _MODELS = os.path.join(_HOME, "vision", "")
-_PROGRAM = os.path.join(os.path.dirname(__file__), "program.py")
 _MARK = "<made in>"
 """The file name of the frame in which a traced op carries where it was made; no file of a user's is called so."""
 
@@ -57,9 +56,7 @@ class Stacks:
             if args or options or threading.get_ident() != thread:
                 return whole(*args, **options)
             frame = sys._getframe(1)
-            if frame.f_code.co_filename == _PROGRAM:  # a tensor of the network enters, and nobody is at work
-                return traceback.StackSummary()
-            while frame.f_back is not None and not _ends_here(frame.f_code.co_filename):
+            while frame.f_back is not None and is_paddle_code(frame.f_code.co_filename):
                 frame = frame.f_back
             mark = (_MARK, len(self._made), "layer", "")
             self._made.append((self._calls[-1], self._layer_at_work(frame)))
@@ -112,9 +109,9 @@ def user_line(stack: Sequence[str]) -> str:
 
 
 @cache
-def _ends_here(path: str) -> bool:
-    """Whether the way from an op to who made it ends in a file: at the user's forward, or where we have called it."""
-    return is_user_code(path) or path.startswith(_HERE)
+def is_paddle_code(path: str) -> bool:
+    """Whether a file is neither a user's nor ours."""
+    return not is_user_code(path) and not path.startswith(_HERE)
 
 
 @cache

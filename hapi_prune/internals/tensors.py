@@ -25,8 +25,13 @@ def resize(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
 
 def empty(shape: Sequence[int], tensor: paddle.Tensor) -> paddle.Tensor:
     """A new uninitialised tensor, of the type and in the place of ``tensor``."""
-    found = paddle.empty(shape, dtype=tensor.dtype)
+    found = _empty(shape, tensor.dtype)
     return found if found.place == tensor.place else found._copy_to(tensor.place, True)
+
+
+def _empty(shape: Sequence[int], dtype: Any) -> paddle.Tensor:
+    """As ``paddle.empty``, without the checks of arguments that take most of its time."""
+    return paddle._C_ops.empty(shape, dtype, paddle.framework._current_expected_place_())
 
 
 @cache
@@ -71,7 +76,7 @@ def become(tensor: paddle.Tensor, other: paddle.Tensor) -> None:
 
 def storage(tensor: paddle.Tensor) -> paddle.Tensor:
     """Another tensor with the storage that ``tensor`` has now, which keeps it alive when `become` replaces it."""
-    held = paddle.empty([0], dtype=tensor.dtype)
+    held = _empty([0], tensor.dtype)
     held.get_tensor()._share_data_with(tensor.get_tensor())
     return held
 

@@ -29,7 +29,7 @@ def layers_by_reason(channel_map: ChannelMap, wanted: Goal) -> dict[str, list[st
     layers: dict[str, set[str]] = {}
     for key, why in wanted.stays.items():
         layers.setdefault(str(why), set()).update(layers_of(channel_map, key))
-    order = {name: place for place, name in enumerate([*channel_map.graph.kinds, *channel_map.tensors])}
+    order = {name: place for place, name in enumerate([*channel_map.graph.kinds, *channel_map.graph.shapes])}
     return {text: sorted(names, key=order.__getitem__) for text, names in layers.items()}
 
 

@@ -62,7 +62,7 @@ def mean_sites(network: nn.Layer) -> dict[str, MeanSite]:
     """All sites of a network by the name of their tensor; tensors that several layers share are left out."""
     norms = {id(norm) for norm in layers.batch_norms(network)}
     found: dict[str, MeanSite] = {}
-    for name, layer in network.named_sublayers(include_self=True):
+    for name, layer in layers.named_layers(network).items():
         own = "_mean" if id(layer) in norms else "bias" if isinstance(layer, BIASED) else None
         tensor = getattr(layer, own) if own else None
         if tensor is not None:
@@ -153,7 +153,13 @@ class Compensation:
         counted = [(sampler, ("epoch",))] if sampler is not None else []
         network, hooks = self._model.network, []
         try:
-            with training_flags(network, False), random_generators(), quiet(), attributes(*counted), paddle.no_grad():
+            with (
+                training_flags(layers.named_layers(network).values(), False),
+                random_generators(),
+                quiet(),
+                attributes(*counted),
+                paddle.no_grad(),
+            ):
                 hooks += [site.listen(name, listener) for name, site in self._sites.items()]
                 with paddle_model.precision(self._model):
                     yield

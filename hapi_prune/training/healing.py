@@ -58,7 +58,13 @@ def recalibrate(model: paddle.Model, batches: int) -> int:
     network, data = model.network, paddle_model.train_data(model)
     sampler = getattr(data, "batch_sampler", None)  # one that shuffles counts how often it was asked
     counted = [(sampler, ("epoch",))] if sampler is not None else []
-    with training_flags(network, None), random_generators(), quiet(), attributes(*counted), paddle.no_grad():
+    with (
+        training_flags(layers.named_layers(network).values(), None),
+        random_generators(),
+        quiet(),
+        attributes(*counted),
+        paddle.no_grad(),
+    ):
         network.train()
         norms = layers.batch_norms(network)
         if not norms or data is None or paddle_model.read_once(data):

@@ -15,6 +15,7 @@ from paddle.io.dataloader.collate import default_collate_fn
 
 from ..errors import PruneError
 from ..internals.hapi_frames import DATA, variables_of_fit
+from ..internals.layers import named_layers
 from ..internals.optimizer_state import NAMES, renamed
 from ..internals.preserve import attributes, random_generators, training_flags
 
@@ -223,7 +224,7 @@ def evaluate(model: paddle.Model, data: Any, advance_random: bool = False) -> di
     logs = paddle.Model._run_one_epoch.__defaults__[-1]  # one dict, shared by all epochs of all runs
     said = dict(logs)
     still = nullcontext() if advance_random else random_generators()
-    with _set_by_evaluation(model, data), training_flags(model.network, None), still:
+    with _set_by_evaluation(model, data), training_flags(named_layers(model.network).values(), None), still:
         logs.clear()  # or what training said would pass for the evaluation of no data
         logs.update(dict.fromkeys(model._metrics_name()))
         try:

@@ -154,6 +154,36 @@ def test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(wan
     train(network, given)
 
 
+AMBIGUOUS = {
+    "GroupResidual": "its groups are left with one channel each, which is a depthwise convolution to Paddle",
+    "MaxOutByHand": "one pair of channels is left, and an axis of size 1 has no labels",
+    "TwoLayouts": "one channel is left in each row, and an axis of size 1 has no labels",
+    "TemporalShift": "one channel is left in each part, and is taken as a single slice",
+}
+"""Structures whose smaller form, traced by itself, shows less than what is known of it from before the cut."""
+
+
+def live_units(channel_map):
+    """Each unit as the places that it takes on the axes that can shrink, and whether it can go."""
+    return {
+        (frozenset((axis, tuple(sorted(index[unit].tolist()))) for axis, index in places.items()), group.frozen is None)
+        for group in channel_map.groups.values()
+        if (places := {axis: index for axis, index in group.index.items() if channel_map.sizes[axis] > 1})
+        for unit in range(group.size)
+    }
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_what_is_known_after_a_cut_is_what_a_new_trace_tells(name):
+    pruner = Pruner(reference.randomise(ZOO[name].build()), ZOO[name].inputs, Options())
+    pruner.cut(ZOO[name].ratio)
+    known = pruner.channel_map
+    traced = ChannelMap(known.network, ZOO[name].inputs)
+    assert traced.sizes == {axis: size for axis, size in known.sizes.items() if size > 1}
+    assert cost_at(traced.graph, traced.traced) == pruner.cost()
+    assert (live_units(traced) == live_units(known)) == (name not in AMBIGUOUS)
+
+
 def test_every_activation_of_paddle_is_in_the_zoo():
     known = {*ELEMENTWISE, *OVER_CHANNELS}
     assert known == {name for name, kind in vars(activation).items() if is_layer(kind) and hasattr(nn, name)}

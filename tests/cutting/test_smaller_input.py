@@ -9,6 +9,7 @@ from paddle import nn
 from paddle.nn.functional import relu
 
 from hapi_prune import prune
+from hapi_prune.analysis import channel_map as maps
 from hapi_prune.analysis import smaller_input
 from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.cutting import verify_outputs
@@ -103,10 +104,40 @@ def test_what_does_other_things_at_other_sizes_is_tried_as_it_is(kind, why):
     assert sizes(kind()) == (4, 3, 32, 32), why
 
 
-def test_so_is_what_is_small():
+def test_so_is_what_is_small(monkeypatch):
     assert sizes(Net(), (2, 3, 4, 4)) == (2, 3, 4, 4)
-    smaller_input.WORTH = 1e9
-    assert sizes(Net()) == (4, 3, 32, 32)
+    monkeypatch.setattr(smaller_input, "WORTH", 1e9)
+    assert sizes(Fixed()) == (4, 3, 32, 32)
+    assert sizes(Net()) == (2, 3, 4, 4), "no trace is needed to know that it does the same"
+
+
+class Placed(Net):
+    """A number for each place of a large image, which a small one does not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.place = self.create_parameter([1, 1, 32, 32])
+
+    def middle(self, x):
+        return x + self.place
+
+
+class Constant(Net):
+    """The size of an image is written into the code, and any image fits it."""
+
+    def middle(self, x):
+        return x * paddle.ones([32, 1, 1]).sum()
+
+
+@pytest.mark.parametrize("kind", [Net, Flat, Branch, Batch, Together, Fixed, OnlyLarge, Placed, Constant])
+def test_whose_code_has_no_sizes_works_at_any(kind):
+    assert ChannelMap(kind(), [4, 3, 32, 32]).works_at_any_size == (kind in (Net, Together, Placed))
+
+
+def test_what_only_seems_to_is_tried_as_it_is():
+    pruner = Pruner(Placed(), [4, 3, 32, 32], Options())
+    assert pruner.cut(0.5).widths["a"] == (8, 4)
+    assert pruner.channel_map.tried_on is pruner.channel_map.example
 
 
 def test_pixels_are_taken_from_all_over_an_image():
@@ -136,7 +167,7 @@ def pruned(network):
 def test_the_cut_is_that_of_the_users_own_images(monkeypatch):
     record, weights, seen = pruned(Net())
     assert seen == {(2, 3, 4, 4)}
-    monkeypatch.setattr(smaller_input, "WORTH", 1e9)
+    monkeypatch.setattr(maps, "smaller", lambda *_: None)
     other, their_weights, theirs = pruned(Net())
     assert theirs == {(4, 3, 32, 32)}
     assert record.plan == other.plan

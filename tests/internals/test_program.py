@@ -12,22 +12,21 @@ from backbones_files import FILES
 from paddle import nn
 from paddle.nn.layer import layers
 from paddle.pir import Value
-from paddle.static import InputSpec
 from structures import ZOO
 
 from hapi_prune import PruneError
+from hapi_prune.analysis import graph, smaller_input
 from hapi_prune.analysis.channel_map import ChannelMap
-from hapi_prune.internals import concrete_values, program
+from hapi_prune.internals import concrete_values, program, symbolic
 
 assert len(FILES) == 6, "which enter the networks"
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
 NETWORKS = {**ZOO, **BACKBONES}
 
 
-def converted(function, leaves):
-    """The program as Paddle converts the source, whatever would do without."""
-    specs = [InputSpec(list(leaf.shape), leaf.dtype, name=f"input_{n}") for n, leaf in enumerate(leaves)]
-    return program._program(function, specs)
+def not_symbolic(function, leaves):
+    """As if nothing ran on symbolic values: then Paddle converts the source."""
+    raise TypeError("not on symbolic values")
 
 
 def hung_together(channel_map):
@@ -42,12 +41,31 @@ def hung_together(channel_map):
     }
 
 
+def does_the_same(channel_map):
+    """With fewer and smaller images a network does what it is said to do, or does not run at all."""
+    given, aliases = channel_map.tried_on, channel_map.graph.aliases
+    try:
+        found = graph.traced_program(channel_map.network, given, aliases, training=True, as_it_is=True)
+    except PruneError:  # as where it adds a number for each place; a trial finds out
+        return
+    assert len(found.ops) == len(channel_map.graph.training.ops)
+    for op, before in zip(found.ops, channel_map.graph.training.ops):
+        assert (op.name, op.operands, op.where) == (before.name, before.operands, before.where)
+        assert smaller_input.attributes(op) == smaller_input.attributes(before)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_groups_are_those_of_the_converted_program(name, monkeypatch):
     network, inputs = NETWORKS[name].build(), NETWORKS[name].inputs
-    found = hung_together(ChannelMap(network, inputs))
-    monkeypatch.setattr(program, "_concrete", converted)
+    channel_map = ChannelMap(network, inputs)
+    found, one = hung_together(channel_map), channel_map.graph.training
+    if channel_map.graph.one_program:
+        other = graph.traced_program(network, channel_map.example, channel_map.graph.aliases, training=False)
+        assert graph.alike(one, other), "it was not asked for its mode, or did not care"
+    if channel_map.works_at_any_size and channel_map.tried_on is not channel_map.example:
+        does_the_same(channel_map)
+    monkeypatch.setattr(program, "symbolic", not_symbolic)
     try:
         wanted = hung_together(ChannelMap(network, inputs))
     except PruneError:
@@ -112,12 +130,10 @@ def test_what_data_or_chance_decide_is_refused_with_its_line(ask):
 
 def methods():
     """What a trace replaces in Paddle and Python."""
-    names = [*concrete_values._CONVERSIONS, "__len__", "__iter__"]
-    kinds = [(kind, name, vars(kind).get(name)) for kind in (paddle.Tensor, Value) for name in names]
-    recorder = program.parameter_recorder._global_parameter_recorder
-    writes = program.parameter_recorder._global_inplace_map
-    notes = [sorted(notes) for notes in (recorder.params_dict, recorder.tensor2value, writes.params_dict)]
-    return [*kinds, traceback.extract_stack, layers.name_struct, notes]
+    names = [*concrete_values._CONVERSIONS, "__len__", "__iter__", "shape", "training"]
+    kinds = [(kind, name, vars(kind).get(name)) for kind in (paddle.Tensor, Value, nn.Layer) for name in names]
+    notes = [sorted(notes) for notes in symbolic.notes()]
+    return [*kinds, traceback.extract_stack, layers.name_struct, paddle.pir.core._convert_into_value, notes]
 
 
 @pytest.mark.parametrize("ask", [BY_SIZES["tolist"], by_data, lambda x: 0, lambda x: 1 / 0])
@@ -128,11 +144,86 @@ def test_paddle_is_as_it_was_after_a_trace(ask):
     assert methods() == before
 
 
-def test_a_plain_forward_is_neither_converted_nor_run(monkeypatch):
+def traces(monkeypatch, network):
+    """How often a network is run on symbolic values to know its channels; its source is never converted."""
     runs = []
-    monkeypatch.setattr(program, "_program", lambda *args, made=program._program: runs.append(args) or made(*args))
-    ChannelMap(Asking(lambda x: 0), [2, 3, 8, 8])
-    assert len(runs) == 2, "one for each mode"
+
+    def counted(function, leaves):
+        runs.append(function)
+        return symbolic.symbolic(function, leaves)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "symbolic", counted)
+        patch.setattr(program, "_converted", None)
+        ChannelMap(network, [2, 3, 8, 8])
+    return len(runs)
+
+
+def test_a_plain_forward_is_run_once_on_symbolic_values(monkeypatch):
+    network = nn.Sequential(nn.Conv2D(3, 8, 3), nn.BatchNorm2D(8), nn.Dropout(), nn.BatchNorm(8, act="relu"))
+    assert traces(monkeypatch, network) == 1
+
+
+class ByMode(nn.Layer):
+    """Asks for its mode in one of several ways, or sets it."""
+
+    def __init__(self, ask):
+        super().__init__()
+        self.conv, self.drop, self.ask = nn.Conv2D(3, 8, 3), nn.Dropout(), ask
+
+    def forward(self, x):
+        self.ask(self)
+        return self.conv(x)
+
+
+class WithAModeOfItsOwn(nn.ReLU):
+    training = True
+
+
+ASKED = {
+    "read": lambda layer: layer.training,
+    "of another layer": lambda layer: layer.drop.training,
+    "given to a function": lambda layer: nn.functional.dropout(paddle.ones([4]), training=layer.training),
+    "set": lambda layer: layer.drop.eval(),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
+def test_a_forward_that_asks_for_its_mode_is_run_in_both(ask, monkeypatch):
+    assert traces(monkeypatch, ByMode(ask)) == 2
+
+
+def test_other_ways_to_ask_for_the_mode(monkeypatch):
+    assert traces(monkeypatch, nn.Sequential(nn.Conv2D(3, 8, 3), nn.Dropout(axis=1))) == 2
+    assert traces(monkeypatch, nn.Sequential(nn.Conv2D(3, 8, 3), WithAModeOfItsOwn())) == 2
+
+
+class BySize(nn.Layer):
+    def __init__(self, ask):
+        super().__init__()
+        self.conv, self.ask = nn.Conv2D(3, 8, 3), ask
+
+    def forward(self, x):
+        x = self.conv(x)
+        self.ask(x)
+        return x
+
+
+SIZES = {
+    "shape": lambda x: x.shape,
+    "len": lambda x: len(x),
+    "each": lambda x: list(x),
+}
+
+
+@pytest.mark.parametrize("ask", SIZES.values(), ids=SIZES)
+def test_a_forward_that_asks_for_sizes_is_noticed(ask):
+    assert ChannelMap(BySize(ask), [2, 3, 8, 8]).graph.asked.sizes
+
+
+@pytest.mark.parametrize("ask", [lambda x: x.ndim, lambda x: x.dtype, lambda x: nn.functional.relu(x).mean([2, 3])])
+def test_one_that_does_not_is_not(ask):
+    assert not ChannelMap(BySize(ask), [2, 3, 8, 8]).graph.asked.sizes
 
 
 def test_what_is_written_into_a_tensor_is_read_from_it_by_whoever_holds_it():
@@ -141,7 +232,7 @@ def test_what_is_written_into_a_tensor_is_read_from_it_by_whoever_holds_it():
         held[:, :2] = leaves[0][:, 2:]
         return kept + 1
 
-    raw = program.traced(forward, [paddle.ones([2, 4])], {})
+    raw = program.traced(nn.ReLU(), forward, [paddle.ones([2, 4])])
     write, after = (next(op for op in raw.ops if op.name == name) for name in ("set_value_with_tensor_", "scale"))
     last = next(op for op in reversed(raw.ops) if op.results == raw.outputs)
     assert after is not last, "the one before the write is another"

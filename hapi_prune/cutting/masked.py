@@ -1,0 +1,86 @@
+"""The masked network, which the cut one must match: of its old size, with all that the cut removes set to zero."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ..analysis.channel_map import ChannelMap
+from ..errors import PruneError, gist
+from ..plan import Array, Cut
+from . import surgery, verify_outputs
+
+SCALED_BY = {"batch_norm_": (3, 4), "instance_norm": (1, 2)}
+"""Operations that scale and shift each channel, with the numbers of the operands that are scale and shift."""
+
+
+class Masked:
+    """What a network returns with everything that a cut removes set to zero.
+
+    A channel behind a normalisation is zero if its scale and shift are, whatever the weights before and after it are.
+    So the comparison is first made with only these set to zero: some thousand numbers, and not millions.
+
+    Args:
+        channel_map: the network, as it was before the cut.
+        cut: what goes.
+
+    Attributes:
+        modes: the modes in which outputs are compared: evaluation (False) and, if it differs, training (True).
+        lightly: whether only scales and shifts are set to zero, for channels that have them.
+    """
+
+    def __init__(self, channel_map: ChannelMap, cut: Cut) -> None:
+        self._map, self._cut = channel_map, cut
+        self.modes = (False, True) if verify_outputs.trains_otherwise(channel_map) else (False,)
+        self.lightly = channel_map.scales_suffice and bool(self._scales.kept)
+
+    @cached_property
+    def _scales(self) -> Cut:
+        """The part of the cut that has to be set to zero if zero scales are enough."""
+        bare = unscaled(self._map)
+        kept = {
+            name: {
+                axis: kept for axis, kept in axes.items() if len(self._cut.before[name]) == 1 or (name, axis) in bare
+            }
+            for name, axes in self._cut.kept.items()
+        }
+        return Cut(self._cut.before, {name: axes for name, axes in kept.items() if axes}, self._cut.numbers)
+
+    def wholly(self) -> None:
+        """From now on set everything to zero that the cut removes."""
+        self.lightly = False
+        vars(self).pop("outputs", None)
+
+    @cached_property
+    def outputs(self) -> dict[bool, list[Array]]:
+        """The outputs of the masked network in each of `modes`.
+
+        Raises:
+            PruneError: it does not run, so it did not before either.
+        """
+        given = self._map.tried_on
+        try:
+            with surgery.masked(self._map.tensors, self._scales if self.lightly else self._cut):
+                return {mode: verify_outputs.outputs(self._map.network, given, mode) for mode in self.modes}
+        except Exception as error:  # the user's forward may raise anything
+            shapes = ", ".join(str(list(leaf.shape)) for leaf in self._map.example.leaves)
+            raise PruneError(
+                "inputs",
+                f"the network does not run on {shapes} ({gist(error)})",
+                "an input that it runs on",
+                "give the shape of your data",
+            ) from error
+
+
+def unscaled(channel_map: ChannelMap) -> set[tuple[str, int]]:
+    """The axes of all groups of channels that no normalisation scales and shifts."""
+    scales = set()
+    for program in {id(one): one for one in (channel_map.graph.training, channel_map.graph.evaluation)}.values():
+        for op in (op for op in program.ops if op.name in SCALED_BY):
+            scale, shift = (program.tensors.get(op.operands[place] or -1, "") for place in SCALED_BY[op.name])
+            scales.add((scale, shift))
+    return {
+        axis
+        for group in channel_map.groups.values()
+        if not group.frozen and not any({(scale, 0), (shift, 0)} <= group.index.keys() for scale, shift in scales)
+        for axis in group.index
+    }

@@ -1,0 +1,70 @@
+"""Whether a forward reads the mode of its layers, or the sizes of its values.
+
+Code that reads neither does the same in training and in evaluation mode, and with images of any size, so that one trace
+shows what it does in all of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import paddle
+from paddle.nn.layer.norm import _BatchNormBase
+from paddle.pir import Value
+
+from .layers import named_layers
+from .preserve import replaced
+from .stacks import is_paddle_code
+
+_FLAG_ONLY = tuple(kind.forward.__code__ for kind in (_BatchNormBase, paddle.nn.BatchNorm, paddle.nn.Dropout))
+"""Forwards of Paddle's own layers that run the same operation in both modes, and give it the mode as an attribute."""
+
+
+@dataclass
+class Asked:
+    """What a forward has read.
+
+    Attributes:
+        mode: whether it read ``training`` of a layer, so that it may do something else in the other mode.
+        sizes: whether it read the shape of a value, so that it may do something else at other sizes.
+    """
+
+    mode: bool = False
+    sizes: bool = False
+
+
+@contextmanager
+def noticed(network: paddle.nn.Layer, asked: Asked) -> Iterator[None]:
+    """Within the block, in which ``network`` runs on symbolic values, record in ``asked`` what it reads."""
+    asked.mode = any(_has_a_mode_of_its_own(kind) for kind in {type(layer) for layer in named_layers(network).values()})
+    shape = Value.shape
+
+    def training(layer: paddle.nn.Layer) -> bool:
+        code = sys._getframe(1).f_code
+        if (
+            code not in _FLAG_ONLY or getattr(layer, "axis", None) is not None
+        ):  # with an axis, Dropout is several operations
+            asked.mode = True
+        return bool(vars(layer)["training"])
+
+    def set_training(layer: paddle.nn.Layer, flag: bool) -> None:
+        asked.mode = True
+        vars(layer)["training"] = flag
+
+    def sizes(value: Any) -> Any:
+        if not is_paddle_code(sys._getframe(1).f_code.co_filename):
+            asked.sizes = True
+        return shape.fget(value)
+
+    mode = replaced(paddle.nn.Layer, {"training": property(training, set_training)})
+    with mode, replaced(Value, {"shape": property(sizes, shape.fset)}):
+        yield
+
+
+def _has_a_mode_of_its_own(kind: type) -> bool:
+    """Whether a class of layers defines ``training`` itself, so that reading it would not be noticed."""
+    return any("training" in vars(base) for base in kind.__mro__ if base is not paddle.nn.Layer)
