@@ -91,6 +91,11 @@ def test_scales_of_batch_norm_decide():
     assert prune(network, IMAGE, 0.5, criterion="bn_scale").plan.kept["a.weight"] == (1, 3, 5)
 
 
+def test_of_several_norms_the_mean_counts():
+    scales = {"n": np.array([[-2.0, 4.0], [0.5, 0.5]]), "m": np.array([[6.0], [2.0]])}
+    assert BatchNormScale().of_group(GroupSlices("a", 2, {}, scales=scales)).tolist() == [4.0, 1.0]
+
+
 def test_where_there_is_no_norm_the_filters_themselves_count():
     filters = {"a": np.array([[[1.0, -2.0]], [[0.5, 0.0]]])}
     assert BatchNormScale().of_group(GroupSlices("a", 2, filters)).tolist() == [3.0, 0.5]
