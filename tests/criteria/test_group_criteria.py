@@ -124,6 +124,24 @@ def test_the_reduction_over_a_group_is_of_ones_own_choice():
         Reduced(L1Norm(), "least")
 
 
+@pytest.mark.parametrize(
+    ("reduce", "normalize", "scores"),
+    [
+        ("first", False, [1.0, 3.0]),
+        ("max", False, [4.0, 3.0]),
+        ("sum", False, [5.0, 3.0]),
+        ("mean", False, [2.5, 1.5]),
+        ("sum", True, [2.5, 1.5]),
+        ("max", True, [2.0, 1.5]),
+    ],
+)
+def test_the_reduction_is_what_it_says(reduce, normalize, scores):
+    filters = {"a": np.array([[[-1.0]], [[3.0]]]), "b": np.array([[[4.0]], [[0.0]]])}
+    criterion = Reduced(L1Norm(), reduce, normalize)
+    assert criterion.of_group(GroupSlices("a", 2, filters)).tolist() == scores
+    assert criterion.name == f"l1_norm, {reduce}"
+
+
 def loss_of(network, x):
     return (network(x) ** 2).mean()
 
