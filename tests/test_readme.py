@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from languages import shape, turned_to_each_other
+from languages import numbers, quoted, shape, turned_to_each_other
 
 import hapi_prune
 
@@ -39,6 +39,7 @@ def blocks(page):
     return re.findall(r"```(python|text)\n(.*?)```", text_of(page), re.S)
 
 
+@pytest.mark.smoke
 def test_every_code_block_runs_and_prints_what_it_says(tmp_path, monkeypatch):
     """Those of the Chinese page are the same, see `test_both_languages_say_the_same`."""
     monkeypatch.chdir(tmp_path)
@@ -66,7 +67,9 @@ def test_what_it_links_to_is_there(page):
 
 
 def test_both_languages_say_the_same():
-    """The same code but for its comments, the same headings, tables, links and printed runs."""
+    """The same code but for its comments, the same headings, tables, links, names, numbers and printed runs."""
     english, chinese = (ROOT / page for page in PAGES)
     assert shape(chinese) == shape(english)
+    assert quoted(chinese) == quoted(english)
+    assert numbers(chinese) == numbers(english)
     assert turned_to_each_other(english, chinese)

@@ -50,6 +50,7 @@ class Graph:
         sizes: size of every axis that can shrink, when it was traced.
         numbers: the number of each such axis.
         picks: the buffers that pick channels by their number, when it was traced.
+        untraced: why the pass in training mode was not traced, and stands for what evaluation does; empty where it was.
     """
 
     training: Program
@@ -62,11 +63,17 @@ class Graph:
     sizes: dict[Axis, int]
     numbers: dict[Axis, int]
     picks: dict[str, Picks]
+    untraced: str = ""
 
     @property
     def one_program(self) -> bool:
         """Whether both forward passes are the same, but for the mode that their operations are told."""
         return self.training is self.evaluation
+
+    @property
+    def modes(self) -> tuple[bool, ...]:
+        """Whether to trace training (True) or evaluation (False), or both, to see all that the network does."""
+        return (False,) if self.untraced else (True, False) if self.asked.mode else (True,)
 
     @property
     def asked(self) -> Asked:
@@ -111,10 +118,7 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
                 "a name of its own for each tensor",
                 "drop the fixed names, or build the network under paddle.utils.unique_name.guard()",
             )
-    training = traced_program(network, given, aliases, training=True)
-    evaluation = traced_program(network, given, aliases, training=False) if training.asked.mode else training
-    if alike(training, evaluation):
-        evaluation = training
+    training, evaluation, untraced = both_modes(network, given, aliases)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     axes = [(name, axis) for name, shape in shapes.items() for axis, size in enumerate(shape) if size > 1]
     return Graph(
@@ -130,7 +134,33 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
         picks=picks_of(
             tensors, network.state_dict().values(), [(one.ops, one.tensors) for one in (training, evaluation)]
         ),
+        untraced=untraced,
     )
+
+
+def both_modes(network: paddle.nn.Layer, given: Example, aliases: dict[str, str]) -> tuple[Program, Program, str]:
+    """The forward pass in training and in evaluation mode, one object where they do not differ.
+
+    A network in evaluation mode may want more inputs for training, as a detector wants boxes. Then evaluation stands
+    for both, if every parameter is in it: layers that training alone uses would keep the sizes that they have.
+
+    Returns:
+        The two, and why training mode was not traced; empty where it was.
+    """
+    try:
+        training = traced_program(network, given, aliases, training=True)
+    except PruneError as error:
+        if network.training:
+            raise
+        evaluation = traced_program(network, given, aliases, training=False)
+        unused = named_tensors(network, ["_parameters"]).keys() - set(evaluation.tensors.values())
+        if unused:
+            layers = ", ".join(repr(name.rpartition(".")[0] or name) for name in sorted(unused)[:3])
+            todo = f"give the inputs of training too, as it alone uses {layers}"
+            raise PruneError(error.where, error.got, error.allowed, todo) from error
+        return evaluation, evaluation, error.got
+    evaluation = traced_program(network, given, aliases, training=False) if training.asked.mode else training
+    return training, training if alike(training, evaluation) else evaluation, ""
 
 
 def traced_program(

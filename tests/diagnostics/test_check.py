@@ -167,7 +167,7 @@ def test_a_callable_criterion_is_named():
 
 
 def test_wrong_slices_are_found(monkeypatch):
-    """The cut takes other filters than planned, but consistently, which the verification by the `Cut` cannot see."""
+    """The cut takes other filters than planned, but consistently: verification, which asks the `Cut`, cannot see it."""
     right = ChannelMap.plan_cut
 
     def shifted(self, plan):
