@@ -17,8 +17,9 @@ from paddle import nn
 
 from hapi_prune import Polynomial, PruneCallback
 
-# Paddle's BatchNorm says so in each epoch: evaluating a metric makes Python forget that it was said.
-warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
+# What Paddle warns of here is its own doing: BatchNorm in each epoch, and hapi when it copies the labels.
+for message in ("When training, we now always track global mean and variance", "To copy construct from a tensor"):
+    warnings.filterwarnings("ignore", message=message)
 
 BATCH, LOGS, PICTURE = 64, "output/log", "output/pruning.png"
 

@@ -10,7 +10,7 @@ import paddle
 
 from ..errors import PruneError, gist
 from ..internals import program
-from ..internals.asked import Asked
+from ..internals.forward_reads import ForwardReads
 from ..internals.layers import named_layers, named_tensors, whole_numbers
 from ..internals.preserve import forward_pass
 from ..plan import Axis
@@ -27,13 +27,13 @@ class Program:
         ops: the operations, in order.
         tensors: number of the value -> structured name, for the network's own tensors.
         outputs: numbers of the values that the network returns.
-        asked: what the forward asked of its surroundings.
+        reads: whether the code of the forward reads the mode or sizes.
     """
 
     ops: tuple[Op, ...]
     tensors: dict[int, str]
     outputs: tuple[int, ...]
-    asked: Asked = field(default_factory=Asked, compare=False)
+    reads: ForwardReads = field(default_factory=ForwardReads, compare=False)
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class Graph:
     @property
     def modes(self) -> tuple[bool, ...]:
         """Whether to trace training (True) or evaluation (False), or both, to see all that the network does."""
-        return (False,) if self.untraced else (True, False) if self.asked.mode else (True,)
+        return (False,) if self.untraced else (True, False) if self.reads.mode else (True,)
 
     @property
-    def asked(self) -> Asked:
-        """What the forward asked of its surroundings in either mode."""
-        both = self.training.asked, self.evaluation.asked
-        return Asked(any(one.mode for one in both), any(one.sizes for one in both))
+    def reads(self) -> ForwardReads:
+        """Whether the code of the forward reads the mode or sizes, in either mode."""
+        both = self.training.reads, self.evaluation.reads
+        return ForwardReads(any(one.mode for one in both), any(one.sizes for one in both))
 
     @cached_property
     def paddle_names(self) -> dict[str, str]:
@@ -149,7 +149,7 @@ def both_modes(network: paddle.nn.Layer, given: Example, aliases: dict[str, str]
     """
     # Evaluation first: where one trace is enough, its operations say which of them draw random numbers there too.
     evaluation = traced_program(network, given, aliases, training=False)
-    if not evaluation.asked.mode:
+    if not evaluation.reads.mode:
         return evaluation, evaluation, ""
     try:
         training = traced_program(network, given, aliases, training=True)
@@ -225,7 +225,7 @@ def program_of(traced: program.RawProgram, aliases: dict[str, str], layers: dict
         op = Op(raw.name, attrs, raw.operands, raw.results, raw.shapes, raw.where, raw.scope, raw.owner)
         ops.append(op)
         producers.update((result, op) for result in op.results)
-    return Program(tuple(ops), tensors, traced.outputs, traced.asked)
+    return Program(tuple(ops), tensors, traced.outputs, traced.reads)
 
 
 def written(op: Op) -> list[int]:

@@ -16,7 +16,7 @@ from paddle import nn
 from paddle.nn.layer import activation
 from structures import ELEMENTWISE, OVER_CHANNELS, ZOO, Chain, Structure
 
-from hapi_prune import PruneError, register_rule
+from hapi_prune import PruneError, Signal, register_rule
 from hapi_prune.analysis import labels
 from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.analysis.cost import cost_at
@@ -283,6 +283,24 @@ def test_a_rule_of_the_users_own(monkeypatch):
     assert not pruner.cost().unknown
     before, _ = pruner.cost(), register_rule("i0e", unary, flops=free)
     assert before.flops - Pruner(network, [2, 3, 8, 8], Options()).cost().flops == 3
+
+
+def three_stay(call):
+    x = call.arg(0)
+    call.constraints.freeze([label.along([1])[:3] for label in x.on(1)], "is one of three that stay")
+    return [Signal(x.shape, x.labels)]
+
+
+def test_a_rule_may_freeze_some_channels_and_all_others_shrink(monkeypatch):
+    """Although they touch the same axes, they are groups of their own."""
+    monkeypatch.setattr(TABLE, "rules", {**TABLE.rules, "i0e": three_stay})
+    network = Bessel()
+    pruner = Pruner(network, [2, 3, 8, 8], Options())
+    sizes = {bool(g.frozen): g.size for g in pruner.channel_map.groups.values() if ("a.weight", 0) in g.index}
+    assert sizes == {True: 3, False: 5}
+    weight = network.a.weight.numpy()
+    assert pruner.cut(0.6).widths["a"] == (8, 5)
+    np.testing.assert_array_equal(network.a.weight.numpy()[:3], weight[:3])
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def hybrid(depth):
 
 
 def test_of_blocks_of_one_class_one_is_tried_for_all(monkeypatch):
-    """Three groups a block are refused, for two reasons: 12 blocks take no more passes or propagations than 2."""
+    """Three groups of each block are refused, for two reasons: 12 blocks take no more passes than 2."""
     made: dict[str, int] = {}
 
     def counted(owner, name):
