@@ -21,6 +21,7 @@ from paddle.static import InputSpec
 from .concrete_values import ConcreteValues, finite_values
 from .forward_reads import ForwardReads, recording_reads
 from .layers import named_layers
+from .preserve import forwards
 from .stacks import Stacks, user_line
 from .symbolic import Symbolic, notes, symbolic
 
@@ -101,14 +102,17 @@ def traced(
         except Exception:  # whatever cannot be done with symbolic values
             if as_it_is:
                 raise
-            made, reads = _otherwise(function, leaves), ForwardReads(mode=True, sizes=True)
+            made, reads = _otherwise(network, function, leaves), ForwardReads(mode=True, sizes=True)
     return _Reader(stacks, made).raw_program(reads)
 
 
-def _otherwise(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Symbolic:
+def _otherwise(
+    network: paddle.nn.Layer, function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]
+) -> Symbolic:
     """Paddle's program of a function that does not run as it is, by the first other way that leads there."""
     try:
-        return _converted(function, leaves)
+        with forwards(list(named_layers(network).values())):  # Paddle 3.0 leaves converted ones in the layers
+            return _converted(function, leaves)
     except Exception as error:
         values = ConcreteValues()
         with suppress(Exception), values.recorded():
