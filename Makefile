@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-quick test-oldest matrix docs demo lint types format clean
+.PHONY: help install test test-quick test-oldest test-onnx matrix docs demo lint types format clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/'
@@ -26,10 +26,13 @@ test: $(READY)  ## run the tests, JOBS at a time
 test-quick: $(READY)  ## run the tests that are not marked slow: for the daily loop
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
 
-test-oldest: $(READY)  ## the smoke tests with the oldest Paddle, Python and NumPy, in an empty environment of its own
+test-oldest: $(READY)  ## the quick tests with the oldest Paddle, Python and NumPy, in an empty environment of its own
 	$(BIN)/python scripts/matrix.py --oldest
 
-matrix: $(READY)  ## the same for every version, and the table in the READMEs: an hour or so
+test-onnx: $(READY)  ## the export to ONNX, in an environment of its own with what that needs
+	$(BIN)/python scripts/matrix.py --onnx
+
+matrix: $(READY)  ## the smoke tests with every version, and the table in the READMEs: some hours
 	$(BIN)/python scripts/matrix.py $(ARGS)
 
 docs: $(READY)  ## build the site in site/, without a warning and with every link checked

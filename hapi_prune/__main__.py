@@ -188,15 +188,18 @@ def network_of(text: str) -> paddle.nn.Layer:
     module = module_of(place)
     build = getattr(module, name, None)
     if build is None:
-        known = [one for one in vars(module) if not one.startswith("_")]
+        known = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
         todo = f"use one such as {nearest(name, known)}"
         raise PruneError(f"{text!r}", f"{place} has no {name!r}", "a function or class of it", todo)
     try:
         network = build if isinstance(build, paddle.nn.Layer) else build()
     except Exception as error:  # the user's code may raise anything
-        raise PruneError(f"{text!r}", f"it fails ({gist(error)})", "a function that takes no arguments") from error
+        todo = "write a function that builds your network, and name that"
+        raise PruneError(
+            f"{text!r}", f"it fails ({gist(error)})", "a function that takes no arguments", todo
+        ) from error
     if not isinstance(network, paddle.nn.Layer):
-        raise PruneError(f"{text!r}", f"it returns a {type(network).__name__}", "a paddle.nn.Layer")
+        raise PruneError(f"{text!r}", f"it returns {network!r:.60}", "a paddle.nn.Layer")
     return network
 
 
@@ -241,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output = COMMANDS[given.command].run(network, inputs, given)
         if given.html:
             Path(given.html).write_text(output.html(), encoding="utf-8")
+            sys.stderr.write(f"written: {given.html}\n")
     except (PruneError, OSError) as error:
         sys.stderr.write(f"python -m hapi_prune: {error}\n")
         return USAGE

@@ -32,7 +32,7 @@ class PruneError(Exception):
         self.where, self.got, self.allowed, self.todo = where, got, allowed, todo
         parts = [f"{where}: {got}", *([f"Allowed: {allowed}"] if allowed else [])]
         parts += [f"What to do: {todo}"] if todo else []
-        super().__init__(" ".join(part if part.endswith(".") else f"{part}." for part in parts))
+        super().__init__(" ".join(part if part.endswith((".", "?")) else f"{part}." for part in parts))
 
 
 class NothingToPruneError(PruneError):

@@ -54,13 +54,17 @@ NAV = {
 }
 REFERENCE = {
     "Pruning": ("PruneCallback", "prune", "resume", "load", "cost", "export"),
-    "Looking": ("explain", "check", "sensitivity", "Preview", "PreviewRow"),
+    "Diagnostics": ("explain", "check", "sensitivity", "Preview", "PreviewRow"),
     "Schedules": ("Schedule", "OneShot", "Explicit", "Linear", "Polynomial", "Exponential"),
     "Criteria": ("Criterion", "L1Norm", "L2Norm", "FPGM", "GroupCriterion", "GroupL2Norm", "BatchNormScale", "Taylor"),
     "Scopes": ("Scope", "Uniform", "Global", "BySensitivity"),
     "Results": ("History", "PruneRecord", "Cost", "LayerCost", "ExportReport", "CheckReport", "Explanation"),
 }
 """The names on each page of the reference; those of `hapi_prune.__all__` that are on none go on the page `More`."""
+
+
+WIDE = ".md-grid{max-width:80rem}"
+"""Tables and lines of code of 100 characters are read without scrolling, where the screen is wide enough."""
 
 
 def package(folder: Path) -> None:
@@ -99,6 +103,7 @@ def configuration(pages: list[object]) -> dict[str, object]:
         "use_directory_urls": False,  # the site can be read from a folder
         "theme": {"name": "material", "font": False, "features": ["navigation.sections", "content.code.copy"]},
         "plugins": [{"search": search}, {"mkdocstrings": {"handlers": {"python": handler}}}],
+        "extra_css": ["wide.css"],
         "markdown_extensions": [*markdown, "pymdownx.highlight"],
         "validation": {"links": {"not_found": "warn", "anchors": "warn", "unrecognized_links": "warn"}},
         "nav": pages,
@@ -170,6 +175,7 @@ def main() -> int:
         pages.mkdir()
         package(Path(scratch) / "source")
         told = configuration(menu(NAV, pages))
+        (pages / "wide.css").write_text(WIDE, encoding="utf-8")
         (Path(scratch) / "mkdocs.yml").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
         command = [sys.executable, "-m", "mkdocs", "build", "--strict"]  # with --quiet it would count no warnings
         environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # an advertisement, not about this site

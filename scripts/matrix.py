@@ -3,10 +3,11 @@
     python scripts/matrix.py                                # every cell that this machine has the Python for
     python scripts/matrix.py --paddle 3.0.0 --python 3.9    # some; the others keep the result that they have
     python scripts/matrix.py --oldest                       # the oldest cell alone, as CI does; nothing is written
+    python scripts/matrix.py --onnx                         # the export to ONNX, with its tools, as CI does; the same
 
 A cell installs the wheel of this checkout and what it requires, the oldest of it or the newest, and runs the tests that
-are marked `smoke`. `scripts/matrix.json` keeps the results, and both READMEs show them. Needs uv, and the Pythons: as
-`python3.9` on the PATH, or in the folder of pyenv.
+are marked `smoke`; with `--oldest` all that are not marked `slow`. `scripts/matrix.json` keeps the results, and both
+READMEs show them. Needs uv, and the Pythons: as `python3.9` on the PATH, or in the folder of pyenv.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ TABLE = re.compile(r"(?<=<!-- versions -->\n).*?(?=<!-- end of versions -->)", r
 PADDLES = ("3.0.0", "3.1.1", "3.2.2", "3.3.1")
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 NUMPYS = ("oldest", "newest")
-TOOLS = ("pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100")
+TOOLS = ("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "mlxtend>=0.23")
+SMOKE, QUICK, ONNX = ("-m", "smoke"), ("-m", "not slow", "-n", "2"), ("-k", "onnx", "tests/exporting")
 WHEELS_ONLY = ("--only-binary", "numpy", "--only-binary", "paddlepaddle")
 
 Cell = dict[str, str]
@@ -68,8 +70,12 @@ def wheel(folder: str) -> Path:
     return next(Path(folder).glob("hapi_prune-*.whl"))
 
 
-def tried(paddle: str, python: str, numpy: str, built: Path) -> Cell:
-    """One cell: ``result`` is ``passed``, ``failed``, ``no wheel`` or ``no Python``; ``said`` is why."""
+def tried(paddle: str, python: str, numpy: str, built: Path, tests: Sequence[str] = SMOKE) -> Cell:
+    """One cell, and what some tests come to in it.
+
+    Returns:
+        ``result`` is ``passed``, ``failed``, ``no wheel`` or ``no Python``; ``said`` is why.
+    """
     cell = {"paddle": paddle, "python": python, "numpy": numpy}
     found = interpreter(python)
     if found is None:
@@ -80,24 +86,25 @@ def tried(paddle: str, python: str, numpy: str, built: Path) -> Cell:
         # Compiled now, as pip does, or Python would warn of other packages' code in the tests.
         install = [uv(), "pip", "install", "--quiet", "--compile-bytecode", "--python", binaries / "python"]
         versions = ["--resolution", "lowest-direct" if numpy == "oldest" else "highest"]
-        wanted = ["-r", ROOT / "pyproject.toml", "--extra", "paddle", f"paddlepaddle=={paddle}", *TOOLS]
+        extras = ["--extra", "paddle", *(["--extra", "onnx"] if tests is ONNX else [])]
+        wanted = ["-r", ROOT / "pyproject.toml", *extras, f"paddlepaddle=={paddle}", *TOOLS]
         made = ran([*install, *versions, *WHEELS_ONLY, *wanted])
         if made.returncode:
             lines = made.stdout.strip().splitlines()
             missing = "has no wheels with a matching Python" in " ".join(made.stdout.split())
             return {**cell, "result": "no wheel" if missing else "failed", "said": " ".join(lines)[:400]}
         ran([*install, "--no-deps", built])
-        return {**cell, **tested(binaries)}
+        return {**cell, **tested(binaries, tests)}
 
 
-def tested(binaries: Path) -> Cell:
+def tested(binaries: Path, tests: Sequence[str]) -> Cell:
     """The versions of an environment, and what the tests came to in it."""
     asked = "import numpy, sys; print(sys.version.split()[0], numpy.__version__)"
     python, numpy = ran([binaries / "python", "-W", "ignore", "-c", asked]).stdout.split()
     # Not `python -m pytest`, which would import the checkout and not the wheel.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"OMP_NUM_THREADS": "1", "CI": "true"}  # the same examples in every cell
-    run = ran([binaries / "pytest", "-q", "-p", "no:cacheprovider", "-m", "smoke"], cwd=ROOT, env=environment)
+    run = ran([binaries / "pytest", "-q", "-p", "no:cacheprovider", *tests], cwd=ROOT, env=environment)
     closing = re.sub(r" in [\d.]+s.*", "", (run.stdout.strip().splitlines() or ["nothing"])[-1].strip("= "))
     print(run.stdout if run.returncode else closing, flush=True)
     return {
@@ -144,6 +151,7 @@ def main() -> None:
     parser.add_argument("--python", nargs="+", choices=PYTHONS, default=PYTHONS)
     parser.add_argument("--numpy", nargs="+", choices=NUMPYS, default=NUMPYS)
     parser.add_argument("--oldest", action="store_true", help="the oldest that this machine can run, and write nothing")
+    parser.add_argument("--onnx", action="store_true", help="the export to ONNX with the newest, and write nothing")
     parser.add_argument("--table", action="store_true", help="try nothing, write the table of what was tried before")
     asked = parser.parse_args()
     if asked.table:
@@ -151,16 +159,19 @@ def main() -> None:
     cells = [(paddle, python, numpy) for paddle in asked.paddle for python in asked.python for numpy in asked.numpy]
     if asked.oldest:
         cells = [(PADDLES[0], next(python for python in PYTHONS if interpreter(python)), NUMPYS[0])]
+    if asked.onnx:
+        cells = [(PADDLES[-1], "{}.{}".format(*sys.version_info), NUMPYS[-1])]
+    tests = QUICK if asked.oldest else ONNX if asked.onnx else SMOKE
     failed = []
     with tempfile.TemporaryDirectory() as folder:
         built = wheel(folder)
         for names in cells:
             print(f"Paddle {names[0]}, Python {names[1]}, the {names[2]} NumPy: ", end="", flush=True)
-            cell = tried(*names, built)
+            cell = tried(*names, built, tests)
             failed += [names] if cell["result"] == "failed" else []
             if cell["result"] != "passed":
                 print(f"{cell['result']}: {cell['said']}", flush=True)
-            if not asked.oldest:
+            if tests is SMOKE:
                 others = [one for one in load() if (one["paddle"], one["python"], one["numpy"]) != names]
                 write([*others, cell])
     return sys.exit(f"{len(failed)} failed" if failed else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # parallel tests: one thread each, decided before NumPy and Paddle load
@@ -17,6 +18,9 @@ import pytest
 hypothesis.settings.register_profile("default", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("default")
 
+TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
+"""Lets glibc return free memory to the system: it would keep gigabytes of the networks of earlier tests."""
+
 
 @pytest.fixture(autouse=True)
 def _alike(tmp_path, monkeypatch):
@@ -27,3 +31,5 @@ def _alike(tmp_path, monkeypatch):
     np.random.seed(0)
     with paddle.utils.unique_name.guard():
         yield
+    if TRIM is not None:
+        TRIM(0)

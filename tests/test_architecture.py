@@ -16,8 +16,8 @@ PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 LAYERS = (
     "__init__ __main__",
-    "callback",
-    "diagnostics paddleslim",
+    "callback paddleslim",
+    "diagnostics",
     "training exporting",
     "cutting schedules",
     "selection reporting",

@@ -11,7 +11,7 @@ import pytest
 from fits import HARMLESS, SHAPE, At, Images, Net, Scaled, Stream, build, end, fit, same, state, weights, widths
 from paddle import nn
 
-from hapi_prune import L1Norm, Linear, OneShot, PruneCallback, PruneError, PruneWarning, prune
+from hapi_prune import L1Norm, Linear, OneShot, PruneCallback, PruneError, PruneWarning, cost, explain, prune
 
 pytestmark = HARMLESS
 
@@ -448,3 +448,23 @@ def test_a_gradual_schedule_that_begins_with_nothing_says_so_once():
         "PruneCallback, epoch 0: nothing was removed at ratio 0.001: it is done already, or rounds to nothing"
     ]
     assert widths(model) == {"conv1": 4, "conv2": 6}
+
+
+def images(channels=3, groups=1):
+    return nn.Sequential(nn.Conv2D(channels, 8, 3, groups=groups), nn.ReLU(), nn.MaxPool2D(2), nn.Conv2D(8, 4, 3))
+
+
+@pytest.mark.parametrize("call", [cost, explain, lambda network, shape: prune(network, shape, 0.5)])
+@pytest.mark.parametrize(
+    ("network", "shape", "said"),
+    [
+        (images(), [1, 4, 16, 16], "layer '0' gets 4 channels, and its weight is for 3"),
+        (images(4, 2), [1, 2, 16, 16], "layer '0' gets 2 channels, and its weight is for 4"),
+        (images(), [1, 3, 2, 2], r"layer '0' gets an image of \[1, 3, 2, 2\], of which nothing is left"),
+        (images(), [1, 3, 6, 6], r"layer '3' gets an image of \[1, 8, 2, 2\], of which nothing is left"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused_before_anything_runs(call, network, shape, said):
+    """Paddle's trace takes them, `cost` counted them, and MKL ends the process at the empty ones."""
+    with pytest.raises(PruneError, match=said):
+        call(network, shape)

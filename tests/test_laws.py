@@ -163,11 +163,11 @@ def check_cut(cut, removed):
 
 @law
 @given(recipes(), st.sampled_from([0.3, 0.5]))
-def test_the_rules_need_no_trial_where_no_size_is_written_down(recipe, ratio):
+def test_the_rules_need_no_correction_where_no_size_is_written_down(recipe, ratio):
     pruner = Cuts(recipe.build(), recipe)
     assert not any(one.not_followed for one in pruner.channel_map.traced.passes), "an op was not followed"
     pruner.cut(ratio)
-    assert not pruner.channel_map.findings.refused, "the trial refused what the rules allowed"
+    assert not pruner.channel_map.findings.refused, "the verification refused what the rules allowed"
 
 
 @law
@@ -321,8 +321,10 @@ FAILURES = {
     "before the optimizer": lambda: mock.patch.object(optimizers, "carry", side_effect=Boom),
     "after the optimizer": lambda: mock.patch.object(optimizers, "verify", side_effect=Boom),
     "in the comparison": lambda: mock.patch.object(verify_outputs, "compare", side_effect=Boom),
-    "in the trial": lambda: mock.patch.object(verify_outputs, "attempt", side_effect=Boom),
-    "in the trial in training": lambda: mock.patch.object(verify_outputs, "attempt", side_effect=on_training),
+    "in the verification": lambda: mock.patch.object(verify_outputs, "attempt", side_effect=Boom),
+    "in the verification in training mode": lambda: mock.patch.object(
+        verify_outputs, "attempt", side_effect=on_training
+    ),
 }
 
 

@@ -161,7 +161,7 @@ def test_a_network_from_a_file_with_several_inputs(capsys, place):
         (["cost", "own_nets.py", "--input", "1"], "no colon.*module:function"),
         (["cost", "own_nets.py:to", "--input", "1"], "has no 'to'.*'two'"),
         (["cost", "own_nets.py:needs", "--input", "1"], "it fails.*width"),
-        (["cost", "own_nets.py:none", "--input", "1"], "it returns a NoneType.*paddle.nn.Layer"),
+        (["cost", "own_nets.py:none", "--input", "1"], "it returns None.*paddle.nn.Layer"),
         (["cost", "own_nets.py:number", "--input", "1"], "it fails.*not callable"),
         (["cost", "own_nets.py:made", "--input", "1,x"], "--input: '1,x'.*1,3,224,224"),
         (["cost", "own_nets.py:made", "--input", "1,4:int65"], "--input: '1,4:int65'"),

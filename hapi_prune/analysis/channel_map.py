@@ -20,6 +20,7 @@ from .labels import Mismatch
 from .partitions import Partition, partitions_of
 from .picks import Picks, keep_order
 from .propagation import Propagation, propagate
+from .runnable import runnable
 from .smaller_input import smaller, works_at_any_size
 from .units import Units
 
@@ -96,7 +97,7 @@ class ChannelMap:
     def __init__(self, network: paddle.nn.Layer, inputs: Any) -> None:
         self.network, self.example = network, example(network, inputs)
         self.graph: Graph = trace(network, self.example)
-        self.traced: Propagation = propagate(self.graph, self.graph.sizes)
+        self.traced: Propagation = runnable(propagate(self.graph, self.graph.sizes))
         self.origin: Grouping = group(self.traced)
         self.state = CutState(self.traced, self.origin, Findings(self.origin.families))
         self.agreed, self.scales_suffice = False, True

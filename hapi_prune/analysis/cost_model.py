@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -103,7 +103,7 @@ class CostModel:
             variable = {id(s): found for s in signals_of([*args, *outs]) if (found := self._variable_axes(s))}
             if variable:
                 numbers = frozenset(n for axes in variable.values() for n in axes.values())
-                self._terms.append(Term(_flops_of(count, op, args, outs, variable), numbers))
+                self._terms.append(Term(_remembered(_flops_of(count, op, args, outs, variable), numbers), numbers))
             else:
                 self._fixed += now
 
@@ -198,6 +198,20 @@ def _product(fixed: int, numbers: Sequence[int]) -> Callable[[Sizes], int]:
     return lambda sizes: fixed * math.prod(sizes[number] for number in numbers)
 
 
+def _remembered(value: Callable[[Sizes], int], numbers: frozenset[int]) -> Callable[[Sizes], int]:
+    """A term that is computed once at each of the sizes that it depends on: a search changes few of them at a time."""
+    known: dict[tuple[int, ...], int] = {}
+    own = tuple(numbers)
+
+    def remembered(sizes: Sizes) -> int:
+        key = tuple([sizes[number] for number in own])
+        if key not in known:
+            known[key] = value(sizes)
+        return known[key]
+
+    return remembered
+
+
 def _flops_of(
     count: FlopsRule, op: Op, args: Sequence[Value], outs: Sequence[Value], variable: Mapping[int, Mapping[int, int]]
 ) -> Callable[[Sizes], int]:
@@ -210,7 +224,7 @@ def _flops_of(
         if axes is None or not isinstance(value, Signal):
             return value
         shape = tuple(sizes[axes[n]] if n in axes else size for n, size in enumerate(value.shape))
-        return replace(value, shape=shape)
+        return Signal(shape, value.labels, value.tensor, value.value, value.uniform)  # as `replace`, which takes longer
 
     def value(sizes: Sizes) -> int:
         return count(op, [sized(one, sizes) for one in args], [sized(one, sizes) for one in outs])[0]

@@ -10,7 +10,7 @@ import paddle
 
 from ..errors import PruneError, gist
 from ..internals import program
-from ..internals.asked import Asked
+from ..internals.forward_reads import ForwardReads
 from ..internals.layers import named_layers, named_tensors, whole_numbers
 from ..internals.preserve import forward_pass
 from ..plan import Axis
@@ -27,13 +27,13 @@ class Program:
         ops: the operations, in order.
         tensors: number of the value -> structured name, for the network's own tensors.
         outputs: numbers of the values that the network returns.
-        asked: what the forward asked of its surroundings.
+        reads: whether the code of the forward reads the mode or sizes.
     """
 
     ops: tuple[Op, ...]
     tensors: dict[int, str]
     outputs: tuple[int, ...]
-    asked: Asked = field(default_factory=Asked, compare=False)
+    reads: ForwardReads = field(default_factory=ForwardReads, compare=False)
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Graph:
         sizes: size of every axis that can shrink, when it was traced.
         numbers: the number of each such axis.
         picks: the buffers that pick channels by their number, when it was traced.
+        untraced: why the pass in training mode was not traced, and stands for what evaluation does; empty where it was.
     """
 
     training: Program
@@ -62,6 +63,7 @@ class Graph:
     sizes: dict[Axis, int]
     numbers: dict[Axis, int]
     picks: dict[str, Picks]
+    untraced: str = ""
 
     @property
     def one_program(self) -> bool:
@@ -69,10 +71,15 @@ class Graph:
         return self.training is self.evaluation
 
     @property
-    def asked(self) -> Asked:
-        """What the forward asked of its surroundings in either mode."""
-        both = self.training.asked, self.evaluation.asked
-        return Asked(any(one.mode for one in both), any(one.sizes for one in both))
+    def modes(self) -> tuple[bool, ...]:
+        """Whether to trace training (True) or evaluation (False), or both, to see all that the network does."""
+        return (False,) if self.untraced else (True, False) if self.reads.mode else (True,)
+
+    @property
+    def reads(self) -> ForwardReads:
+        """Whether the code of the forward reads the mode or sizes, in either mode."""
+        both = self.training.reads, self.evaluation.reads
+        return ForwardReads(any(one.mode for one in both), any(one.sizes for one in both))
 
     @cached_property
     def paddle_names(self) -> dict[str, str]:
@@ -111,11 +118,7 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
                 "a name of its own for each tensor",
                 "drop the fixed names, or build the network under paddle.utils.unique_name.guard()",
             )
-    # Evaluation first: where one trace is enough, its operations say which of them draw random numbers there too.
-    evaluation = traced_program(network, given, aliases, training=False)
-    training = traced_program(network, given, aliases, training=True) if evaluation.asked.mode else evaluation
-    if alike(training, evaluation):
-        training = evaluation
+    training, evaluation, untraced = both_modes(network, given, aliases)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     axes = [(name, axis) for name, shape in shapes.items() for axis, size in enumerate(shape) if size > 1]
     return Graph(
@@ -131,7 +134,35 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
         picks=picks_of(
             tensors, network.state_dict().values(), [(one.ops, one.tensors) for one in (training, evaluation)]
         ),
+        untraced=untraced,
     )
+
+
+def both_modes(network: paddle.nn.Layer, given: Example, aliases: dict[str, str]) -> tuple[Program, Program, str]:
+    """The forward pass in training and in evaluation mode, one object where they do not differ.
+
+    A network in evaluation mode may want more inputs for training, as a detector wants boxes. Then evaluation stands
+    for both, if every parameter is in it: layers that training alone uses would keep the sizes that they have.
+
+    Returns:
+        The two, and why training mode was not traced; empty where it was.
+    """
+    # Evaluation first: where one trace is enough, its operations say which of them draw random numbers there too.
+    evaluation = traced_program(network, given, aliases, training=False)
+    if not evaluation.reads.mode:
+        return evaluation, evaluation, ""
+    try:
+        training = traced_program(network, given, aliases, training=True)
+    except PruneError as error:
+        if network.training:
+            raise
+        unused = named_tensors(network, ["_parameters"]).keys() - set(evaluation.tensors.values())
+        if unused:
+            layers = ", ".join(repr(name.rpartition(".")[0] or name) for name in sorted(unused)[:3])
+            todo = f"give the inputs of training too, as it alone uses {layers}"
+            raise PruneError(error.where, error.got, error.allowed, todo) from error
+        return evaluation, evaluation, error.got
+    return evaluation if alike(training, evaluation) else training, evaluation, ""
 
 
 def traced_program(
@@ -194,7 +225,7 @@ def program_of(traced: program.RawProgram, aliases: dict[str, str], layers: dict
         op = Op(raw.name, attrs, raw.operands, raw.results, raw.shapes, raw.where, raw.scope, raw.owner)
         ops.append(op)
         producers.update((result, op) for result in op.results)
-    return Program(tuple(ops), tensors, traced.outputs, traced.asked)
+    return Program(tuple(ops), tensors, traced.outputs, traced.reads)
 
 
 def written(op: Op) -> list[int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..plan import Axis, ChannelGroup
+from ..plan import Axis, ChannelGroup, Index
 from .balance import Balance
 from .constraints import Constraints
 from .groups import Numbering
@@ -75,18 +75,25 @@ def partitions_of(constraints: Constraints, groups: Mapping[str, ChannelGroup]) 
             found[inside] = (owner[number(balance.atoms[inside])] < len(keys)).any()
         return found
 
-    def section_of(balance: Balance, section: int) -> Section:
-        inside = balance.atoms[free(balance) & (balance.sections == section)]
-        atoms = number(inside)
-        atoms = atoms[owner[atoms] < len(keys)]
-        pairs, counts = np.unique(np.stack([owner[atoms], number.axis_of[atoms]]), axis=1, return_counts=True)
-        found = zip(*pairs.tolist(), counts.tolist()) if counts.size else ()
-        slices = tuple((keys[group], number.axes[axis], count) for group, axis, count in found)
-        return Section(len(inside) - len(atoms), slices)
+    def sections_of(atoms: Index, section: Index) -> tuple[Section, ...]:
+        """The sections of one partition: all of them counted at once, as a convolution may have hundreds of groups."""
+        sizes = np.bincount(section)
+        numbers = number(atoms)
+        section = section[atoms >= 0]
+        goes = owner[numbers] < len(keys)
+        codes = (section * len(keys) + owner[numbers]) * len(number.axes) + number.axis_of[numbers]
+        slices: list[list[tuple[str, Axis, int]]] = [[] for _ in sizes]
+        for code, count in zip(*(array.tolist() for array in np.unique(codes[goes], return_counts=True))):
+            pair, axis = divmod(code, len(number.axes))
+            which, group = divmod(pair, len(keys))
+            slices[which].append((keys[group], number.axes[axis], count))
+        fixed = sizes - np.bincount(section[goes], minlength=len(sizes))
+        return tuple(Section(count, tuple(found)) for count, found in zip(fixed.tolist(), slices))
 
     found: dict[Partition, None] = {}
     for balance in constraints.balanced:
         if balance.sections is not None:
-            sections = [section_of(balance, section) for section in range(int(balance.sections.max()) + 1)]
+            inside = free(balance)
+            sections = sections_of(balance.atoms[inside], balance.sections[inside])
             found[Partition(tuple(section for section in sections if section.size), balance.rounded)] = None
     return tuple(found)

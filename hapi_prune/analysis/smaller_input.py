@@ -76,7 +76,7 @@ def works_at_any_size(graph: Graph, now: Propagation) -> bool:
     It does if its code reads no sizes and contains none: of the operations that take sizes, such as a reshape, only
     those are allowed that add or remove axes of size 1.
     """
-    return not graph.asked.sizes and all(
+    return not graph.reads.sizes and all(
         op.name in AT_ANY_SIZE or TABLE.rules.get(op.name) in RULES_AT_ANY_SIZE or only_leaves_out(op, args, results)
         for one in now.passes
         for op, args, results in one.steps()

@@ -53,7 +53,7 @@ def wants_gradients(criterion: AnyCriterion) -> bool:
 def _named(name: str) -> AnyCriterion:
     known = ALIASES.get(name, name)
     if known not in BUILT_IN:
-        raise PruneError("criterion", repr(name), _known(), f"did you mean {nearest(name, [*BUILT_IN, *ALIASES], 1)}")
+        raise PruneError("criterion", repr(name), _known(), f"did you mean {nearest(name, [*BUILT_IN, *ALIASES], 1)}?")
     return BUILT_IN[known]
 
 

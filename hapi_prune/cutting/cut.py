@@ -277,7 +277,7 @@ def apply_and_compare(
             if training in masked:
                 most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map), training)
                 verify_outputs.compare(pruned, masked[training], exact, most)
-        untrained = channel_map.graph.asked.mode and True not in masked
+        untrained = channel_map.graph.reads.mode and True not in masked
         unlike = channel_map.tried_on is not channel_map.example and not channel_map.works_at_any_size
         if masked and (untrained or unlike):
             require_it_trains(channel_map, planned.propagation)

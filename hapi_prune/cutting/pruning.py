@@ -94,8 +94,8 @@ class Pruner:
             raise PruneError("ratio", got, "one number, or target='filters' and scope='uniform'")
         wanted = goal(self.channel_map, ratio, self.options.skip, self.options.linears)
         if not wanted.ratios:
-            allowed = "a convolution that feeds another layer"
-            raise NothingToPruneError("network", f"nothing to prune: {why_nothing(self.channel_map, wanted)}", allowed)
+            got, todo = why_nothing(self.channel_map, wanted), "explain(network, inputs) tells of each layer"
+            raise NothingToPruneError("network", f"nothing to prune: {got}", "a convolution that feeds another", todo)
         if aim and not (self.channel_map.findings.refused or self.channel_map.findings.coupled):
             require_reachable(self.channel_map, wanted, aim)
         return wanted
@@ -212,6 +212,8 @@ class Pruner:
     ) -> tuple[str, ...]:
         """The notes of this cut, without those that an earlier cut of the run has had."""
         told: dict[str, str] = {}
+        if why := self.channel_map.graph.untraced:
+            told[why] = f"training mode does not run with these inputs ({why}): the cut was compared in evaluation mode"
         if self.options.aim and abs(reached - wanted.overall) > TOLERANCE:
             asked = f"{wanted.overall:.1%} of the {NOUNS[self.options.target]} were asked for"
             told[asked] = f"{asked}, and {reached:.1%} is the nearest there is"

@@ -33,7 +33,7 @@ def verify_sizes(channel_map: ChannelMap, planned: Propagation, counts: Sequence
     Raises:
         Refused: it lays its channels out in another way, or computes with other numbers.
     """
-    for training in (True, False) if channel_map.graph.asked.mode else (True,):
+    for training in channel_map.graph.modes:
         verify_mode(channel_map, planned, training, counts)
 
 
@@ -77,6 +77,8 @@ def require_it_trains(channel_map: ChannelMap, planned: Propagation) -> None:
     Raises:
         Refused: the network does not run.
     """
+    if channel_map.graph.untraced:  # it wants more inputs for that
+        return
     if channel_map.tried_on is not channel_map.example:
         with suppress(Refused):
             verify_mode(channel_map, planned, training=True, as_it_is=True)

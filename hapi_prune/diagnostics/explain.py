@@ -224,11 +224,12 @@ def unused(layer: FilterLayer) -> Reason:
 
 
 def not_followed(channel_map: ChannelMap) -> tuple[str, ...]:
-    """The operations that have no rule, or do not fit their rule, if channels reach them."""
+    """The operations that have no rule, or do not fit their rule, if channels reach them; a mode that does not run."""
     found = [
         f"{one.program.ops[number]} {why}"
         for one in channel_map.traced.passes
         for number, why in one.not_followed.items()
         if any(signal.labels for signal in signals_of(one.operands[number]))
     ]
-    return tuple(dict.fromkeys(found))
+    untraced = channel_map.graph.untraced
+    return tuple(dict.fromkeys([*found, *([f"training mode: {untraced}"] if untraced else [])]))

@@ -11,7 +11,12 @@ from pathlib import Path
 from ..reporting import tables
 from . import group_picture
 
-LEGEND = (("prunable", "can shrink"), ("approximate", "can shrink, but a norm mixes channels"), ("stays", "stays"))
+LEGEND = (
+    ("prunable", "can shrink"),
+    ("approximate", "can shrink, but a norm mixes channels"),
+    ("stays", "stays"),
+    ("back", "back into a group above"),
+)
 COLUMNS = 100
 LINEAR = "A Linear shrinks with a convolution, or where a ratio names it."
 

@@ -57,7 +57,7 @@ def picture(
         boxes: in the order in which they are to be read.
         arrows: pairs of positions in ``boxes``, from and to.
         title: stands above.
-        legend: ``(kind of box, what it means)``.
+        legend: ``(kind of box, or "back" for an arrow back, what it means)``.
 
     Returns:
         A complete SVG document.
@@ -243,11 +243,12 @@ def frame(paint: str, x: float, y: float, width: float, height: float) -> str:
 
 
 def keys(legend: Sequence[tuple[str, str]]) -> list[str]:
-    """The legend, in one line."""
+    """The legend, in one line; ``"back"`` is an arrow and no box."""
     parts, x = [], float(MARGIN)
     for paint, meaning in legend:
-        parts += [frame(paint, x, 48, 18, 14), text(meaning, (x + 24, 59))]
-        x += 44 + 6 * len(meaning)
+        sign = f'<path class="back" d="M{x:g} 55H{x + 18:g}"/>' if paint == "back" else frame(paint, x, 48, 18, 14)
+        parts += [sign, text(meaning, (x + 24, 59))]
+        x += 36 + 5.4 * len(meaning)
     return parts
 
 

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import paddle
 
 from ..analysis.channel_map import ChannelMap
 from ..analysis.layer_names import layer_name
 from ..criteria.named import AnyCriterion, as_criterion
-from ..cutting import surgery
-from ..cutting.undo_log import UndoLog
 from ..errors import PruneError
 from ..internals.layers import named_layers
 from ..internals.preserve import everything, training_flags
-from ..internals.progress import bars, progress
-from ..plan import Axis, Cut
+from ..internals.progress import bars
 from ..reporting.tables import is_loss
 from ..selection.goals import Goal, goal
 from ..selection.ratios import real
 from ..selection.select import GroupScores
 from ..training.paddle_model import input_shapes, metric_names
+from .masked_metrics import Point, blocks, metrics, number
 from .sensitivity_table import Sensitivity, SensitivityRow
 
 RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -90,17 +86,13 @@ def sensitivity(
         channel_map = ChannelMap(layer, inputs)
         wanted = goal(channel_map, 0.5, skip)
         scores = GroupScores(channel_map, channel_map.tensors, wanted, as_criterion(criterion), {})
-        blocks = _blocks(channel_map, wanted)
-        found = _begun(path, metric, measure(layer), blocks)
-        points = [(number, ratio) for number in range(len(blocks)) for ratio in ratios]
-        with bars(bool(verbose)), progress("evaluation", len(points)) as at:
-            for done, (number, ratio) in enumerate(points):
-                at(done)
-                if ratio not in found.rows[number].ratios:
-                    with _masked(channel_map, blocks[number].keys, scores, ratio):
-                        value = measure(layer)
-                    found = _with(found, number, ratio, found.dense - value)
-                    _write(path, found)
+        found = _begun(path, metric, measure(layer), _rows(channel_map, wanted))
+        points = [(line, ratio) for line, row in enumerate(found.rows) for ratio in ratios if ratio not in row.ratios]
+        masks = [Point(found.rows[line].keys, ratio) for line, ratio in points]
+        with bars(bool(verbose)):
+            for value, (line, ratio) in zip(metrics(channel_map, scores, masks, lambda: measure(layer)), points):
+                found = _with(found, line, ratio, found.dense - value)
+                _write(path, found)
     return found
 
 
@@ -126,68 +118,37 @@ def _measure(network: Any, evaluate: Any, monitor: str | None) -> tuple[Any, Cal
 
     def measure(layer: Any) -> float:
         with training_flags(named_layers(layer).values(), training=False), paddle.no_grad():
-            value = evaluate(layer)
-        try:
-            return float(value)
-        except (TypeError, ValueError) as error:
-            got = f"it returned {value!r:.60}"
-            raise PruneError("sensitivity(evaluate=...)", got, "a function that returns a number") from error
+            return number(evaluate(layer), "sensitivity(evaluate=...)")
 
     return network, measure, monitor or getattr(evaluate, "__name__", "metric").replace("<lambda>", "metric")
 
 
-def _blocks(channel_map: ChannelMap, wanted: Goal) -> list[SensitivityRow]:
+def _rows(channel_map: ChannelMap, wanted: Goal) -> list[SensitivityRow]:
     """An empty row for each group, or family of groups, that may shrink."""
-    rows: list[SensitivityRow] = []
-    taken: set[str] = set()
-    for key in wanted.ratios:
-        members = channel_map.findings.family_of(key) or frozenset({key})
-        keys = [other for other in wanted.ratios if other in members]
-        if key not in taken:
-            taken |= members
-            axes = dict.fromkeys(axis for each in keys for axis in wanted.scored[each])
-            rows.append(SensitivityRow(tuple(dict.fromkeys(layer_name(name) for name, _ in axes)), tuple(keys), (), ()))
+    rows = []
+    for keys in blocks(channel_map, wanted):
+        names = [name for key in keys for name, _ in wanted.scored[key]]
+        rows.append(SensitivityRow(tuple(dict.fromkeys(map(layer_name, names))), keys, (), ()))
     return rows
 
 
-@contextmanager
-def _masked(channel_map: ChannelMap, keys: Sequence[str], scores: GroupScores, ratio: float) -> Iterator[None]:
-    """With the units of the lowest scores set to zero."""
-    gone: dict[Axis, list[Any]] = {}
-    for key in keys:
-        group = channel_map.groups[key]
-        lowest = np.argsort(scores[key], kind="stable")[: min(round(group.size * ratio), group.size - 1)]
-        for axis, index in group.index.items():
-            gone.setdefault(axis, []).append(index[lowest].ravel())
-    kept: dict[str, dict[int, Any]] = {}
-    for (name, slot), parts in gone.items():
-        kept.setdefault(name, {})[slot] = np.setdiff1d(np.arange(channel_map.sizes[name, slot]), np.concatenate(parts))
-    numbers = {name: np.zeros(0, np.int64) for name in kept if name in channel_map.graph.picks}
-    undo_log = UndoLog()
-    try:
-        surgery.mask(channel_map.tensors, Cut({}, kept, numbers), undo_log)
-        yield
-    finally:
-        undo_log.undo()
-
-
-def _begun(path: Any, metric: str, dense: float, blocks: list[SensitivityRow]) -> Sensitivity:
+def _begun(path: Any, metric: str, dense: float, rows: list[SensitivityRow]) -> Sensitivity:
     """What the file holds already; empty rows where there is none."""
     if path is None or not os.path.exists(path):
-        return Sensitivity(metric, dense, tuple(blocks))
+        return Sensitivity(metric, dense, tuple(rows))
     found = Sensitivity.load(path)
-    if [row.keys for row in found.rows] != [row.keys for row in blocks] or abs(found.dense - dense) > 1e-6:
+    if [row.keys for row in found.rows] != [row.keys for row in rows] or abs(found.dense - dense) > 1e-6:
         got = f"the table of a network with {found.metric} {found.dense:.6g}; this one has {dense:.6g}"
         raise PruneError("sensitivity(path=...)", got, "a table of this network, or no file", "give another path")
     return found
 
 
-def _with(table: Sensitivity, number: int, ratio: float, lost: float) -> Sensitivity:
+def _with(table: Sensitivity, line: int, ratio: float, lost: float) -> Sensitivity:
     """The table with one more point."""
-    row = table.rows[number]
+    row = table.rows[line]
     points = sorted([*zip(row.ratios, row.lost), (ratio, lost)])
     row = replace(row, ratios=tuple(r for r, _ in points), lost=tuple(v for _, v in points))
-    return replace(table, rows=(*table.rows[:number], row, *table.rows[number + 1 :]))
+    return replace(table, rows=(*table.rows[:line], row, *table.rows[line + 1 :]))
 
 
 def _write(path: Any, table: Sensitivity) -> None:

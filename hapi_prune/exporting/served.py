@@ -1,6 +1,6 @@
-"""Paddle Inference in a process of its own: it may crash, or run for ever, and the training goes on.
+"""Paddle Inference in a process of its own, as it may crash or run for ever.
 
-This file is also what that process runs, without the rest of the library.
+That process runs this file as a script, without the rest of the library.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 PATIENCE = 300.0
-"""So many seconds are waited for."""
+"""Seconds until the process is ended."""
 
 ROUNDS = 30
-"""So often each program runs to be timed, after one run that counts for nothing."""
+"""How often each program runs to be timed, after one run for warming up."""
 
 Arrays = Mapping[str, Any]
 
@@ -43,11 +43,11 @@ def served(program: str, params: str, tries: Sequence[Arrays], onednn: bool) -> 
 
 
 def timed(files: Sequence[tuple[str, str]], arrays: Arrays, onednn: bool) -> list[float]:
-    """How many milliseconds a run of each of several programs takes: medians, taken in turn.
+    """Milliseconds of a run of each of several programs: medians of runs that take turns.
 
     Args:
-        files: of each its operations and parameters.
-        arrays: the inputs by name, of which all programs take the same.
+        files: for each program the files of its operations and of its parameters.
+        arrays: the inputs by name, the same for all programs.
         onednn: as for `served`.
 
     Raises:
@@ -59,33 +59,41 @@ def timed(files: Sequence[tuple[str, str]], arrays: Arrays, onednn: bool) -> lis
 
 @contextmanager
 def asked(files: Sequence[tuple[str, str]], tries: Sequence[Arrays], onednn: bool, rounds: int) -> Iterator[str]:
-    """The folder in which another process has left what it was asked for."""
+    """A temporary folder with a task and, within the block, with its results."""
     with tempfile.TemporaryDirectory() as folder:
         for number, arrays in enumerate(tries):
             np.savez(f"{folder}/in_{number}.npz", *arrays.values())
         task = {"files": files, "names": list(tries[0]), "tries": len(tries), "onednn": onednn, "rounds": rounds}
         Path(folder, "task.json").write_text(json.dumps(task), encoding="utf-8")
-        start = f"import runpy, sys; sys.path[:] = {sys.path!r}; sys.argv[1:] = [{folder!r}]"
-        code = f"{start}; runpy.run_path({str(Path(__file__).resolve())!r}, run_name='__main__')"
-        try:
-            done = subprocess.run(
-                [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=PATIENCE
-            )
-        except subprocess.TimeoutExpired as error:
-            raise RuntimeError(f"no answer in {PATIENCE:.0f} seconds") from error
-        if done.returncode:
-            raise RuntimeError(done.stderr if done.returncode > 0 else f"it crashed (signal {-done.returncode})")
+        run_in_process(folder)
         yield folder
 
 
+def run_in_process(folder: str) -> None:
+    """Run the task in ``folder`` in another process.
+
+    Raises:
+        RuntimeError: it raised, crashed or did not end.
+    """
+    start = f"import runpy, sys; sys.path[:] = {sys.path!r}; sys.argv[1:] = [{folder!r}]"
+    code = f"{start}; runpy.run_path({str(Path(__file__).resolve())!r}, run_name='__main__')"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"no answer in {PATIENCE:.0f} seconds") from error
+    if done.returncode:
+        raise RuntimeError(done.stderr if done.returncode > 0 else f"it crashed (signal {-done.returncode})")
+
+
 def in_order(path: str) -> list[Any]:
-    """The arrays of a file, in the order in which they were given."""
+    """The arrays of a file, in the order in which they were saved."""
     with np.load(path) as file:
         return [file[f"arr_{number}"] for number in range(len(file.files))]
 
 
 def main(folder: str) -> None:
-    """What the other process does: run the task in ``folder``."""
+    """Run the task in ``folder``; called in the other process."""
     from paddle import inference
 
     task = json.loads(Path(folder, "task.json").read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ import paddle
 
 from .layers import named_layers
 from .random_state import RandomState
-from .tensors import hold, own_tensors, resize
+from .tensors import hold, let_gradient_be, own_tensors, resize
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def everything(network: paddle.nn.Layer) -> Iterator[None]:
                 if (now := tensor.numpy()).shape != array.shape or now.tobytes() != array.tobytes():
                     resize(tensor, array)
                 if tensor.is_leaf:
-                    tensor.grad = grad
+                    let_gradient_be(tensor, grad)
 
 
 def spaces(network: paddle.nn.Layer, hooks: bool = False) -> list[dict[Any, Any]]:

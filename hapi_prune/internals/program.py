@@ -18,8 +18,8 @@ from typing import Any
 import paddle
 from paddle.static import InputSpec
 
-from .asked import Asked, noticed
 from .concrete_values import ConcreteValues, finite_values
+from .forward_reads import ForwardReads, recording_reads
 from .layers import named_layers
 from .stacks import Stacks, user_line
 from .symbolic import Symbolic, notes, symbolic
@@ -60,13 +60,13 @@ class RawProgram:
         ops: the operations, in order.
         tensors: number of the value -> Paddle's name, for tensors that the function came with.
         outputs: the numbers of the values that it returned.
-        asked: what it asked of its surroundings.
+        reads: whether its code reads the mode or sizes.
     """
 
     ops: tuple[RawOp, ...]
     tensors: dict[int, str]
     outputs: tuple[int, ...]
-    asked: Asked
+    reads: ForwardReads
 
 
 def traced(
@@ -89,10 +89,10 @@ def traced(
         Exception: whatever the function raises, where Paddle converts its source if it does.
     """
     stacks = Stacks({id(layer): name for name, layer in named_layers(network).items()})
-    asked = Asked()
+    reads = ForwardReads()
 
     def watched(values: list[Any]) -> Any:
-        with noticed(network, asked):
+        with recording_reads(network, reads):
             return function(values)
 
     with stacks.kept(), finite_values():
@@ -101,8 +101,8 @@ def traced(
         except Exception:  # whatever cannot be done with symbolic values
             if as_it_is:
                 raise
-            made, asked = _otherwise(function, leaves), Asked(mode=True, sizes=True)
-    return _Reader(stacks, made).raw_program(asked)
+            made, reads = _otherwise(function, leaves), ForwardReads(mode=True, sizes=True)
+    return _Reader(stacks, made).raw_program(reads)
 
 
 def _otherwise(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Symbolic:
@@ -157,12 +157,12 @@ class _Reader:
         self._numbers: dict[str, int] = {}
         self._given = 0
 
-    def raw_program(self, asked: Asked) -> RawProgram:
+    def raw_program(self, reads: ForwardReads) -> RawProgram:
         """All of it."""
         ops = tuple(self._op(op) for op in self._made.program.global_block().ops if op.name() != _PARAMETER)
         outputs = [self._number(v) for v in self._made.outputs if hasattr(v, "id")]
         tensors = {self._numbers[key]: name for key, name in self._made.tensors.items() if key in self._numbers}
-        return RawProgram(ops, tensors, tuple(outputs), asked)
+        return RawProgram(ops, tensors, tuple(outputs), reads)
 
     def _op(self, op: Any) -> RawOp:
         attrs, name = op.attrs(), op.name().replace("pd_op.", "", 1)

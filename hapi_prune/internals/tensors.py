@@ -95,6 +95,14 @@ def gradients(tensor: paddle.Tensor) -> list[paddle.Tensor]:
     return [gradient for gradient in found if gradient is not None and gradient.is_dense()]
 
 
+def let_gradient_be(tensor: paddle.Tensor, gradient: paddle.Tensor | None) -> None:
+    """Give a leaf a gradient, or none."""
+    if gradient is None:
+        tensor.clear_gradient(False)  # Paddle 3.0 refuses None
+    else:
+        tensor.grad = gradient
+
+
 def gradient_places(tensor: paddle.Tensor) -> dict[str, paddle.Tensor]:
     """The dense gradients of ``tensor`` by the attribute that holds each."""
     dense = gradients(tensor)

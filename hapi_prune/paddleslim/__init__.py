@@ -14,6 +14,7 @@ Example:
     11067556
 """
 
+from . import analysis, dygraph
 from .filter_pruner import FILTER_DIM, FilterPruner
 from .flops import dygraph_flops, flops
 from .plan import PruningMask, PruningPlan
@@ -27,6 +28,8 @@ __all__ = [
     "L2NormFilterPruner",
     "PruningMask",
     "PruningPlan",
+    "analysis",
+    "dygraph",
     "dygraph_flops",
     "flops",
 ]

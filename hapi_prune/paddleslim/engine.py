@@ -20,6 +20,7 @@ from ..plan import Axis, Cut, PruningPlan
 from ..reporting.record import PruneRecord
 from ..selection.goals import Goal, stays
 from ..selection.options import Options
+from ..selection.select import GroupScores
 
 
 class Done(NamedTuple):
@@ -166,18 +167,14 @@ class Engine(Pruner):
             return True
         return False
 
-    def leaders(self, variables: Iterable[str]) -> list[str]:
-        """Of each group that can shrink, the variable that is named first."""
-        seen: set[str] = set()
-        found = []
-        for variable in variables:
-            axes = self.axes(variable)
-            keys = {key for key, group in self.channel_map.groups.items() if axes & group.index.keys()}
-            able = {key for key in keys if not stays(self.channel_map, self.channel_map.groups[key], set())}
-            if able - seen:
-                found.append(variable)
-            seen |= able
-        return found
+    def scores(self, wanted: Goal) -> GroupScores:
+        """How much each unit of each group matters, by the weights of now."""
+        return GroupScores(self.channel_map, self.channel_map.tensors, wanted, self.criterion)
+
+    def leader(self, wanted: Goal, keys: Iterable[str], variables: Iterable[str]) -> str:
+        """The variable that is named first of those whose filters some groups are scored by."""
+        scored = {axis for key in keys for axis in wanted.scored[key]}
+        return next(variable for variable in variables if self.axes(variable) & scored)
 
     def planned(self, ratios: Mapping[str, float]) -> PlannedCut | None:
         """What these ratios remove, by arithmetic, and by trying where that is in doubt; None for nothing."""

@@ -12,23 +12,19 @@ from ..errors import PruneError
 from ..selection.options import Options
 from ..selection.ratios import share_of
 from . import sensitivities
-from .asked import aligned, asked_of, convolutions
+from .asked import asked_of, convolutions
 from .engine import Engine
+from .flops import typed
 from .plan import PruningPlan
+from .ratios_by_loss import by_flops, by_loss
 from .said import say
-from .sensitivities import RATIOS, Sensitivities
+from .sensitivities import Sensitivities
 
 FILTER_DIM = [0]
 """The axis of a convolution's weight that its filters are on."""
 
 MODES = {"impretive": False, "imperative": False, "lazy": True, None: None}
 """The first is PaddleSlim's spelling."""
-
-HALVINGS = 20
-"""How often the loss that is allowed is narrowed down to meet a share of FLOPs."""
-
-CLOSE = 0.01
-"""How far from the share that is asked nobody minds."""
 
 
 class FilterPruner:
@@ -44,6 +40,9 @@ class FilterPruner:
         opt: an optimizer over the network's parameters; its state goes along with every cut.
         skip_leaves: leave alone what feeds an output of the network, which this library always does.
         optimizer: the same as ``opt``.
+        prune_type: ``"conv"``; Linears are pruned by `hapi_prune.prune`.
+        input_dtype: the type of the inputs that are given by their shapes.
+        num_head: -1; heads of attention are not pruned one by one.
 
     Attributes:
         model, inputs, opt: as given.
@@ -74,14 +73,24 @@ class FilterPruner:
         skip_leaves: bool = True,
         *,
         optimizer: Any = None,
+        prune_type: str = "conv",
+        input_dtype: str = "float32",
+        num_head: int = -1,
     ) -> None:
+        require_convolutions(prune_type, num_head)
         self.model, self.inputs, self.opt = model, inputs, optimizer if opt is None else opt
         self.skip_vars: list[str] = []
         self.plan: PruningPlan | None = None
-        self._engine = Engine(model, inputs, Options(self.criterion))
+        self._engine = Engine(model, typed(inputs, input_dtype), Options(self.criterion))
         self._sensitivities: Sensitivities = {} if sen_file is None else sensitivities.load(sen_file)
         if not skip_leaves:
             say(["skip_leaves=False changes nothing: an output of the network keeps its size"])
+
+    def __init_subclass__(cls) -> None:
+        if "cal_mask" in vars(cls):
+            allowed = "criterion = staticmethod(function), which scores a weight [filters, ...]"
+            todo = "let a function return what cal_mask ranked the filters by, higher is kept"
+            raise PruneError(f"class {cls.__name__}", "cal_mask, which is not called here", allowed, todo)
 
     def prune_var(
         self, var_name: str, pruned_axis: int | Sequence[int], pruned_ratio: float, apply: str | None = "impretive"
@@ -161,7 +170,7 @@ class FilterPruner:
         Raises:
             PruneError: a function that returns no number or, for the whole network, 0; a file that is no such file.
         """
-        if sen_file is not None and os.path.isfile(sen_file):
+        if sen_file is not None and (eval_func is None or os.path.isfile(sen_file)):
             for variable, losses in sensitivities.load(sen_file).items():
                 self._sensitivities.setdefault(variable, {}).update(losses)
         if eval_func is not None:
@@ -173,18 +182,18 @@ class FilterPruner:
     def _measure(
         self, evaluate: Callable[[], Any], sen_file: str | os.PathLike[str] | None, named: Sequence[str]
     ) -> None:
-        found, asked = self._sensitivities, asked_of(self._engine, dict.fromkeys(named, 0.5))
+        asked = asked_of(self._engine, dict.fromkeys(named, 0.5))
         say(self._engine.decide(asked)[1])  # what must stay is found out once, and not measured
-        todo = [(v, r) for v in self._engine.leaders(asked) for r in RATIOS if r not in found.get(v, {})]
-        baseline = sensitivities.scored(evaluate) if todo else 1.0
-        if baseline == 0:
-            got, advice = "it returned 0 for the whole network", "train the network first, or return another metric"
-            raise PruneError("eval_func", got, "a metric of which a share can be lost", advice)
-        for variable, ratio in todo:
-            loss = sensitivities.measure(self._engine, variable, ratio, evaluate, baseline)
-            found.setdefault(variable, {})[ratio] = loss
+        for variable, ratio, loss in sensitivities.measured(self._engine, evaluate, asked, self._sensitivities):
+            self._sensitivities.setdefault(variable, {})[ratio] = loss
             if sen_file is not None:
-                sensitivities.save(sen_file, found)
+                sensitivities.save(sen_file, self._sensitivities)
+
+    def _get_ratios_by_loss(
+        self, sensitivities: Mapping[str, Mapping[float, float]], loss: float, skip_vars: Iterable[str] = ()
+    ) -> dict[str, float]:
+        """The largest ratio of each variable that loses no more than this: PaddleOCR's pruning script asks for it."""
+        return by_loss({name: found for name, found in sensitivities.items() if name not in {*skip_vars}}, loss)
 
     def get_ratios_by_sensitivity(
         self,
@@ -212,33 +221,7 @@ class FilterPruner:
         known = {name: found for name, found in self._sensitivities.items() if name not in {*skip_vars}}
         if not known:
             raise PruneError("pruner", "no sensitivities are known", todo="call pruner.sensitive, or give sen_file=...")
-
-        def by_loss(most: float) -> dict[str, float]:
-            return {v: r for v, losses in known.items() if (r := sensitivities.ratio_at(losses, most))}
-
-        ratios, share = self._nearest(by_loss, pruned_flops, align)
-        if share > pruned_flops + CLOSE:  # that much goes without any loss: less of the same then
-            free = ratios
-            ratios, share = self._nearest(lambda part: {v: r * part for v, r in free.items()}, pruned_flops, align)
-        elif share < pruned_flops - CLOSE and share >= self._engine.share_removed(by_loss(1.0)):
-            say([f"{share:.1%} of the FLOPs is the most that these sensitivities give; asked: {pruned_flops:.1%}"])
-        return ratios, share
-
-    def _nearest(
-        self, ratios_at: Callable[[float], dict[str, float]], wanted: float, align: int | None
-    ) -> tuple[dict[str, float], float]:
-        """Of the ratios at a level between 0 and 1 those whose share of the FLOPs is nearest what is wanted."""
-        low, high, best = 0.0, 1.0, (dict[str, float](), 0.0)
-        for _ in range(HALVINGS):
-            level = (low + high) / 2
-            ratios = ratios_at(level) if align is None else aligned(self._engine, ratios_at(level), align)
-            share = self._engine.share_removed(ratios)
-            if not best[0] or abs(share - wanted) < abs(best[1] - wanted):
-                best = ratios, share
-            low, high = (level, high) if share < wanted else (low, level)
-            if abs(share - wanted) < 1e-5:
-                break
-        return best
+        return by_flops(self._engine, known, pruned_flops, align)
 
     def sensitive_prune(
         self, pruned_flops: float, skip_vars: Iterable[str] = (), align: int | None = None
@@ -265,3 +248,13 @@ def require_filters(axis: int | Sequence[int]) -> None:
     if (list(axis) if isinstance(axis, (list, tuple)) else [axis]) != FILTER_DIM:
         todo = "name the convolution whose filters these channels are"
         raise PruneError("axis", f"{axis!r:.80}", "0 or [0], the filters", todo)
+
+
+def require_convolutions(prune_type: str, num_head: int) -> None:
+    """Raise a PruneError if anything else than convolutions is to be pruned."""
+    if prune_type != "conv" or num_head != -1:
+        got, todo = (
+            f"prune_type={prune_type!r}, num_head={num_head}",
+            'call hapi_prune.prune(network, inputs, {"fc": 0.5})',
+        )
+        raise PruneError("FilterPruner", got, "prune_type='conv' and num_head=-1", f"to shrink a Linear, {todo}")

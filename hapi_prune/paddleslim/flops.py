@@ -55,7 +55,7 @@ dygraph_flops = flops
 
 def typed(inputs: Any, dtypes: str | Sequence[str] | None) -> Any:
     """Shapes as InputSpecs of a type; what is no shape is left as it is."""
-    if dtypes is None or not isinstance(inputs, (list, tuple)):
+    if dtypes in (None, "float32") or not isinstance(inputs, (list, tuple)):
         return inputs
     shapes = [inputs] if is_leaf(inputs) else inputs
     kinds = [dtypes] * len(shapes) if isinstance(dtypes, str) else dtypes

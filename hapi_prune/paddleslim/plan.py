@@ -120,13 +120,14 @@ class PruningPlan:
             planned = self._engine.channel_map.plan_cut(plan)
             self._units, self._cut, self.pruned_flops = plan, planned.cut, self._engine.share_gone(planned)
 
-    def apply(self, model: paddle.nn.Layer, lazy: bool = False, opt: Any = None) -> None:
+    def apply(self, model: paddle.nn.Layer, lazy: bool = False, opt: Any = None, prune_type: str = "conv") -> None:
         """Remove the filters, or only set them to zero. What is applied already is not applied twice.
 
         Args:
             model: the network that the pruner was made for.
             lazy: set to zero what would go, and leave every shape as it is.
             opt: an optimizer whose state goes along; by default that of the pruner.
+            prune_type: not looked at; the plan says what is pruned.
 
         Raises:
             PruneError: another network, one that was changed by other hands since, or one that is cut already

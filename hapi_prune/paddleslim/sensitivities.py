@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from numbers import Real
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..diagnostics.masked_metrics import Point, blocks, metrics, number
 from ..errors import PruneError
 from .engine import Engine
 
@@ -32,36 +32,33 @@ HARMLESS = {
 ALLOWED = "{variable: {ratio: loss}}, as JSON or as a pickle that PaddleSlim or this library wrote"
 
 
-def measure(engine: Engine, variable: str, ratio: float, evaluate: Callable[[], Any], baseline: float) -> float:
-    """The share of the metric that is lost with this share of a variable's filters.
+def measured(
+    engine: Engine, evaluate: Callable[[], Any], asked: Mapping[str, float], known: Mapping[str, Mapping[float, float]]
+) -> Iterator[tuple[str, float, float]]:
+    """Measure what is not known yet, one evaluation each: ``(variable, ratio, share of the metric lost)``.
 
-    They are set to zero for the evaluation, with all that depends on them, and are then put back bitwise.
-    """
-    planned = engine.planned({variable: ratio})
-    if planned is None:  # so little that it rounds to no filter
-        return 0.0
-    undo_log = engine.mask(planned.cut)
-    try:
-        return (baseline - scored(evaluate)) / baseline
-    finally:
-        engine.take_back(undo_log)
+    Of variables that can only shrink together the first stands for all.
 
-
-def scored(evaluate: Callable[[], Any]) -> float:
-    """What the user's function returns, as a number.
+    Args:
+        engine: the network.
+        evaluate: returns the metric of the network as it is then.
+        asked: variables, and any ratio for each.
+        known: what was measured before.
 
     Raises:
-        PruneError: it is none.
+        PruneError: it returns no number or, for the whole network, 0.
     """
-    value = evaluate()
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        got = f"it returned {value!r:.80}"
-        raise PruneError("eval_func", got, "a number that is higher where the network is better") from error
-    if not math.isfinite(number):
-        raise PruneError("eval_func", f"it returned {number}", "a finite number")
-    return number
+    wanted = engine.goal(asked)
+    named = [(engine.leader(wanted, keys, asked), keys) for keys in blocks(engine.channel_map, wanted)]
+    todo = [(name, Point(keys, r)) for name, keys in named for r in RATIOS if r not in known.get(name, {})]
+    baseline = number(evaluate(), "eval_func") if todo else 1.0
+    if baseline == 0:
+        got, advice = "it returned 0 for the whole network", "train the network first, or return another metric"
+        raise PruneError("eval_func", got, "a metric of which a share can be lost", advice)
+    points = [point for _, point in todo]
+    values = metrics(engine.channel_map, engine.scores(wanted), points, lambda: number(evaluate(), "eval_func"))
+    for value, (name, point) in zip(values, todo):
+        yield name, point.ratio, (baseline - value) / baseline
 
 
 def ratio_at(losses: Mapping[float, float], most: float) -> float | None:

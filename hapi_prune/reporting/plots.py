@@ -35,8 +35,8 @@ class Reached(NamedTuple):
 
 
 DARK, LIGHT, ACCENT = "#1c5d99", "#cfe2f3", "#e8590c"
-NAMED = 16
-"""So many points can have their names beside them."""
+NAMED, ROOMY = 16, 4
+"""So many points can have their names beside them, and so many groups of bars the value of each bar."""
 
 STYLE = """axes.edgecolor=#868e96 xtick.color=#868e96 ytick.color=#868e96 grid.color=#e9ecef font.size=9
 axes.grid=True axes.grid.axis=y axes.axisbelow=True axes.spines.top=False axes.spines.right=False text.parse_math=False
@@ -182,7 +182,7 @@ def _skyline(axes: Any, widths: Widths) -> None:
     axes.bar(places, [old for old, _ in widths.values()], color=LIGHT, width=0.8, label="original")
     axes.bar(places, [now for _, now in widths.values()], color=DARK, width=0.8, label="kept")
     axes.set(title="Filters by layer", xticks=[], xlim=(-0.7, len(widths) - 0.3))
-    axes.legend(frameon=False, ncols=2, loc="upper left")
+    _keys_above(axes, 2)
     axes.tick_params(axis="x", length=0)
     if len(widths) <= 40:
         axes.set_xticks(
@@ -198,18 +198,24 @@ def _skyline(axes: Any, widths: Widths) -> None:
 
 
 def _around(axes: Any, metric: str, events: Sequence[Around]) -> None:
-    """Three bars for each event."""
-    marked = len(events) <= 6
+    """Three bars for each event, with their values as far as there is room."""
+    marked = {0, 1, 2} if len(events) <= ROOMY else {2} if len(events) <= NAMED else set()
     for number, (what, color) in enumerate((("before", LIGHT), ("right after", ACCENT), ("recovered", DARK))):
         known = [(place, (event.before, event.after, event.later)[number]) for place, event in enumerate(events)]
         bars = [(place + (number - 1) * 0.27, value) for place, value in known if value is not None and isfinite(value)]
         axes.bar([x for x, _ in bars], [value for _, value in bars], width=0.25, color=color, label=what)
-        for x, value in bars if marked else ():
+        for x, value in bars if number in marked else ():
             axes.annotate(f"{value:.3g}", (x, value), (0, 2), textcoords="offset points", ha="center", fontsize=7)
     axes.set(title=f"{metric} around each cut", xlabel="cut in epoch")
     axes.set_xticks(range(len(events)), [event.name for event in events])
-    axes.margins(y=0.25)
-    axes.legend(frameon=False, ncols=3, loc="upper left", fontsize=8)
+    axes.margins(y=0.1)
+    _keys_above(axes, 3)
+
+
+def _keys_above(axes: Any, columns: int) -> None:
+    """A legend beside the title, where no bar can be behind it."""
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
+    axes.legend(frameon=False, ncols=columns, fontsize=8, **place)
 
 
 def _front(axes: Any, metric: str, reached: Sequence[Reached]) -> None:
@@ -222,7 +228,9 @@ def _front(axes: Any, metric: str, reached: Sequence[Reached]) -> None:
         axes.plot([one.share], [one.value], "o", color=color, markeredgecolor=DARK, markersize=6, zorder=2)
         if len(reached) <= NAMED or one in (reached[0], *best):
             place = (one.share, one.value)
-            axes.annotate(one.name, place, (0, 8), textcoords="offset points", ha="center", fontsize=8)
+            near = min((other for other in reached if other is not one), key=lambda other: abs(other.share - one.share))
+            beside = (0, -15 if one.value < near.value else 8)  # cuts that follow each other may lie close together
+            axes.annotate(one.name, place, beside, textcoords="offset points", ha="center", fontsize=8)
     told = "FLOPs kept; with the epoch of the cut (filled: none is better at this cost)"
     axes.set(title=f"{metric} against FLOPs", xlabel=told, xlim=(0, 1.08))
     axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")

@@ -133,7 +133,9 @@ def event_table(record: PruneRecord) -> str:
     counts = {"FLOPs": [cost.flops for cost in costs], "params": [cost.params for cost in costs]}
     rows = tables.event_rows(counts, record.metrics_before, record.metrics_after, record.widths, record.metrics_healed)
     place = 1 + len(counts)
-    ranks = [(f"ranked as by {name}", "", "", tables.number(rho), "") for name, rho in record.rank_correlation.items()]
+    ranks = [
+        (f"rank correlation, {name}", "", "", tables.number(rho), "") for name, rho in record.rank_correlation.items()
+    ]
     rows[place:place] = [*latency_rows(record.latency), *ranks]
     return tables.table([("", *cells) for cells in zip(*rows)], [record.title], record.notes, names=24)
 

@@ -46,7 +46,7 @@ class Options:
         if self.optimizer_state not in ("carry", "reset"):
             raise PruneError("optimizer_state", f"{self.optimizer_state!r}", "'carry' or 'reset'")
         if not isinstance(self.target, str) or self.target not in TARGETS:
-            todo = f"did you mean {nearest(self.target, TARGETS, 1)}" if isinstance(self.target, str) else ""
+            todo = f"did you mean {nearest(self.target, TARGETS, 1)}?" if isinstance(self.target, str) else ""
             raise PruneError("target", f"{self.target!r:.80}", ", ".join(map(repr, TARGETS)), todo)
         if self.max_ratio is not None and not 0 < real(self.max_ratio) <= 1:
             allowed = "a number above 0 and up to 1: the largest share that a layer may lose"

@@ -62,7 +62,7 @@ def share_of(value: object, where: str) -> float:
     if 0 <= share < 1:
         return share
     if share >= 1:
-        todo = f"did you mean {share / 100:g}" if 2 <= share < 100 else "leave at least one filter: use less than 1"
+        todo = f"did you mean {share / 100:g}?" if 2 <= share < 100 else "leave at least one filter: use less than 1"
     raise PruneError(where, f"{value!r:.80}", "a number in [0, 1), the share of the original filters removed", todo)
 
 

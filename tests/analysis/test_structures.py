@@ -16,7 +16,7 @@ from paddle import nn
 from paddle.nn.layer import activation
 from structures import ELEMENTWISE, OVER_CHANNELS, ZOO, Chain, Structure
 
-from hapi_prune import PruneError, register_rule
+from hapi_prune import PruneError, Signal, register_rule
 from hapi_prune.analysis import labels
 from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.analysis.cost import cost_at
@@ -154,6 +154,36 @@ def test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(wan
     train(network, given)
 
 
+AMBIGUOUS = {
+    "GroupResidual": "its groups are left with one channel each, which is a depthwise convolution to Paddle",
+    "MaxOutByHand": "one pair of channels is left, and an axis of size 1 has no labels",
+    "TwoLayouts": "one channel is left in each row, and an axis of size 1 has no labels",
+    "TemporalShift": "one channel is left in each part, and is taken as a single slice",
+}
+"""Structures whose smaller form, traced by itself, shows less than what is known of it from before the cut."""
+
+
+def live_units(channel_map):
+    """Each unit as the places that it takes on the axes that can shrink, and whether it can go."""
+    return {
+        (frozenset((axis, tuple(sorted(index[unit].tolist()))) for axis, index in places.items()), group.frozen is None)
+        for group in channel_map.groups.values()
+        if (places := {axis: index for axis, index in group.index.items() if channel_map.sizes[axis] > 1})
+        for unit in range(group.size)
+    }
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_what_is_known_after_a_cut_is_what_a_new_trace_tells(name):
+    pruner = Pruner(reference.randomise(ZOO[name].build()), ZOO[name].inputs, Options())
+    pruner.cut(ZOO[name].ratio)
+    known = pruner.channel_map
+    traced = ChannelMap(known.network, ZOO[name].inputs)
+    assert traced.sizes == {axis: size for axis, size in known.sizes.items() if size > 1}
+    assert cost_at(traced.graph, traced.traced) == pruner.cost()
+    assert (live_units(traced) == live_units(known)) == (name not in AMBIGUOUS)
+
+
 def seeing(forward, axis, kept):
     """A function of channels as places that sees those that are ``kept`` alone; the others are zero behind it."""
     index = paddle.to_tensor(kept)
@@ -253,6 +283,24 @@ def test_a_rule_of_the_users_own(monkeypatch):
     assert not pruner.cost().unknown
     before, _ = pruner.cost(), register_rule("i0e", unary, flops=free)
     assert before.flops - Pruner(network, [2, 3, 8, 8], Options()).cost().flops == 3
+
+
+def three_stay(call):
+    x = call.arg(0)
+    call.constraints.freeze([label.along([1])[:3] for label in x.on(1)], "is one of three that stay")
+    return [Signal(x.shape, x.labels)]
+
+
+def test_a_rule_may_freeze_some_channels_and_all_others_shrink(monkeypatch):
+    """Although they touch the same axes, they are groups of their own."""
+    monkeypatch.setattr(TABLE, "rules", {**TABLE.rules, "i0e": three_stay})
+    network = Bessel()
+    pruner = Pruner(network, [2, 3, 8, 8], Options())
+    sizes = {bool(g.frozen): g.size for g in pruner.channel_map.groups.values() if ("a.weight", 0) in g.index}
+    assert sizes == {True: 3, False: 5}
+    weight = network.a.weight.numpy()
+    assert pruner.cut(0.6).widths["a"] == (8, 5)
+    np.testing.assert_array_equal(network.a.weight.numpy()[:3], weight[:3])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 
 import numpy as np
@@ -104,9 +103,7 @@ def test_a_network_that_was_changed_and_no_longer_fits(change):
 
 def test_the_order_of_callbacks_does_not_matter():
     ends = []
-    for order in itertools.permutations(range(4)):
-        if order.index(1) > order.index(2):  # 24 are more than are needed
-            continue
+    for order in ((0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2), (2, 0, 3, 1)):  # each pair in both orders, twice
         model, save = build(optimizer=adamw), f"save{len(ends)}"
         callbacks = [
             quiet({1: 0.25, 2: 0.5}, log_dir=f"log{len(ends)}"),
@@ -119,5 +116,5 @@ def test_the_order_of_callbacks_does_not_matter():
         assert {"train/loss", "eval/acc", "prune/acc", "prune/flops"} <= found.keys()
         files = [paddle.load(f"{save}/{name}.pdparams", return_numpy=True) for name in (0, 1, 2, "final")]
         ends.append([end(model), found["eval/acc"], found["prune/acc"], files])
-    assert len(ends) == 12
+    assert len(ends) == 4
     assert all(same(ends[0], other) for other in ends[1:])

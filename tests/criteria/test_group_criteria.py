@@ -91,6 +91,11 @@ def test_scales_of_batch_norm_decide():
     assert prune(network, IMAGE, 0.5, criterion="bn_scale").plan.kept["a.weight"] == (1, 3, 5)
 
 
+def test_of_several_norms_the_mean_counts():
+    scales = {"n": np.array([[-2.0, 4.0], [0.5, 0.5]]), "m": np.array([[6.0], [2.0]])}
+    assert BatchNormScale().of_group(GroupSlices("a", 2, {}, scales=scales)).tolist() == [4.0, 1.0]
+
+
 def test_where_there_is_no_norm_the_filters_themselves_count():
     filters = {"a": np.array([[[1.0, -2.0]], [[0.5, 0.0]]])}
     assert BatchNormScale().of_group(GroupSlices("a", 2, filters)).tolist() == [3.0, 0.5]
@@ -117,6 +122,24 @@ def test_the_reduction_over_a_group_is_of_ones_own_choice():
     assert kept["max"] == kept["sum"] == kept["mean"] == (0, 1, 2), "b is larger"
     with pytest.raises(PruneError, match="'least'"):
         Reduced(L1Norm(), "least")
+
+
+@pytest.mark.parametrize(
+    ("reduce", "normalize", "scores"),
+    [
+        ("first", False, [1.0, 3.0]),
+        ("max", False, [4.0, 3.0]),
+        ("sum", False, [5.0, 3.0]),
+        ("mean", False, [2.5, 1.5]),
+        ("sum", True, [2.5, 1.5]),
+        ("max", True, [2.0, 1.5]),
+    ],
+)
+def test_the_reduction_is_what_it_says(reduce, normalize, scores):
+    filters = {"a": np.array([[[-1.0]], [[3.0]]]), "b": np.array([[[4.0]], [[0.0]]])}
+    criterion = Reduced(L1Norm(), reduce, normalize)
+    assert criterion.of_group(GroupSlices("a", 2, filters)).tolist() == scores
+    assert criterion.name == f"l1_norm, {reduce}"
 
 
 def loss_of(network, x):

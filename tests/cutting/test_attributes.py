@@ -14,7 +14,7 @@ from paddle import nn
 from paddle.nn import functional as F  # noqa: N812
 
 from hapi_prune import PruneCallback, PruneError, explain, load, prune, resume
-from hapi_prune.analysis.held_counts import Count
+from hapi_prune.analysis.held_counts import Count, followed
 from hapi_prune.cutting import surgery
 from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.cutting.undo_log import UndoLog
@@ -391,6 +391,25 @@ def test_a_number_that_would_become_several_costs_its_group_and_is_named():
     notes = refused(network, "stem.conv", ratio={"stem.conv": 0.5, "block.other": 0.25, "block.inner": 0.5})
     assert "16 in 'width' may become 8 or 16" in notes, notes
     assert network.block.width == 16
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "after"),
+    [
+        (16, [{8}], 8),
+        (16, [{16}], None),
+        (16, [set()], None),
+        (16, [{8, 16}], None),
+        ([16, 4], [{8}, set()], [8, 4]),
+        ((16, 4), [{8}, {2}], (8, 2)),
+        ([16, 4], [{8}, {2, 4}], None),
+        (np.int64(16), [{8}], 8),
+    ],
+)
+def test_an_attribute_becomes_what_it_can_only_become(value, options, after):
+    found = followed(value, options)
+    assert found == after
+    assert after is None or type(found) is type(value)
 
 
 def test_a_number_that_is_a_size_of_the_image_too_costs_its_group():

@@ -185,7 +185,7 @@ def hybrid(depth):
 
 
 def test_of_blocks_of_one_class_one_is_tried_for_all(monkeypatch):
-    """Three groups of each block are refused, for two reasons: 24 blocks take no more passes and journeys than two."""
+    """Three groups of each block are refused, for two reasons: 12 blocks take no more passes than 2."""
     made: dict[str, int] = {}
 
     def counted(owner, name):
@@ -200,15 +200,15 @@ def test_of_blocks_of_one_class_one_is_tried_for_all(monkeypatch):
     counted(maps, "propagate")
     counted(verify_outputs, "outputs")
     found = {}
-    for depth in (2, 24):
+    for depth in (2, 12):
         paddle.seed(1)
         made.clear()
         widths = Pruner(hybrid(depth), [2, 3, 8, 8], Options()).cut(0.5).widths
         found[depth] = dict(made)
         stay = {name for name, (was, now) in widths.items() if was == now} - {str(depth + 1)}
         assert stay == {f"{n}.attention.{name}" for n in range(1, depth + 1) for name in "qkv"}
-    assert found[24]["propagate"] == found[2]["propagate"] <= 18, "170 convolutions, and 16"
-    assert max(found[2]["outputs"], found[24]["outputs"]) <= 45, "the deep one rounds so that float64 has to decide"
+    assert found[12]["propagate"] == found[2]["propagate"] <= 18, "86 convolutions, and 16"
+    assert max(found[2]["outputs"], found[12]["outputs"]) <= 45, "the deep one rounds so that float64 has to decide"
 
 
 class Tokens(nn.Layer):
@@ -268,7 +268,7 @@ REFUSED = module.Refused(Reason(ReasonKind.DOES_NOT_RUN, "does not run"))
 
 
 def tried(bad):
-    """A trial that refuses whatever holds one of the keys ``bad``, and the keys that it was asked for."""
+    """A verification that refuses whatever holds one of the keys ``bad``, and the keys that it was asked for."""
     asked = []
 
     def retry(parts, _):

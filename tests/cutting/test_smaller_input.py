@@ -8,7 +8,7 @@ import pytest
 from paddle import nn
 from paddle.nn.functional import relu
 
-from hapi_prune import prune
+from hapi_prune import Label, Signal, prune
 from hapi_prune.analysis import channel_map as maps
 from hapi_prune.analysis import smaller_input
 from hapi_prune.analysis.channel_map import ChannelMap
@@ -145,6 +145,22 @@ def test_pixels_are_taken_from_all_over_an_image():
     found = ChannelMap(Net(), image).tried_on.leaves[0][0, 0].numpy()
     assert (found[0, 0], found[-1, -1]) == (0, 32 * 32 - 1)
     assert len(np.unique(found)) == 16
+
+
+@pytest.mark.parametrize(
+    ("shape", "does"),
+    [
+        ((4, 8, 6, 6), True),
+        ((2, 8, 2, 6), True),
+        ((1, 8, 6, 6), False),
+        ((2, 8, 1, 6), False),
+        ((4, 8, 7, 6), False),
+        ((4, 4, 6, 6), False),
+        ((4, 8, 6), False),
+    ],
+)
+def test_a_smaller_example_has_less_of_all_but_the_channels(shape, does):
+    assert smaller_input.fits(shape, Signal((4, 8, 6, 6), (Label((1,), np.arange(8)),))) is does
 
 
 def pruned(network):

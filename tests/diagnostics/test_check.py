@@ -167,7 +167,7 @@ def test_a_callable_criterion_is_named():
 
 
 def test_wrong_slices_are_found(monkeypatch):
-    """The cut takes other filters than planned, but consistently: the trial, which asks the `Cut`, cannot see it."""
+    """The cut takes other filters than planned, but consistently: verification, which asks the `Cut`, cannot see it."""
     right = ChannelMap.plan_cut
 
     def shifted(self, plan):
@@ -190,7 +190,7 @@ def test_wrong_slices_are_found(monkeypatch):
 
 
 def test_a_wrong_training_mode_is_found():
-    """In training mode, in which the trial only runs a network of the same ops, it computes something else."""
+    """In training mode, in which the verification only runs a network of the same ops, it computes something else."""
 
     class Odd(Chain):
         def forward(self, x):

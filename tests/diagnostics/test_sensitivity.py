@@ -173,6 +173,7 @@ BAD = {
     "a whole": ({"ratios": [1.0]}, "ratios"),
     "no function": ({"evaluate": 3}, "evaluate"),
     "no number": ({"evaluate": lambda layer: None}, "it returned None"),
+    "nan": ({"evaluate": lambda layer: float("nan")}, "it returned nan"),
     "no input": ({"inputs": None}, "inputs"),
 }
 

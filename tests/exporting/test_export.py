@@ -26,6 +26,13 @@ pytestmark = HARMLESS
 SHAPE = [1, 3, 8, 8]
 
 
+@pytest.fixture(autouse=True)
+def _process(request, monkeypatch):
+    """Paddle Inference runs in this process, as another takes seconds to start; but not in the tests marked apart."""
+    if "apart" not in request.keywords:
+        monkeypatch.setattr(serving, "run_in_process", serving.main)
+
+
 def state(network):
     tensors = {name: (id(t), t.numpy().tobytes()) for name, t in network.state_dict().items()}
     flags = [layer.training for layer in network.sublayers(include_self=True)]
@@ -45,6 +52,7 @@ def run(path, *arrays):
 
 
 @pytest.mark.smoke
+@pytest.mark.apart
 def test_a_pruned_network_is_exported_and_is_as_small_as_it_says():
     network = Net()
     dense = export(network, "dense", SHAPE)
@@ -150,7 +158,6 @@ def test_arguments_by_keyword_alone_are_exported():
     assert export(network, "net", FORMS["keyword"]).difference <= 1e-5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in sorted(ZOO) if "huffle" in name or "plit" in name])
 def test_structures_are_exported_after_a_cut(name):
     one = ZOO[name]
@@ -233,6 +240,7 @@ def test_a_runtime_that_crashes_with_onednn_is_told_and_tried_without(monkeypatc
     assert sorted(os.listdir()) == ["net.json", "net.pdiparams"]
 
 
+@pytest.mark.apart
 def test_a_process_that_ends_badly_or_never_is_told(monkeypatch):
     export(Net(), "net", SHAPE)
     arrays = [{"input_0": np.zeros(SHAPE, "float32")}]
@@ -293,6 +301,7 @@ def test_onnx_is_run_and_compared(network):
     np.testing.assert_allclose(theirs, made(paddle.to_tensor(images)).numpy(), atol=1e-4)
 
 
+@pytest.mark.apart
 def test_a_pruned_program_is_timed_beside_the_dense_one(monkeypatch):
     network = Forms()
     dense = export(network, "dense", SHAPE)

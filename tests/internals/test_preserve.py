@@ -6,12 +6,13 @@ import inspect
 import traceback
 import warnings
 
+import numpy as np
 import paddle
 import pytest
 
 from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.errors import PruneError
-from hapi_prune.internals.preserve import quiet
+from hapi_prune.internals.preserve import everything, quiet
 
 
 def warn():
@@ -35,6 +36,19 @@ def test_a_quiet_block_swallows_nothing_that_comes_after_it():
             warnings.warn("said inside", UserWarning, stacklevel=1)
         warnings.warn("said later", UserWarning, stacklevel=1)
     assert [str(warning.message) for warning in shown] == ["said later"]
+
+
+@pytest.mark.smoke  # Paddle 3.0 takes no None for a gradient
+def test_a_leaf_has_its_gradient_again_or_none():
+    layer = paddle.nn.Linear(2, 2)
+    layer(paddle.ones([1, 2])).sum().backward()
+    grad = layer.weight.grad.numpy()
+    layer.bias.clear_gradient(False)
+    with everything(layer):
+        (layer(paddle.ones([1, 2])) * 3).sum().backward()
+        assert layer.bias.grad is not None
+    np.testing.assert_array_equal(layer.weight.grad.numpy(), grad)
+    assert layer.bias.grad is None
 
 
 class Line(paddle.nn.Layer):

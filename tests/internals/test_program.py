@@ -216,14 +216,18 @@ SIZES = {
 }
 
 
+exec(compile("def typed(x): return x.shape", "<stdin>", "exec"))
+SIZES["typed into a terminal"] = globals()["typed"]
+
+
 @pytest.mark.parametrize("ask", SIZES.values(), ids=SIZES)
 def test_a_forward_that_asks_for_sizes_is_noticed(ask):
-    assert ChannelMap(BySize(ask), [2, 3, 8, 8]).graph.asked.sizes
+    assert ChannelMap(BySize(ask), [2, 3, 8, 8]).graph.reads.sizes
 
 
 @pytest.mark.parametrize("ask", [lambda x: x.ndim, lambda x: x.dtype, lambda x: nn.functional.relu(x).mean([2, 3])])
 def test_one_that_does_not_is_not(ask):
-    assert not ChannelMap(BySize(ask), [2, 3, 8, 8]).graph.asked.sizes
+    assert not ChannelMap(BySize(ask), [2, 3, 8, 8]).graph.reads.sizes
 
 
 def test_what_is_written_into_a_tensor_is_read_from_it_by_whoever_holds_it():

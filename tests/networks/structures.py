@@ -2664,7 +2664,7 @@ class Factorised(Chain):
         return paddle.bmm(bases, coef.transpose([0, 2, 1])).reshape([n, c, h, w])
 
 
-# What only the trial can see, and must see
+# What only the verification can see, and must see
 
 
 @structure("b", {"a": "changes output"})

@@ -77,6 +77,7 @@ def _flops_runs(monkeypatch):
 # --- the tutorial ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 @pytest.mark.usefixtures("_flops_runs")
 def test_the_tutorial_runs_with_one_line_changed():
     train_dataset, val_dataset = Images(), Images()

@@ -224,8 +224,9 @@ def test_json_with_any_part_replaced_is_a_prune_error_or_a_history(data):
         history = History.from_json(changed(path, data.draw(junk)))
     except PruneError:
         return
-    history.table()
-    [event_table(one) for one in history]
+    assert history.table()
+    assert all(event_table(one) for one in history)
+    assert History.from_json(history.to_json()).to_json() == history.to_json()
 
 
 @given(histories)

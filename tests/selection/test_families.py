@@ -1,4 +1,4 @@
-"""Sizes that depend on each other are solved: what the equations say is what the labels say, in a few journeys."""
+"""Sizes that depend on each other are solved: what the equations say is what the labels say, in a few propagations."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ BOTH_AT_ONCE = {"ShuffleByIndex": 6}
 
 
 @pytest.fixture
-def journeys(monkeypatch):
-    """A list that grows with each journey of the labels."""
+def propagations(monkeypatch):
+    """A list that grows with each propagation of the labels."""
     made, real = [], module.propagate
 
     def propagate(*args, **kwargs):
@@ -39,17 +39,17 @@ def journeys(monkeypatch):
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_a_plan_takes_at_most_three_journeys(name, journeys):
+def test_a_plan_takes_at_most_three_propagations(name, propagations):
     with paddle.utils.unique_name.guard():
         pruner = Pruner(NETWORKS[name].build(), NETWORKS[name].inputs, Options())
     for ratio in (0.3, 0.5):
-        journeys.clear()
+        propagations.clear()
         try:
             plan = pruner.plan(pruner.goal(ratio))
             pruner.channel_map.plan_cut(plan)
-        except (NothingToPruneError, Mismatch):  # what only the trial can find
+        except (NothingToPruneError, Mismatch):  # what only the verification can find
             pass
-        assert len(journeys) <= BOTH_AT_ONCE.get(name, 3)
+        assert len(propagations) <= BOTH_AT_ONCE.get(name, 3)
         pruner.channel_map.state.fits.clear()
 
 
@@ -126,12 +126,12 @@ class Lite(nn.Layer):
 
 
 @pytest.mark.parametrize(("depth", "most", "shrinks"), [(4, 2, True), (5, 8, True), (6, 18, False)])
-def test_a_network_that_takes_the_search_apart_takes_a_few_journeys(depth, most, shrinks, journeys):
+def test_a_network_that_takes_the_search_apart_takes_a_few_propagations(depth, most, shrinks, propagations):
     """Most sizes leave one of 64 or 104 groups without a unit, or wire it in another way: few fit, or none."""
     pruner = Pruner(Lite(depth), [1, 3, 16, 16], Options())
-    journeys.clear()
+    propagations.clear()
     plan = pruner.plan(pruner.goal(0.5))
-    assert len(journeys) <= most
+    assert len(propagations) <= most
     assert any(key.startswith("stem") for key in plan.kept) == shrinks
 
 

@@ -93,7 +93,7 @@ def test_a_run_shows_both_on_the_dashboard_and_in_its_table(capsys):
     callback = PruneCallback({1: 0.25, 2: 0.5}, "l2_norm", log_dir="log")
     fits.fit(fits.build(), [callback], epochs=3)
     printed = capsys.readouterr().out
-    assert "ranked as by last cut" in printed and "ranked as by l1_norm" in printed
+    assert "rank correlation, last cut" in printed and "rank correlation, l1_norm" in printed
     records = list(callback.history)
     assert [set(record.rank_correlation) for record in records] == [{USUAL}, {LAST, USUAL}]
     assert History.from_json(callback.history.to_json()) == callback.history

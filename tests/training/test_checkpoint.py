@@ -172,6 +172,7 @@ def broken_files(path, tmp_path):
     flat = {**whole, "side.bias": paddle.zeros([1, 5])}
     empty = {**whole, "side.bias": paddle.zeros([0])}
     unfit = {**whole, "side.bias": paddle.zeros([2])}
+    classes = {**whole, "head.weight": whole["head.weight"][:, :4], "head.bias": whole["head.bias"][:4]}
     (tmp_path / "cut.pdparams").write_bytes((tmp_path / "net.pdparams").read_bytes()[:200])
     (tmp_path / "noise.pdparams").write_bytes(b"\x00\x01nothing")
     (tmp_path / "number.pdparams").write_bytes(pickle.dumps(7, protocol=2))
@@ -186,10 +187,11 @@ def broken_files(path, tmp_path):
         (saved("flat", flat), r"with 'side.bias' \[1, 5\] for \[10\]"),
         (saved("empty", empty), r"with 'side.bias' \[0\] for \[10\]"),
         (saved("unfit", unfit), "widths do not fit each other"),
+        (saved("classes", classes), "widths do not fit each other .*has 5 units, not 4"),
     ]
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(11))
 def test_what_is_no_checkpoint_of_this_network_is_refused_and_nothing_changed(pruned, tmp_path, number):
     path, text = broken_files(pruned[1], tmp_path)[number]
     network = fresh(seed=2)

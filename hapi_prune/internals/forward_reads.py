@@ -25,7 +25,7 @@ _FLAG_ONLY = tuple(kind.forward.__code__ for kind in (_BatchNormBase, paddle.nn.
 
 
 @dataclass
-class Asked:
+class ForwardReads:
     """What a forward has read.
 
     Attributes:
@@ -38,9 +38,9 @@ class Asked:
 
 
 @contextmanager
-def noticed(network: paddle.nn.Layer, asked: Asked) -> Iterator[None]:
-    """Within the block, in which ``network`` runs on symbolic values, record in ``asked`` what it reads."""
-    asked.mode = any(_has_a_mode_of_its_own(kind) for kind in {type(layer) for layer in named_layers(network).values()})
+def recording_reads(network: paddle.nn.Layer, reads: ForwardReads) -> Iterator[None]:
+    """Within the block, in which ``network`` runs on symbolic values, record in ``reads`` what its code reads."""
+    reads.mode = any(_has_a_mode_of_its_own(kind) for kind in {type(layer) for layer in named_layers(network).values()})
     shape = Value.shape
 
     def training(layer: paddle.nn.Layer) -> bool:
@@ -48,16 +48,16 @@ def noticed(network: paddle.nn.Layer, asked: Asked) -> Iterator[None]:
         if (
             code not in _FLAG_ONLY or getattr(layer, "axis", None) is not None
         ):  # with an axis, Dropout is several operations
-            asked.mode = True
+            reads.mode = True
         return bool(vars(layer)["training"])
 
     def set_training(layer: paddle.nn.Layer, flag: bool) -> None:
-        asked.mode = True
+        reads.mode = True
         vars(layer)["training"] = flag
 
     def sizes(value: Any) -> Any:
         if not is_paddle_code(sys._getframe(1).f_code.co_filename):
-            asked.sizes = True
+            reads.sizes = True
         return shape.fget(value)
 
     mode = replaced(paddle.nn.Layer, {"training": property(training, set_training)})
