@@ -23,7 +23,7 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 RECIPES = EXAMPLES / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.py") if path.stem != "common")
 SAYS = {
-    "accuracy_budget": "epoch 1: ",
+    "accuracy_budget": "epoch 2: ",
     "by_sensitivity": "acc_top1: ",
     "export_and_serve": "is taken for a",
     "flops_goal": "of the FLOPs are gone.",

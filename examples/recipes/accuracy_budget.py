@@ -19,7 +19,7 @@ def main() -> None:
     model = common.model(args)
     model.fit(train, val, epochs=args.epochs, batch_size=64, callbacks=[callback], verbose=0)
     for record in callback.history:
-        print(f"epoch {record.epoch}: {record.reached:.1%}", record.taken_back or "held")
+        print(f"epoch {(record.epoch or 0) + 1}: {record.reached:.1%}", record.taken_back or "held")
 
 
 if __name__ == "__main__":

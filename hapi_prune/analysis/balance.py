@@ -17,9 +17,12 @@ class Balance:
         sections: for each of ``atoms`` the number of the section that it lies in; every section keeps its share of the
             whole. None if it is only known that the numbers depend on each other.
         rounded: whether the borders between the sections may be rounded down, as those that an attribute holds.
+        pieces: for each of ``atoms`` the number of the piece that the same operation takes; if all of a piece stays,
+            the sections keep their shares of the other pieces. None if sections are all that is known.
     """
 
     atoms: Index
     blocks: int = 1
     sections: Index | None = None
     rounded: bool = False
+    pieces: Index | None = None

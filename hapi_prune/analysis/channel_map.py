@@ -14,7 +14,7 @@ from ..errors import PruneError
 from ..plan import Array, Axis, ChannelGroup, Cost, Cut, Index, PruningPlan, Reason
 from .example_input import Example, example
 from .graph import Graph, tensors_of, trace
-from .groups import Family, Grouping, ascending_pairs, group
+from .groups import Family, Grouping, ascending_pairs, group, not_among
 from .held_counts import Count
 from .labels import Mismatch
 from .partitions import Partition, partitions_of
@@ -22,6 +22,7 @@ from .picks import Picks, keep_order
 from .propagation import Propagation, propagate
 from .runnable import runnable
 from .smaller_input import smaller, works_at_any_size
+from .units import Units
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,10 @@ class ChannelMap:
         """All partitions, see `partitions`, at the sizes that the network was traced at."""
         return partitions_of(self.traced.constraints, self.origin.groups)
 
+    @cached_property
+    def _units(self) -> Units:
+        return Units(self.origin.number, self.origin.groups, self.traced.sizes)
+
     @property
     def findings(self) -> Findings:
         """What trying cuts has shown so far."""
@@ -157,7 +162,7 @@ class ChannelMap:
             Mismatch: such a network would not run, or its channels would be wired in another way.
         """
         picks = self.picks_after() if picks is None else picks
-        propagation = propagate(self.graph, sizes, self.traced, strict, picks, exact)
+        propagation = propagate(self.graph, sizes, self.traced, strict, picks, exact, self._units)
         grouping = group(propagation, self.origin.keys_by_footprint)
         for key, found in grouping.groups.items():
             if key not in self.groups:
@@ -291,10 +296,3 @@ class ChannelMap:
         self.state.propagation, self.state.grouping = propagation, grouping
         self.state.fits.clear()
         self.state.cost = None
-
-
-def not_among(numbers: Index, known: Index) -> Index:
-    """The ``numbers`` that are not in ``known``, ascending. Sorting is faster than NumPy's set functions."""
-    numbers, known = np.sort(numbers), np.append(np.sort(known), -1)  # a sentinel: larger numbers are found at it
-    found: Index = numbers[known[np.searchsorted(known[:-1], numbers)] != numbers]
-    return found

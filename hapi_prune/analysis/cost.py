@@ -12,7 +12,7 @@ from ..plan import Cost, LayerCost
 from .channel_map import ChannelMap
 from .graph import Graph
 from .propagation import Propagation
-from .rules import TABLE, Op
+from .rules import Op, flops_of
 
 
 def cost(network: paddle.nn.Layer, inputs: Any) -> Cost:
@@ -53,11 +53,10 @@ def cost_at(graph: Graph, propagation: Propagation) -> Cost:
     owner = ""
     for op, args, outs in propagation.evaluation.steps():
         owner = layer_of(op, graph, owner)
-        count = TABLE.flops.get(op.name)
-        if count is None:
+        of_op = flops_of(op, args, outs)
+        if of_op is None:
             unknown.append(str(op))
             continue
-        of_op = count(op, args, outs)
         flops[owner] = flops.get(owner, 0) + of_op[0]
         macs[owner] = macs.get(owner, 0) + of_op[1]
     shapes = {name: graph.shape(name, propagation.sizes) for name in graph.shapes if name in graph.parameters}

@@ -16,7 +16,7 @@ from .curves import Dimension, time_of
 from .groups import Numbering
 from .labels import Label, Signal, Value, signals_of
 from .op import Op
-from .rules import TABLE
+from .rules import TABLE, flops_of
 from .rules.registry import FlopsRule
 from .times import Times
 
@@ -97,8 +97,8 @@ class CostModel:
 
     def _count_flops(self, channel_map: ChannelMap) -> None:
         for op, args, outs in channel_map.state.propagation.evaluation.steps():
-            count = TABLE.flops.get(op.name)
-            if count is None or not (now := count(op, args, outs)[0]):
+            count, now = TABLE.flops.get(op.name), (flops_of(op, args, outs) or (0, 0))[0]
+            if count is None or not now:
                 continue
             variable = {id(s): found for s in signals_of([*args, *outs]) if (found := self._variable_axes(s))}
             if variable:

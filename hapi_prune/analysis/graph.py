@@ -15,7 +15,7 @@ from ..internals.layers import named_layers, named_tensors, whole_numbers
 from ..internals.preserve import forward_pass
 from ..plan import Axis
 from .example_input import Example
-from .op import Op
+from .op import SECTIONS, Op
 from .picks import Picks, picks_of
 
 
@@ -147,20 +147,22 @@ def both_modes(network: paddle.nn.Layer, given: Example, aliases: dict[str, str]
     Returns:
         The two, and why training mode was not traced; empty where it was.
     """
+    # Evaluation first: where one trace is enough, its operations say which of them draw random numbers there too.
+    evaluation = traced_program(network, given, aliases, training=False)
+    if not evaluation.reads.mode:
+        return evaluation, evaluation, ""
     try:
         training = traced_program(network, given, aliases, training=True)
     except PruneError as error:
         if network.training:
             raise
-        evaluation = traced_program(network, given, aliases, training=False)
         unused = named_tensors(network, ["_parameters"]).keys() - set(evaluation.tensors.values())
         if unused:
             layers = ", ".join(repr(name.rpartition(".")[0] or name) for name in sorted(unused)[:3])
             todo = f"give the inputs of training too, as it alone uses {layers}"
             raise PruneError(error.where, error.got, error.allowed, todo) from error
         return evaluation, evaluation, error.got
-    evaluation = traced_program(network, given, aliases, training=False) if training.reads.mode else training
-    return training, training if alike(training, evaluation) else evaluation, ""
+    return evaluation if alike(training, evaluation) else training, evaluation, ""
 
 
 def traced_program(
@@ -194,6 +196,12 @@ def alike(one: Program, other: Program) -> bool:
     )
 
 
+def lists(layer: paddle.nn.Layer) -> list[list[int]]:
+    """The lists and tuples of whole numbers in a layer's attributes."""
+    values = whole_numbers(layer).values()
+    return [[int(n) for n in value] for value in values if isinstance(value, (list, tuple))]
+
+
 def held(layer: paddle.nn.Layer) -> set[int]:
     """All whole numbers in the attributes of a layer."""
     values = whole_numbers(layer).values()
@@ -212,7 +220,8 @@ def program_of(traced: program.RawProgram, aliases: dict[str, str], layers: dict
         given = [producers[operand] for operand in raw.operands if operand in producers]
         numbers = {n for op in given for n in written(op) if n > 1}
         if numbers and raw.owner is not None and numbers & held(layers[raw.owner]):
-            attrs["held"] = True
+            whole = raw.name == "split" and any(written(op) in lists(layers[raw.owner]) for op in given)
+            attrs["held"] = SECTIONS if whole else True
         op = Op(raw.name, attrs, raw.operands, raw.results, raw.shapes, raw.where, raw.scope, raw.owner)
         ops.append(op)
         producers.update((result, op) for result in op.results)

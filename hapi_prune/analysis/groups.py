@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..plan import Axis, ChannelGroup, Index, Reason
-from .labels import INDEX_BITS, Constraints
+from .constraints import Constraints
+from .labels import INDEX_BITS
 from .propagation import Propagation
 
 
@@ -99,6 +100,13 @@ class Numbering:
 def ascending_pairs(pairs: Index) -> Index:
     """The columns of ``pairs``, shape ``[2, any]``, each with its smaller number first."""
     return np.stack([np.minimum(*pairs), np.maximum(*pairs)])
+
+
+def not_among(numbers: Index, known: Index) -> Index:
+    """The ``numbers`` that are not in ``known``, ascending. Sorting is faster than NumPy's set functions."""
+    numbers, known = np.sort(numbers), np.append(np.sort(known), -1)  # a sentinel: larger numbers are found at it
+    found: Index = numbers[known[np.searchsorted(known[:-1], numbers)] != numbers]
+    return found
 
 
 def concatenated(parts: list[Index]) -> Index:

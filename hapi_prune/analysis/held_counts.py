@@ -90,15 +90,16 @@ def proposals(network: paddle.nn.Layer, now: Propagation, after: Propagation) ->
         after: its labels after the cut.
 
     Returns:
-        First those whose numbers are written into the program, then also those that are only compared or computed with.
-        Both are guesses: a number of heads may equal a number of channels by chance.
+        First those whose numbers are written into the program, then also those that are only compared or computed with,
+        at last also those that could be meant to stay, as another size is the same number. All of them are guesses: a
+        number of heads may equal a number of channels by chance.
     """
     sizes, found = sizes_by_layer(now, after), list[tuple[Count, ...]]()
-    for wide in (False, True):
+    for wide, bold in ((False, False), (True, False), (False, True)):
         counts = tuple(
             Count(name, attribute, value, changed)
             for name, attribute, value in held(network)
-            if name in sizes and (changed := followed(value, sizes[name].options(value, wide))) is not None
+            if name in sizes and (changed := followed(value, sizes[name].options(value, wide), bold)) is not None
         )
         if counts and counts not in found:
             found.append(counts)
@@ -130,10 +131,15 @@ def held(network: paddle.nn.Layer) -> Iterator[tuple[str, str, Any]]:
             yield name, attribute, value
 
 
-def followed(value: Any, options: Sequence[set[Any]]) -> Any:
-    """An attribute's value after the cut, of the same type; None if it does not change, or is not known."""
+def followed(value: Any, options: Sequence[set[Any]], bold: bool = False) -> Any:
+    """An attribute's value after the cut, of the same type; None if it does not change, or is not known.
+
+    If ``bold``, a number that may change or stay changes.
+    """
     several = isinstance(value, (list, tuple))
     numbers = list(value) if several else [value]
+    if bold:
+        options = [one - {number} if len(one) > 1 else one for one, number in zip(options, numbers)]
     if any(len(one) > 1 for one in options):
         return None
     changed = [type(n)(next(iter(one))) if one else n for n, one in zip(numbers, options)]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+SECTIONS = "sections"
+"""How an op says of its attribute ``"held"`` that an attribute of a layer holds the lengths of all of its sections."""
+
 MODE = {"is_test", "use_global_stats"}
 """Attributes by which an operation is told whether the network is trained or evaluated."""
 

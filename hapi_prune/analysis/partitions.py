@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..plan import Axis, ChannelGroup, Index
+from .balance import Balance
+from .constraints import Constraints
 from .groups import Numbering
-from .labels import Constraints
 
 Slices = tuple[tuple[str, Axis, int], ...]
 """Of each group that may shrink, along each axis that they come from, the number of slices."""
@@ -65,23 +67,33 @@ def partitions_of(constraints: Constraints, groups: Mapping[str, ChannelGroup]) 
     number, keys = Numbering(constraints), list(groups)
     owner = number.owners(groups)
 
+    def free(balance: Balance) -> npt.NDArray[np.bool_]:
+        """Which of the atoms are not in a piece all of which stays."""
+        found = np.ones(len(balance.atoms), bool)
+        for piece in np.unique(balance.pieces) if balance.pieces is not None else ():
+            inside = balance.pieces == piece
+            found[inside] = (owner[number(balance.atoms[inside])] < len(keys)).any()
+        return found
+
     def sections_of(atoms: Index, section: Index) -> tuple[Section, ...]:
         """The sections of one partition: all of them counted at once, as a convolution may have hundreds of groups."""
         sizes = np.bincount(section)
         numbers = number(atoms)
         section = section[atoms >= 0]
-        free = owner[numbers] < len(keys)
+        goes = owner[numbers] < len(keys)
         codes = (section * len(keys) + owner[numbers]) * len(number.axes) + number.axis_of[numbers]
         slices: list[list[tuple[str, Axis, int]]] = [[] for _ in sizes]
-        for code, count in zip(*(array.tolist() for array in np.unique(codes[free], return_counts=True))):
+        for code, count in zip(*(array.tolist() for array in np.unique(codes[goes], return_counts=True))):
             pair, axis = divmod(code, len(number.axes))
             which, group = divmod(pair, len(keys))
             slices[which].append((keys[group], number.axes[axis], count))
-        fixed = sizes - np.bincount(section[free], minlength=len(sizes))
+        fixed = sizes - np.bincount(section[goes], minlength=len(sizes))
         return tuple(Section(count, tuple(found)) for count, found in zip(fixed.tolist(), slices))
 
     found: dict[Partition, None] = {}
     for balance in constraints.balanced:
         if balance.sections is not None:
-            found[Partition(sections_of(balance.atoms, balance.sections), balance.rounded)] = None
+            inside = free(balance)
+            sections = sections_of(balance.atoms[inside], balance.sections[inside])
+            found[Partition(tuple(section for section in sections if section.size), balance.rounded)] = None
     return tuple(found)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..plan import Axis, ReasonKind
+from .constraints import Constraints
 from .graph import Graph, Program
-from .labels import Constraints, Mismatch, Signal, Value, signals_of
+from .labels import Mismatch, Signal, Value, signals_of
 from .picks import Picks
 from .rules import TABLE, Call, Op
+from .rules.zeros import marked
+
+if TYPE_CHECKING:
+    from .units import Units
 
 Results = list[list[Value]]
 """For each operation the signals of its operands, or of its results."""
@@ -66,6 +72,7 @@ def propagate(
     strict: bool = True,
     picks: Mapping[str, Picks] | None = None,
     exact: bool = False,
+    units: Units | None = None,
 ) -> Propagation:
     """Propagate the labels through both programs.
 
@@ -76,16 +83,18 @@ def propagate(
         strict: whether a tensor whose size does not fit its operation is an error, or is resized to fit.
         picks: the buffers that pick channels, at these sizes; None: as when the network was traced.
         exact: whether numbers that attributes hold must scale exactly too, see `rules.slicing.place`.
+        units: the groups when it was traced; None to find them out.
 
     Raises:
         Mismatch: a network of these sizes would not run, or not as this one does.
     """
     picks = graph.picks if picks is None else picks
-    constraints = Constraints(dict(sizes), graph.numbers, strict, picks=picks, exact=exact)
+    constraints = Constraints(dict(sizes), graph.numbers, strict, picks=picks, units=units, exact=exact)
     training = Pass(graph.training)
     found = Propagation(constraints, training, training if graph.one_program else Pass(graph.evaluation))
     before = traced.passes if traced else (None, None)
     for one, was in zip(found.passes, before):
+        constraints.compared = one is found.evaluation
         run(graph, one, was, constraints)
     return found
 
@@ -129,7 +138,8 @@ def follow(op: Op, number: int, one: Pass, traced: Pass | None, constraints: Con
     elif number not in not_followed:
         was: Sequence[Value] = traced.operands[number] if traced else args
         try:
-            return list(rule(Call(op, args, constraints, was, traced.results[number] if traced else None)))
+            call = Call(op, args, constraints, was, traced.results[number] if traced else None)
+            return marked(op, args, rule(call))
         except Mismatch as error:
             if traced:
                 raise

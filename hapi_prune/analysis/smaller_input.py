@@ -27,6 +27,7 @@ from .rules import (
     broadcasting,
     convolution,
     elementwise,
+    flops_of,
     normalization,
     products,
     reduction,
@@ -105,8 +106,7 @@ def only_leaves_out(op: Op, args: Sequence[Value], results: Sequence[Value]) -> 
 
 def macs(one: Pass) -> int:
     """The multiply-adds of a forward pass."""
-    counted = [(TABLE.flops[op.name], op, args, results) for op, args, results in one.steps() if op.name in TABLE.flops]
-    return sum(count(op, args, results)[1] for count, op, args, results in counted)
+    return sum((flops_of(op, args, results) or (0, 0))[1] for op, args, results in one.steps())
 
 
 def reduced(leaves: Sequence[paddle.Tensor], one: Pass, least: int) -> list[paddle.Tensor]:

@@ -121,19 +121,32 @@ def holding_together(
 
 
 def meeting_groups(channel_map: ChannelMap, where: str) -> Iterator[set[str]]:
-    """The groups that meet at a line of the user's code; then, as they may be summed over there, in the same layers."""
+    """The groups that meet at a line of the user's code; then, as they may be summed over there, in the same layers.
+
+    At last in those that these call too: what a layer is given may be looked at, as by ``x.shape``, and go on to a
+    Linear without meeting anything before.
+    """
     if where:
         yield reaching_groups(channel_map, where)
         yield reaching_groups(channel_map, where, around=True)
+        yield reaching_groups(channel_map, where, around=True, below=True)
 
 
-def reaching_groups(channel_map: ChannelMap, where: str, around: bool = False) -> set[str]:
-    """The groups whose channels reach an op at a line of the user's code, or one in the same layers as these."""
+def reaching_groups(channel_map: ChannelMap, where: str, around: bool = False, below: bool = False) -> set[str]:
+    """The groups whose channels reach an op at a line of the user's code, or one in the same layers as these.
+
+    Args:
+        channel_map: the network.
+        where: the line, ``file:line``.
+        around: whether what is in the same layers counts.
+        below: whether what is in the layers that these call does, too.
+    """
     steps = [step for one in channel_map.state.propagation.passes for step in one.steps()]
     scopes = {op.scope for op, _, _ in steps if op.where == where} if around else set()
+    inside = tuple(f"{scope}/" for scope in scopes if scope) if below else ()
     numbers: set[int] = set()
     for op, args, _ in steps:
-        if op.where == where or op.scope in scopes:
+        if op.where == where or op.scope in scopes or op.scope.startswith(inside):
             for signal in signals_of(args):
                 for label in signal.labels:
                     numbers.update(np.unique(label.atoms[label.atoms >= 0] >> INDEX_BITS).tolist())

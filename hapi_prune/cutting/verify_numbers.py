@@ -60,7 +60,7 @@ class Changes:
             return not differ and not self.others.intersection(op.operands) and self.in_place(op, args, results)
         elif op.name not in SIZING and used:
             return False
-        return differ <= {"groups"} and not self.others.intersection(op.operands)
+        return differ <= {"groups", "target_shape"} and not self.others.intersection(op.operands)
 
     def in_place(self, op: Op, args: Sequence[Value], results: Sequence[Value]) -> bool:
         """Whether a range lies where the labels say. Where one end is as before, its length says where the other is."""

@@ -56,7 +56,7 @@ class Stacks:
             if args or options or threading.get_ident() != thread:
                 return whole(*args, **options)
             frame = sys._getframe(1)
-            while frame.f_back is not None and is_paddle_code(frame.f_code.co_filename):
+            while frame.f_back is not None and _goes_on(frame.f_code.co_filename):
                 frame = frame.f_back
             mark = (_MARK, len(self._made), "layer", "")
             self._made.append((self._calls[-1], self._layer_at_work(frame)))
@@ -109,9 +109,15 @@ def user_line(stack: Sequence[str]) -> str:
 
 
 @cache
-def is_paddle_code(path: str) -> bool:
-    """Whether a file is neither a user's nor ours."""
+def _goes_on(path: str) -> bool:
+    """Whether the way from an op to the user's line leads through a file: one that is neither a user's nor ours."""
     return not is_user_code(path) and not path.startswith(_HERE)
+
+
+@cache
+def is_paddle_code(path: str) -> bool:
+    """Whether a file is Paddle's own. What has no file, as code typed into a terminal, is not."""
+    return path.startswith(_HOME) and not path.startswith(_MODELS)
 
 
 @cache

@@ -11,6 +11,7 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812  # as everybody writes it
 import pytest
 import reference
+from backbones_detection import TwoStage
 from paddle import nn
 
 from hapi_prune import Cost, LayerCost, cost, prune
@@ -209,6 +210,24 @@ def test_an_op_that_nobody_can_count_is_named(op):
     counted = cost(Unknown(UNKNOWN[op]), [1, 3, 4, 4])
     assert counted.flops == 4 * 16 * (3 + 1), "what is known is counted all the same"
     assert any(op in text and "test_cost.py:" in text for text in counted.unknown), counted.unknown
+
+
+def test_what_is_done_for_each_box_is_named_and_counted_for_none():
+    """How many boxes there are, the image says: neither a number of them nor -1 is counted."""
+    network = TwoStage()
+    found = cost(network, [2, 3, 32, 32])
+    plain = cost(network.backbone, [2, 3, 32, 32]).flops
+    heads = sum(row.flops for row in found.layers if row.name in ("rpn", "score", "delta"))
+    assert found.flops == plain + heads
+    assert [op.split("'")[1] for op in found.unknown] == [
+        "matmul",
+        "matmul",
+        "conv2d_transpose",
+        "add",
+        "conv2d",
+        "add",
+    ]
+    assert all(row.flops >= 0 for row in found.layers)
 
 
 def test_nothing_unknown_in_a_network_without_it():

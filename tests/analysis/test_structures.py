@@ -184,6 +184,36 @@ def test_what_is_known_after_a_cut_is_what_a_new_trace_tells(name):
     assert (live_units(traced) == live_units(known)) == (name not in AMBIGUOUS)
 
 
+def seeing(forward, axis, kept):
+    """A function of channels as places that sees those that are ``kept`` alone; the others are zero behind it."""
+    index = paddle.to_tensor(kept)
+
+    def only(x):
+        out = paddle.moveaxis(forward(paddle.index_select(x, index, axis)), axis, 0)
+        return paddle.moveaxis(paddle.scatter(paddle.zeros([8, *out.shape[1:]]), index, out), 0, axis)
+
+    return only
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "axis"),
+    [("ChannelsAsPlaces", "over", 2), ("LocalResponseNorms", "mid", 1)],
+)
+def test_channels_as_places_see_the_neighbours_that_are_left(name, layer, axis):
+    network = reference.randomise(ZOO[name].build())
+    masked, given = copy.deepcopy(network), example(network, ZOO[name].inputs)
+    pruner = Pruner(network, ZOO[name].inputs, Options())
+    groups = pruner.channel_map.groups
+    plan = pruner.cut(0.5).plan
+    kept = next(plan.kept[key] for key in plan.kept if key.startswith("a."))
+    masked = zero(masked, groups, plan)
+    over = getattr(masked, layer)
+    over.forward = seeing(over.forward, axis, list(kept))
+    for training in (False, True):
+        ours, theirs = outputs(network, given, training)[1], outputs(masked, given, training)[1]
+        assert reference.distance(ours, theirs) < 1e-4
+
+
 def test_every_activation_of_paddle_is_in_the_zoo():
     known = {*ELEMENTWISE, *OVER_CHANNELS}
     assert known == {name for name, kind in vars(activation).items() if is_layer(kind) and hasattr(nn, name)}

@@ -19,7 +19,7 @@ from hapi_prune.analysis import graph, smaller_input
 from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.internals import concrete_values, program, symbolic
 
-assert len(FILES) == 6, "which enter the networks"
+assert len(FILES) == 9, "which enter the networks"
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
 NETWORKS = {**ZOO, **BACKBONES}
 
@@ -214,6 +214,10 @@ SIZES = {
     "len": lambda x: len(x),
     "each": lambda x: list(x),
 }
+
+
+exec(compile("def typed(x): return x.shape", "<stdin>", "exec"))
+SIZES["typed into a terminal"] = globals()["typed"]
 
 
 @pytest.mark.parametrize("ask", SIZES.values(), ids=SIZES)

@@ -422,7 +422,7 @@ class HorNet(nn.Layer):
         return self.head(self.last(x + self.gnconv(x)))
 
 
-@backbone(1, {"modulation.*": "fits its splits", "patch": "fits its splits"})
+@backbone(5)
 class FocalNet(nn.Layer):
     """Focal modulation: query, context and gates split from one Linear, contexts summed with gates of one channel."""
 
@@ -546,7 +546,7 @@ class MLPMixer(nn.Layer):
         return self.head(self.norm(x).mean(axis=1))
 
 
-@backbone(2, {"spatial": "laid out in another way"})
+@backbone(2, {"spatial": "fixed size"})
 class GatedMLP(nn.Layer):
     """gMLP: half of the channels gate the other half, after a Conv1D over the tokens."""
 

@@ -52,7 +52,7 @@ class MobileViT(nn.Layer):
         return self.head(self.last(self.conv4(paddle.concat((x, self.conv3(z)), axis=1))))
 
 
-@backbone(6, {"qkv": "taken as a single slice"})
+@backbone(7)
 class MobileViTV2(nn.Layer):
     """Separable attention: one channel of scores, keys and values split from one 1x1; F.unfold and F.fold."""
 
@@ -357,7 +357,7 @@ class CondConv(nn.Layer):
         return self.head(self.last(F.relu(x.reshape([b, -1, h, w]))))
 
 
-@backbone(5, {"route": "laid out in another way"})
+@backbone(5, {"route": "fixed size"})
 class DynamicSum(nn.Layer):
     """The same idea as a weighted sum of the results of several convolutions."""
 

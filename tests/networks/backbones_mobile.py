@@ -376,7 +376,7 @@ class CoordinateAttention(nn.Layer):
         return self.head(x * F.sigmoid(self.conv_w(x_w)) * F.sigmoid(self.conv_h(x_h)))
 
 
-@backbone(2, {"eca": "single filter", "conv.conv": "a place in an image"})
+@backbone(3, {"eca": "single filter"})
 class ECANet(nn.Layer):
     """Channel gates from a Conv1D over the channels."""
 
@@ -459,7 +459,7 @@ class ReXNet(nn.Layer):
         return self.head(self.last(self.two(self.one(self.stem(x)))))
 
 
-@backbone(3, {"stem.conv": "picked by its number"})
+@backbone(4)
 class CondenseNet(nn.Layer):
     """Learned group convolutions at their end: channels are picked by an index, convolved in groups, shuffled."""
 

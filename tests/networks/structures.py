@@ -691,7 +691,7 @@ class GlobalResponseNorm(Chain):
         return x.transpose([0, 3, 1, 2])
 
 
-@structure("b", {"a": "place in an image"})
+@structure("a b", approximate=True)
 class LocalResponseNorms(Chain):
     """Each channel is divided by its neighbours'."""
 
@@ -700,7 +700,7 @@ class LocalResponseNorms(Chain):
         self.mid = nn.LocalResponseNorm(3)
 
 
-@structure("a b", approximate=True)
+@structure("a b")
 class Normalised(Chain):
     """F.normalize over the channels, and statistics of each channel."""
 
@@ -709,14 +709,14 @@ class Normalised(Chain):
         return x * x.std([2, 3], keepdim=True) + x.var([2, 3], keepdim=True)
 
 
-@structure("a mid b", approximate=True, equal=True)
+@structure("a mid b")
 class WeightNorm(Chain):
     def __init__(self) -> None:
         super().__init__(8)
         self.mid = nn.utils.weight_norm(conv(8, 8))
 
 
-@structure("mid b", {"a": "a place in a kernel"}, approximate=True, equal=True)
+@structure("mid b", {"a": "a place in a kernel"})
 class SpectralNorm(Chain):
     def __init__(self) -> None:
         super().__init__(8)
@@ -1862,7 +1862,7 @@ class BlockAttention(nn.Layer):
         return self.head(pooled(F.relu(self.b(x * F.sigmoid(self.spatial(both))))))
 
 
-@structure("b", {"a": "a place in an image"})
+@structure("a b", approximate=True)
 class ChannelsAsPlaces(nn.Layer):
     """ECA: a Conv1D over the channels, each of which has its neighbours."""
 
@@ -1876,6 +1876,38 @@ class ChannelsAsPlaces(nn.Layer):
         gate = self.over(F.adaptive_avg_pool2d(x, 1).squeeze(-1).transpose([0, 2, 1]))
         x = x * F.sigmoid(gate.transpose([0, 2, 1]).unsqueeze(-1))
         return self.head(pooled(F.relu(self.b(x))))
+
+
+@structure("a b", approximate=True)
+class ChannelsAsRows(nn.Layer):
+    """Triplet attention: channels change places with rows, and a wide kernel moves along them, padded before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.over = conv_bn(3, 8), conv(8, 6), nn.Conv2D(2, 1, (5, 3), dilation=(1, 2))
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.a(x)
+        y = x.transpose([0, 2, 1, 3])
+        both = paddle.concat([y.mean(1, keepdim=True), y.max(1, keepdim=True)], axis=1)
+        gate = self.over(F.pad(both, [2, 2, 2, 2]))
+        return self.head(pooled(F.relu(self.b((y * F.sigmoid(gate)).transpose([0, 2, 1, 3])))))
+
+
+@structure("b", {"a": "a place in an image"})
+class ChannelsLeftOut(ChannelsAsPlaces):
+    """Without padding the first and the last channel are the middle of no window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = nn.Conv1D(1, 1, 3, bias_attr=False)
+        self.b = conv(6, 6)
+
+    def forward(self, x):
+        x = self.a(x)
+        gate = self.over(F.adaptive_avg_pool2d(x, 1).squeeze(-1).transpose([0, 2, 1]))
+        return self.head(pooled(F.relu(self.b(x[:, :6] * gate.transpose([0, 2, 1]).unsqueeze(-1)))))
 
 
 @structure("d1 d2 bottom u2 m2 u1 m1", {"out": "an output"})
@@ -2039,6 +2071,91 @@ class ChannelGram(nn.Layer):
         energy = paddle.matmul(flat, flat, transpose_y=True) * 0.01
         y = paddle.matmul(F.softmax(energy, axis=-1), flat).reshape(x.shape)
         return self.head(pooled(F.relu(self.b(self.gamma * y + x))))
+
+
+class Similar(nn.Layer):
+    """Places are compared by the products of two maps, summed up over the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.q, self.k, self.b, self.head = (
+            conv(3, 8),
+            conv(8, 6, 1),
+            conv(8, 6, 1),
+            conv(8, 6),
+            nn.Linear(6, 5),
+        )
+
+    def features(self, x):
+        return x
+
+    def similar(self, q, k):
+        return (q * k).sum(axis=1, keepdim=True)
+
+    def forward(self, x):
+        x = F.relu(self.a(x))
+        return self.head(pooled(F.relu(self.b(x * self.similar(self.features(self.q(x)), self.features(self.k(x)))))))
+
+
+@structure("a q k b")
+class SumOfProducts(Similar):
+    """What goes is zero before the sum, so that the sum is the same without it."""
+
+    def features(self, x):
+        return F.gelu(F.tanh(x).pow(2) - 2 * x)
+
+
+@structure("a q k b", approximate=True)
+class SumOfGates(Similar):
+    """Behind a sigmoid zero is one half."""
+
+    def features(self, x):
+        return F.sigmoid(x)
+
+
+@structure("a q k b")
+class SumOfGated(Similar):
+    """The sum is of zeros again, as one of the two factors is."""
+
+    def similar(self, q, k):
+        return super().similar(F.sigmoid(q), k)
+
+
+@structure("a q k b", approximate=True)
+class LinearAttention(Similar):
+    """Features that are positive everywhere, and a contraction over the channels: ``elu(x) + 1``."""
+
+    def features(self, x):
+        return F.elu(x) + 1
+
+    def similar(self, q, k):
+        n, _, h, w = q.shape
+        weights = paddle.matmul(q.flatten(2), k.flatten(2), transpose_x=True) / 64
+        return weights.sum(axis=2).reshape([n, 1, h, w])
+
+
+@structure("a q k b", approximate=True)
+class EinsumOfGates(Similar):
+    def similar(self, q, k):
+        return paddle.einsum("nchw,nchw->nhw", F.sigmoid(q), F.softplus(k)).unsqueeze(1)
+
+
+@structure("a q k b")
+class EinsumOfProducts(Similar):
+    def similar(self, q, k):
+        return paddle.einsum("nchw,nchw->nhw", F.sigmoid(q), k).unsqueeze(1)
+
+
+@structure("a q k b", approximate=True)
+class ShiftedByAConstant(Similar):
+    """What is added to every channel is there too where a channel is zero."""
+
+    def features(self, x):
+        return paddle.maximum(x + self.shift, paddle.to_tensor(0.1)) - self.shift * 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = self.create_parameter([1, 1, 1, 1], default_initializer=nn.initializer.Constant(0.3))
 
 
 @structure("a key:1 query value b", approximate=True)
@@ -2446,6 +2563,105 @@ class Twice(paddle.autograd.PyLayer):
 class OwnGradient(Chain):
     def middle(self, x):
         return Twice.apply(x)
+
+
+# Boxes
+
+
+@structure("a c b", {"delta": "coordinate of a box"})
+class RegionsOfInterest(nn.Layer):
+    """Two maps are sampled inside of boxes that a convolution has made, one by averages and one by maxima."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.c, self.delta, self.b = conv_bn(3, 8), conv_bn(3, 6), conv(3, 4, 1), conv(14, 6)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        boxes = F.sigmoid(self.delta(x)[:, :, 0].transpose([0, 2, 1])).reshape([-1, 4])
+        boxes = paddle.concat([2 * boxes[:, :2], 4 + 3 * boxes[:, 2:]], axis=1)
+        count = paddle.full([x.shape[0]], x.shape[3], dtype="int32")
+        average = paddle.vision.ops.roi_align(self.a(x), boxes, count, 3)
+        largest = paddle.vision.ops.roi_pool(self.c(x), boxes, count, 3)
+        return self.head(pooled(F.relu(self.b(paddle.concat([average, largest], axis=1)))))
+
+
+@structure("a", {"maps": "a coordinate or a score of a box"}, inputs=[[2, 3, 8, 8], [2, 2]])
+class DecodedBoxes(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.maps = conv_bn(3, 8), conv(8, 2 * (5 + 3), 1)
+
+    def forward(self, x, size):
+        anchors = [10, 13, 16, 30]
+        return paddle.vision.ops.yolo_box(self.maps(F.relu(self.a(x))), size.astype("int32"), anchors, 3, 0.0, 8)
+
+
+# Numbers drawn at random: as many as there are channels, so that a smaller network draws others
+
+
+@structure("a b", approximate=True)
+class NoisyAlways(Chain):
+    def middle(self, x):
+        return x + 0.01 * (2 * paddle.rand(paddle.shape(x)) - 1)
+
+
+@structure("a b", random=True)
+class NoisyInTraining(Chain):
+    """What is drawn in training alone leaves evaluation as it is."""
+
+    def middle(self, x):
+        return x + 0.01 * paddle.randn(x.shape) if self.training else x
+
+
+@structure("a b", random=True)
+class DroppedPlaces(Chain):
+    """One number for each place of an image, drawn always: it does not depend on the channels."""
+
+    def middle(self, x):
+        n, _, h, w = x.shape
+        return x * (paddle.rand([n, 1, h, w]) * 0 + 1)
+
+
+@structure("a b", approximate=True)
+class DroppedAlways(Chain):
+    def middle(self, x):
+        return F.dropout(x, 0.5, training=True)
+
+
+@structure("a b", approximate=True)
+class DrawnForEach(Chain):
+    def middle(self, x):
+        return x * paddle.bernoulli(F.sigmoid(x))
+
+
+# Values as large as the code asks for
+
+
+@structure("a b")
+class OnesOfItsShape(Chain):
+    def middle(self, x):
+        n, c, h, w = paddle.shape(x)
+        return x * paddle.ones((n, c, h, w)) + paddle.full([n, c, 1, 1], 2.0) * x
+
+
+@structure("a mid b", approximate=True)
+class Factorised(Chain):
+    """Bases drawn at random, as many rows as there are channels, updated by products with the map."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mid = conv(8, 6)
+        self.b = conv(6, 6)
+
+    def middle(self, x):
+        x = F.relu(self.mid(x))
+        n, c, h, w = paddle.shape(x)
+        x = x.reshape([n, c, h * w])
+        bases = F.normalize(paddle.rand((n, c, 3)), axis=1)
+        coef = F.softmax(paddle.bmm(x.transpose([0, 2, 1]), bases), axis=-1)
+        bases = bases * paddle.bmm(x, coef) / (bases.bmm(coef.transpose([0, 2, 1]).bmm(coef)) + 1e-6)
+        return paddle.bmm(bases, coef.transpose([0, 2, 1])).reshape([n, c, h, w])
 
 
 # What only the verification can see, and must see

@@ -28,7 +28,7 @@ from hapi_prune.selection.scopes import as_scope, importances_of
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track global mean:UserWarning")
 
 IMAGE = [2, 3, 32, 32]
-assert len(FILES) == 6, "which enter the networks"
+assert len(FILES) == 9, "which enter the networks"
 GOALS = (0.3, 0.5, 0.7)
 
 

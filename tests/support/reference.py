@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import paddle
+from paddle import nn
+from paddle.nn import functional as F  # noqa: N812
 
 Gone = dict[str, dict[int, np.ndarray]]
 """For each tensor and axis the positions that go."""
@@ -62,6 +64,44 @@ def zero(network, removed: Gone) -> None:
         own[name].set_value(array)
 
 
+def normalised_over_what_stays(network, removed: Gone):
+    """A masked network whose LayerNorms and GroupNorms leave out what is gone, so that removing is zeroing there too.
+
+    Only those with a scale say by it which of their channels are gone.
+    """
+    own = {id(tensor): name for name, tensor in tensors(network).items()}
+    for layer in network.sublayers(include_self=True):
+        weight = getattr(layer, "weight", None) if isinstance(layer, (nn.LayerNorm, nn.GroupNorm)) else None
+        gone_there = removed.get(own.get(id(weight), ""), {}).get(0, ())
+        if len(gone_there):
+            norm_left(layer, np.setdiff1d(np.arange(weight.shape[0]), gone_there))
+    return network
+
+
+def norm_left(layer, kept):
+    """Let a norm see the channels ``kept`` alone; the others are zero behind it."""
+    index = paddle.to_tensor(kept)
+    weight, bias = layer.weight[index], layer.bias[index]
+
+    def forward(x):
+        last = isinstance(layer, nn.LayerNorm) and len(layer._normalized_shape) == 1
+        axis = x.ndim - 1 if last else 1
+        left = paddle.index_select(x, index, axis)
+        if isinstance(layer, nn.LayerNorm):
+            shape = [len(kept)] if last else [len(kept), *layer._normalized_shape[1:]]
+            out = F.layer_norm(left, shape, weight, bias, layer._epsilon)
+        else:
+            out = F.group_norm(left, layer._num_groups, layer._epsilon, weight, bias)
+        return paddle.moveaxis(paddle.scatter(zeros(x, axis), index, paddle.moveaxis(out, axis, 0)), 0, axis)
+
+    layer.forward = forward
+
+
+def zeros(x, axis):
+    """As large as ``x``, with ``axis`` in front."""
+    return paddle.zeros_like(paddle.moveaxis(x, axis, 0))
+
+
 def copied(network, dtype: str = "float32"):
     """A copy with tensors of its own."""
     twin = copy.deepcopy(network)
@@ -73,7 +113,7 @@ def copied(network, dtype: str = "float32"):
 def outputs(network, inputs, training: bool = False):
     """What a network returns, as arrays in the order of the flattened output."""
     own = next(iter(network.parameters())).dtype
-    args = [x.astype(own) if "float" in str(x.dtype) else x for x in inputs]
+    args = paddle.utils.map_structure(lambda x: x.astype(own) if "float" in str(x.dtype) else x, list(inputs))
     flags = [(layer, layer.training) for layer in network.sublayers(include_self=True)]
     for layer, _ in flags:
         layer.training = training
@@ -135,6 +175,15 @@ def filters(network):
     layers = dict(network.named_sublayers())
     return {
         name: weight.shape["Transpose" in type(layers[name]).__name__] for name, weight in convolutions(network).items()
+    }
+
+
+def channels(network):
+    """How many channels each convolution makes: of a transposed one in groups, each of them makes as many."""
+    layers = dict(network.named_sublayers())
+    return {
+        name: width * (layers[name]._groups if "Transpose" in type(layers[name]).__name__ else 1)
+        for name, width in filters(network).items()
     }
 
 

@@ -3,6 +3,7 @@
 from ..labels import Value
 from ..op import Op
 from . import (
+    boxes,
     broadcasting,
     convolution,
     elementwise,
@@ -19,10 +20,10 @@ from . import (
     sources,
     stacking,
 )
-from .registry import TABLE, Call, FlopsRule, Rule, free, register_rule, rule
+from .registry import TABLE, Call, FlopsRule, Rule, flops_of, free, register_rule, rule
 
 __all__ = [
-    "TABLE", "Call", "FlopsRule", "Op", "Rule", "Value", "broadcasting", "convolution", "elementwise", "free",
-    "indexing", "normalization", "products", "recurrent", "reduction", "register_rule", "repeating", "resampling",
-    "reshape", "rule", "shape_inference", "slicing", "sources", "stacking",
+    "TABLE", "Call", "FlopsRule", "Op", "Rule", "Value", "boxes", "broadcasting", "convolution", "elementwise",
+    "flops_of", "free", "indexing", "normalization", "products", "recurrent", "reduction", "register_rule",
+    "repeating", "resampling", "reshape", "rule", "shape_inference", "slicing", "sources", "stacking",
 ]  # fmt: skip

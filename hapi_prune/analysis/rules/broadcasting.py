@@ -10,7 +10,8 @@ from functools import partial
 import numpy as np
 
 from ...plan import Index
-from ..labels import Constraints, Label, Mismatch, Signal, Value, signals_of
+from ..constraints import Constraints
+from ..labels import Label, Mismatch, Signal, Value, signals_of
 from ..op import Op
 from .reduction import told_apart
 from .registry import Call, free, rule
@@ -60,7 +61,7 @@ def meet(
             if id(label) in met or not shared:
                 continue
             if len(shared) == len(label.axes) or any(slips(constraints, label, other, shared) for other in moving):
-                constraints.stop([label], LAYOUT if others else FIXED)
+                constraints.stop([label], LAYOUT if any(set(label.axes) & set(o.axes) for o in others) else FIXED)
                 ended.add(id(label))
             else:
                 constraints.pin_along(label, shared)
@@ -116,6 +117,9 @@ def broadcast(call: Call, args: Sequence[Signal], traced: Sequence[Signal]) -> S
     ]
     args = agreed(call.constraints, args, spread, rank)
     sides = [aligned(signal, rank) for signal in args]
+    random = [signal for signal in traced if signal.drawn]
+    places = {axis + rank - len(signal.shape) for signal in random for axis in signal.uniform}
+    call.constraints.mix_with_drawn([label for side in sides for label in side], places)
     ended: set[int] = set()
     for number, side in enumerate(sides):
         for before in range(number):
@@ -128,9 +132,10 @@ def broadcast(call: Call, args: Sequence[Signal], traced: Sequence[Signal]) -> S
             shape[axis] = signal.shape[axis - rank]
     for axis in range(rank):
         if not any(axis in axes for axes in spread):
-            shape[axis] = max(signal.shape[axis - rank] for signal in args if len(signal.shape) >= rank - axis)
+            sizes = [signal.shape[axis - rank] for signal in args if len(signal.shape) >= rank - axis]
+            shape[axis] = -1 if -1 in sizes else max(sizes)
     loose = {axis for axis, size in enumerate(shape) if size > 1 and not any(axis in axes for axes in spread)}
-    return Signal(tuple(shape), tuple(settled(sides)), uniform=frozenset(loose))
+    return Signal(tuple(shape), tuple(settled(sides)), uniform=frozenset(loose), drawn=bool(random))
 
 
 def agreed(constraints: Constraints, args: Sequence[Signal], spread: Sequence[set[int]], rank: int) -> list[Signal]:

@@ -10,7 +10,7 @@ import numpy as np
 from ...plan import Axis, Index
 from ..labels import INDEX_BITS, Label, Mismatch, Signal, Value
 from ..op import Op
-from . import shape_inference
+from . import shape_inference, sliding
 from .broadcasting import FIXED, LAYOUT
 from .registry import Call, elements, rule
 
@@ -48,7 +48,9 @@ def convolution(call: Call) -> Sequence[Value]:
     if groups > 1 and not depthwise:
         for label in out:
             fix_blocks(call, label.along([axis]), groups)
-    return [Signal(result_shape(call, axis, weight.shape[0]), (*out, *passing(call, x, axis)))]
+    passed = passing(call, x, axis)
+    nonzero = any(set(label.axes) & moved_along(call).keys() for label in passed)
+    return [Signal(result_shape(call, axis, weight.shape[0]), (*out, *passed), nonzero=nonzero)]
 
 
 def deformable_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
@@ -105,6 +107,8 @@ def arrive(
         reason = LAYOUT if channels and slices else FIXED if channels else "reads the network's input"
         call.constraints.stop([*channels, *slices], reason)
         return
+    if x.nonzero and weight.nonzero:
+        call.constraints.mix(plain, "is summed up with others")
     atoms, mine = plain[0].along([axis]).reshape(view), slices[0].along([slot])
     call.constraints.tie(*np.broadcast_arrays(mine, mine[:, :1]))
     call.constraints.tie(
@@ -149,12 +153,23 @@ def fix_blocks(call: Call, channels: Index, groups: int) -> None:
 
 
 def passing(call: Call, x: Signal, axis: int) -> list[Label]:
-    """Labels on the batch axis go through; labels on spatial axes cannot."""
-    free = {0} | lone(call, axis)
-    call.constraints.stop(
-        [la for la in x.labels if axis not in la.axes and not set(la.axes) <= free], "is a place in an image"
-    )
-    return [label for label in x.labels if set(label.axes) <= free]
+    """Labels on the batch axis go through, and on an axis of the image where any number of places will do."""
+    free, moving, found = {0} | lone(call, axis), moved_along(call), list[Label]()
+    for label in (label for label in x.labels if axis not in label.axes):
+        kept: Label | None = label
+        if not set(label.axes) <= free:
+            kept = sliding.slid(call, label, moving) if set(label.axes) <= free | moving.keys() else None
+        if kept is None:
+            call.constraints.stop([label], "is a place in an image")
+        else:
+            found.append(kept)
+    return found
+
+
+def moved_along(call: Call) -> dict[int, sliding.Window]:
+    """The axes of the image along which the filters move one place at a time."""
+    plain = "transpose" not in call.op.name and call.op.name != "deformable_conv"
+    return sliding.windows(call, call.traced_arg(1).shape[2:]) if plain else {}
 
 
 def lone(call: Call, axis: int) -> set[int]:
@@ -172,7 +187,10 @@ def result_shape(call: Call, axis: int, channels: int) -> tuple[int, ...]:
     """The shape at trace time with the number of channels and the batch under test."""
     # Paddle shapes a transposed convolution of an image of unknown size as if that size were -1.
     shape = list(shape_inference.transposed(call) if "transpose" in call.op.name else call.shape())
+    sizes = call.arg(0).shape
     for place in {0} | lone(call, axis):
-        shape[place] = call.arg(0).shape[place] if call.arg(0).shape[place] != -1 else shape[place]
+        shape[place] = sizes[place] if sizes[place] != -1 else shape[place]
+    for place, window in moved_along(call).items():
+        shape[place] = window.places(sizes[place]) if sizes[place] != -1 else shape[place]
     shape[axis] = channels
     return tuple(shape)

@@ -19,6 +19,10 @@ def two_each(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int,
     return 2 * elements(args[0]), 0
 
 
+DROPPING = {"dropout", "rrelu"}
+"""Ops that draw a number for each element, where they are not told that this is a test."""
+
+
 @rule("leaky_relu", flops=one_each)
 @rule(
     "relu", "relu6", "sigmoid", "hardsigmoid", "hardswish", "swish", "silu", "gelu", "tanh", "elu", "celu",
@@ -34,7 +38,10 @@ def unary(call: Call) -> Sequence[Value]:
     """Each element is computed by itself, so the labels pass as they are."""
     x = call.arg(0)
     call.stop_others(0)
-    result = Signal(x.shape, x.labels, value=scaled(call, x) if x.value is not None else None, uniform=x.uniform)
+    if call.op.name in DROPPING and not call.op.attrs.get("is_test"):
+        call.constraints.mix_with_drawn(x.labels, set(range(len(x.shape))))
+    value = scaled(call, x) if x.value is not None else None
+    result = Signal(x.shape, x.labels, value=value, uniform=x.uniform, drawn=x.drawn)
     extra = [result if shape == call.shape(0) else Signal(shape or ()) for shape in call.op.shapes[1:]]
     return [result, *extra]
 

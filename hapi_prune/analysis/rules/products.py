@@ -11,6 +11,7 @@ from ..labels import Label, Signal, Value, signals_of
 from ..op import Op
 from .broadcasting import broadcast, meet, settled
 from .registry import Call, elements, rule
+from .zeros import Sides, is_zero, on_common_axes
 
 Side = tuple[Signal, list[int], list[Label], set[int]]
 """An operand, the number of each of its axes in the product, its labels on these, and the axes it is spread along."""
@@ -31,6 +32,10 @@ def matmul(call: Call) -> Sequence[Value]:
     x, y = call.arg(0), call.arg(1)
     x_axes, y_axes = places(call, 0), places(call, 1)
     k_x, k_y = x_axes.index("k"), y_axes.index("k")
+    if k_x in x.uniform:
+        x = x.sized(k_x, y.shape[k_y])
+    if k_y in y.uniform:
+        y = y.sized(k_y, x.shape[k_x])
     if x.tensor and not y.tensor:
         x = call.constraints.follow(x, k_x, y.shape[k_y])
     y = call.constraints.follow(y, k_y, x.shape[k_x])
@@ -39,9 +44,13 @@ def matmul(call: Call) -> Sequence[Value]:
     for signal, axes, traced in ((x, x_axes, call.traced_arg(0)), (y, y_axes, call.traced_arg(1))):
         place = [coordinate(axis, rank, tail) for axis in axes]
         labels = [label.renamed([place[axis] for axis in label.axes]) for label in signal.labels]
-        spread = {place[axis] for axis, size in enumerate(traced.shape) if size > 1}
-        sides.append((signal, place, labels, spread))
+        sides.append((signal, place, labels, spread_out(traced, place)))
     return [contracted(call, sides, rank)]
+
+
+def spread_out(traced: Signal, place: Sequence[int]) -> set[int]:
+    """The axes of the product along which an operand has slices that are not all alike."""
+    return {place[axis] for axis, size in enumerate(traced.shape) if size > 1 and axis not in traced.uniform}
 
 
 def places(call: Call, index: int) -> list[str]:
@@ -77,16 +86,30 @@ def joined(call: Call, sides: Sequence[Side], rank: int) -> Signal:
             meet(call.constraints, others, axes, labels, spread)
     shape = list(call.shape())
     kept: list[list[Label]] = []
+    met = [(signal, labels) for signal, _, labels, _ in sides]
+    loose = {place[axis] for signal, place, _, _ in sides for axis in signal.uniform}
+    if any(signal.drawn for signal, _ in met):
+        call.constraints.mix_with_drawn([label for _, labels in met for label in labels], loose)
     for signal, place, labels, spread in sides:
-        for axis in spread:
+        for axis in {place[axis] for axis in signal.uniform} | spread:
             if axis < rank:
                 shape[axis] = signal.shape[place.index(axis)]
         for label in labels:
             if max(label.axes) >= rank:
                 # Summed over: what is left of the label keeps its place on the other axes.
                 call.constraints.pin_along(label, [axis for axis in label.axes if axis < rank])
+                summed_up(call, label, met)
         kept.append([label for label in labels if max(label.axes) < rank])
-    return Signal(tuple(shape), tuple(settled(kept)))
+    nonzero = any(not is_zero(label, met) for labels in kept for label in labels)
+    taken = {axis for _, _, _, spread in sides for axis in spread}
+    uniform = frozenset(axis for axis in loose - taken if axis < rank)
+    return Signal(tuple(shape), tuple(settled(kept)), uniform=uniform, nonzero=nonzero)
+
+
+def summed_up(call: Call, label: Label, sides: Sides) -> None:
+    """The slices of a label are summed up: those that go are only left out where they are zero."""
+    if not is_zero(label, sides):
+        call.constraints.mix([label], "is summed up with others")
 
 
 def einsum_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
@@ -132,9 +155,7 @@ def einsum(call: Call) -> Sequence[Value]:
     for names, signal, was in zip(operands, followed(call, operands, args), traced):
         place = [number[name] for name in names]
         labels = [label.renamed([place[axis] for axis in label.axes]) for label in signal.labels]
-        alone = {number[name] for name in names if name in summed and sum(name in n for n in operands) == 1}
-        call.constraints.mix([label for label in labels if alone & set(label.axes)], "is summed up with others")
-        sides.append((signal, place, labels, {place[axis] for axis, size in enumerate(was.shape) if size > 1}))
+        sides.append((signal, place, labels, spread_out(was, place)))
     return [joined(call, sides, len(result))]
 
 
@@ -159,7 +180,9 @@ def dot_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int
 def dot(call: Call) -> Sequence[Value]:
     """Two values are multiplied element by element, and summed up over the last axis."""
     met = broadcast(call, [call.arg(0), call.arg(1)], [call.traced_arg(0), call.traced_arg(1)])
-    last = len(met.shape) - 1
+    last, sides = len(met.shape) - 1, on_common_axes([call.arg(0), call.arg(1)])
     for label in met.labels:
+        if last in label.axes:
+            summed_up(call, label, sides)
         call.constraints.pin_along(label, [axis for axis in label.axes if axis != last and last in label.axes])
     return [Signal(met.shape[:-1], tuple(label for label in met.labels if last not in label.axes))]

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ...plan import Index
-from ..labels import INDEX_BITS, Constraints, Label, Signal, Value
+from ..constraints import Constraints
+from ..labels import INDEX_BITS, Label, Signal, Value
 from .registry import Call, free, rule
 
 
@@ -34,6 +35,9 @@ def tied(constraints: Constraints, label: Label, axes: Iterable[int]) -> Label:
     return Label(rest, atoms[..., 0])
 
 
+THE_SAME_WITHOUT_ZEROS = {"sum", "any", "p_norm", "frobenius_norm", "squared_l2_norm"}
+
+
 @rule("mean", "sum", "max", "min", "amax", "amin", "prod", "logsumexp", "any", "all", "p_norm", "frobenius_norm",
       "squared_l2_norm", "mean_all", "median", "nanmedian", flops=free)  # fmt: skip
 def reduction(call: Call) -> Sequence[Value]:
@@ -57,7 +61,8 @@ def reduction(call: Call) -> Sequence[Value]:
         else:
             goes_on = bool(left) and all(told_apart(call.constraints, label, axis) for axis in gone)
         if gone and not goes_on:
-            call.constraints.mix([label], "is summed up with others")
+            if x.nonzero or call.op.name not in THE_SAME_WITHOUT_ZEROS:
+                call.constraints.mix([label], "is summed up with others")
             call.constraints.pin_along(label, [axis for axis in label.axes if axis not in gone])
             continue
         label = tied(call.constraints, label, gone) if gone else label

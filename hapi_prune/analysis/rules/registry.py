@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import PruneError
-from ..labels import Constraints, Signal, Value, signals_of
+from ..constraints import Constraints
+from ..labels import Signal, Value, signals_of
 from ..op import Op
 
 
@@ -182,6 +183,18 @@ class Table:
 
 
 TABLE = Table()
+
+
+def flops_of(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int] | None:
+    """FLOPs and multiply-adds of an op, from its operands and results.
+
+    None where they are unknown: no rule counts them, or they depend on a size that the program computes, such as the
+    number of boxes.
+    """
+    count = TABLE.flops.get(op.name)
+    found = count(op, args, outs) if count else None
+    open_ = any(-1 in signal.shape for signal in signals_of([*args[:1], *outs[:1]]))
+    return None if open_ and found and any(found) else found
 
 
 def rule(*names: str, flops: FlopsRule | None = None) -> Callable[[Rule], Rule]:

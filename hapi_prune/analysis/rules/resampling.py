@@ -14,6 +14,7 @@ from .broadcasting import broadcast
 from .convolution import fix_blocks
 from .registry import Call, elements, free, rule
 from .shape_inference import margins, spread
+from .sliding import Window, slid, windows
 
 
 def pool_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
@@ -33,21 +34,33 @@ def pool_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[in
       "fractional_max_pool2d", flops=free)  # fmt: skip
 def spatial(call: Call) -> Sequence[Value]:
     """Places in each channel of an image are combined; channels stay apart, also where they are places themselves."""
-    x, axis, windows = call.arg(0), call.channel_axis(), whole_windows(call)
+    x, axis, whole, moving = call.arg(0), call.channel_axis(), whole_windows(call), moved_along(call)
     call.stop_others(0)
-    free = {0, axis, *windows}
-    call.constraints.stop([la for la in x.labels if set(la.axes) - free], "is a place in an image")
+    free = {0, axis, *whole}
+    beside = [(la, slid(call, la, moving) if set(la.axes) <= free | moving.keys() else None) for la in x.labels
+              if set(la.axes) - free]  # fmt: skip
+    call.constraints.stop([label for label, found in beside if found is None], "is a place in an image")
     labels = [la for la in x.labels if set(la.axes) <= free]
-    for place, times in windows.items():
+    for place, times in whole.items():
         labels = [tied_along(call, la, place, times) if times > 1 and place in la.axes else la for la in labels]
     signals = []
     for shape in [call.shape(), *call.op.shapes[1:]]:
         sizes = list(shape or ())
         sizes[axis], sizes[0] = x.shape[axis], x.shape[0]
-        for place, times in windows.items():
+        for place, times in whole.items():
             sizes[place] = x.shape[place] // times if x.shape[place] != -1 else sizes[place]
-        signals.append(Signal(tuple(sizes), tuple(labels)))
+        for place, window in moving.items():
+            sizes[place] = window.places(x.shape[place]) if x.shape[place] != -1 else sizes[place]
+        passed = [found for _, found in beside if found is not None]
+        signals.append(Signal(tuple(sizes), (*labels, *passed), nonzero=bool(passed)))
     return signals
+
+
+def moved_along(call: Call) -> dict[int, Window]:
+    """The axes of the image along which a window is moved one place at a time; what also tells places stops them."""
+    kernel = call.numbers(1, "kernel_size") if call.op.name in ("pool2d", "pool3d", "lp_pool2d") else None
+    rank = len(call.traced_arg(0).shape)
+    return windows(call, spread(kernel, rank - 2)) if kernel else {}
 
 
 def whole_windows(call: Call) -> dict[int, int]:

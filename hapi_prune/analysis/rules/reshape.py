@@ -13,6 +13,9 @@ from ..labels import Label, Mismatch, Signal, Value, positions
 from .registry import Call, free, rule
 from .stacking import merge
 
+UNKNOWN = 1_000_003
+"""A prime that stands for a computed size: no product of other sizes is a multiple of it."""
+
 Run = tuple[tuple[int, ...], tuple[int, ...]]
 """Axes before and axes after a reshape that hold the same slices."""
 
@@ -36,14 +39,20 @@ def blocks(source: Sequence[int], target: Sequence[int]) -> list[Run]:
     return found
 
 
+def counted(shape: Sequence[int]) -> list[int]:
+    """The sizes, with a number of its own for the one that the program computes, such as how many boxes there are."""
+    return [UNKNOWN if size == -1 else size for size in shape]
+
+
 @rule("reshape", "flatten", "squeeze", "unsqueeze", "view_shape", flops=free)
 def reshape(call: Call) -> Sequence[Value]:
     """Sizes are regrouped; where one axis becomes several, the numbers kept depend on each other."""
-    x, shape = call.arg(0), call.shape()
-    if x.value is not None or -1 in shape:
+    x, shape, before = call.arg(0), call.shape(), call.traced_arg(0).shape
+    if x.value is not None or before.count(-1) != shape.count(-1) or shape.count(-1) > 1:
         call.constraints.stop(x.labels, "is regrouped into computed sizes")
         return [Signal(shape, value=x.value)]
-    runs = blocks(call.traced_arg(0).shape, shape)
+    runs = blocks(counted(before), counted(shape))
+    runs = [run for run in runs if len(run[0]) == len(run[1]) == 1 or -1 not in {before[axis] for axis in run[0]}]
     result = call.traced_result()
     sizes = list(shape)
     for run in runs:
@@ -126,7 +135,8 @@ def transpose(call: Call) -> Sequence[Value]:
     perm = [axis % len(x.shape) for axis in call.op.attrs["perm"]]
     place = {axis: new for new, axis in enumerate(perm)}
     labels = tuple(label.renamed([place[axis] for axis in label.axes]) for label in x.labels)
-    return [Signal(tuple(x.shape[axis] for axis in perm), labels, uniform=frozenset(place[axis] for axis in x.uniform))]
+    uniform = frozenset(place[axis] for axis in x.uniform)
+    return [Signal(tuple(x.shape[axis] for axis in perm), labels, uniform=uniform, drawn=x.drawn)]
 
 
 @rule("flip", "roll", "reverse", flops=free)

@@ -13,7 +13,7 @@ def written(call: Call) -> tuple[int, ...]:
     """The shape that an operand asks for, in numbers that the program computed from other shapes."""
     name, shape = call.op.name, call.op.shapes[0] or ()
     numbers, before = call.numbers(1), call.traced_arg(0).shape
-    if numbers is None or len(numbers) != len(shape):
+    if numbers is None or len(numbers) != len(shape) or (name == "reshape" and -1 in before):
         return shape
     if name == "reshape":
         sizes = [before[axis] if size == 0 else size for axis, size in enumerate(numbers)]
@@ -25,12 +25,20 @@ def written(call: Call) -> tuple[int, ...]:
     return tuple(number * size for number, size in zip(numbers, own))
 
 
+@shape_rule("full_with_tensor", "gaussian", "uniform", "randint")
+def asked_for(call: Call) -> tuple[int, ...]:
+    """The shape that an operand asks for."""
+    numbers, shape = call.numbers(1 if call.op.name == "full_with_tensor" else 0), call.op.shapes[0] or ()
+    return numbers if numbers is not None and len(numbers) == len(shape) else shape
+
+
 @shape_rule("flatten")
 def flattened(call: Call) -> tuple[int, ...]:
     """The old sizes, those from ``start_axis`` to ``stop_axis`` multiplied into one."""
     shape = call.traced_arg(0).shape
     start, stop = (call.op.attrs[name] % len(shape) for name in ("start_axis", "stop_axis"))
-    return (*shape[:start], math.prod(shape[start : stop + 1]), *shape[stop + 1 :])
+    inside = shape[start : stop + 1]
+    return (*shape[:start], -1 if -1 in inside else math.prod(inside), *shape[stop + 1 :])
 
 
 @shape_rule("squeeze")

@@ -8,8 +8,11 @@ import numpy as np
 
 from ...plan import Index
 from ..labels import INDEX_BITS, Label, Mismatch, Signal, Value, positions
+from ..op import SECTIONS
 from .registry import Call, free, rule
 from .stacking import squeezed
+
+NEAR = 1e-6
 
 
 def runs(label: Label | None, axis: int) -> Index:
@@ -20,12 +23,13 @@ def runs(label: Label | None, axis: int) -> Index:
     return np.flatnonzero(np.concatenate([[True], origin[1:] != origin[:-1]]))
 
 
-def place(call: Call, axis: int, position: int) -> int:
-    """Where ``position`` along ``axis`` of operand 0 lies at the sizes under test.
+def place(call: Call, axis: int, position: int, borders: Sequence[int]) -> int:
+    """Where ``position`` along ``axis`` of operand 0, one of several ``borders``, lies at the sizes under test.
 
-    A position between two sources stays between them. Inside a source it stays at the same share of it,
-    and the numbers kept on its two sides depend on each other. That share may have to be rounded where the position
-    is in an attribute, which can be set to any number.
+    A position between two sources stays between them. Inside a source it stays at the same share of it, and the numbers
+    kept on its two sides depend on each other. That share may have to be rounded where the position is in an attribute,
+    which can be set to any number. It is another one where what lies between two borders stays as a whole. And where an
+    attribute holds the length of each section, all of them are free.
     """
     x, traced = call.arg(0), call.traced_arg(0)
     size, old = x.shape[axis], traced.shape[axis]
@@ -35,12 +39,43 @@ def place(call: Call, axis: int, position: int) -> int:
     was, now = runs(before[0] if before else None, axis), runs(labels[0] if labels else None, axis)
     if position in was and len(was) == len(now):
         return int(now[list(was).index(position)])
-    border, held = position * size // old, bool(call.op.attrs.get("held"))
-    for label in labels:
-        call.constraints.balance(label.atoms, sections=(positions(label, axis) >= border).astype(int), rounded=held)
-    if (position * size) % old and (call.constraints.exact or not held):
-        raise Mismatch(f"{call.op}: {size} channels cannot be split at {position} of {old}")
+    held = call.op.attrs.get("held")
+    border = by_sections(call, axis, position, borders) if held == SECTIONS or one_stays(call, axis, borders) else None
+    if border is None:
+        border, rest = divmod(position * size, old)
+        if rest and (call.constraints.exact or not held):
+            raise Mismatch(f"{call.op}: {size} channels cannot be split at {position} of {old}")
+    for label in labels if held != SECTIONS else ():
+        places = positions(label, axis)
+        pieces = np.searchsorted(borders, places, side="right")  # at trace time; only what is noted then is read
+        call.constraints.balance(label.atoms, 1, (places >= border).astype(int), bool(held), pieces)
     return border
+
+
+def one_stays(call: Call, axis: int, borders: Sequence[int]) -> bool:
+    """Whether what lies between two of the borders stays as a whole, and other slices do not."""
+    units, line = call.constraints.units, first_line(call, axis)
+    if units is None or line is None:
+        return False
+    ends = [0, *borders, len(line)]
+    return any(a < b and units.stay(line[a:b]) for a, b in zip(ends, ends[1:]))
+
+
+def by_sections(call: Call, axis: int, position: int, borders: Sequence[int]) -> int | None:
+    """Where a border lies by what is left of each group in front of it; None while there are none."""
+    units, line = call.constraints.units, first_line(call, axis)
+    if units is None or line is None:
+        return None
+    left = units.left(line[:position], call.constraints.sizes)
+    if abs(left - round(left)) > NEAR:
+        raise Mismatch(f"{call.op}: {call.arg(0).shape[axis]} channels cannot be split at {position} of {len(line)}")
+    return round(left)
+
+
+def first_line(call: Call, axis: int) -> Index | None:
+    """The atoms along an axis at trace time, or one of several for each slice; None without a label."""
+    labels = call.traced_arg(0).on(axis)
+    return labels[0].along([axis])[:, 0] if labels else None
 
 
 def part(call: Call, x: Signal, axis: int, positions: Index, length: int) -> Signal:
@@ -70,8 +105,8 @@ def split(call: Call) -> Sequence[Value]:
     traced = call.traced_arg(0)
     axis_at = 2 if call.op.name == "split" else 1
     axis = (call.numbers(axis_at, "axis") or (0,))[0] % len(traced.shape)
-    ends = np.cumsum([0, *sections(call, traced.shape[axis])])
-    borders = [place(call, axis, int(end)) for end in ends]
+    ends = np.cumsum([0, *sections(call, traced.shape[axis])]).tolist()
+    borders = [place(call, axis, end, ends[1:-1]) for end in ends]
     spans = zip(borders, borders[1:], np.diff(ends))
     return [tuple(part(call, call.arg(0), axis, np.arange(a, b), int(size)) for a, b, size in spans)]
 
@@ -136,11 +171,12 @@ def ranged(call: Call, axis: int, span: range) -> Index:
             call.constraints.stop(call.arg(0).on(axis), "is sliced at a fixed place")
         return np.array(span)
     if stride == 1:
-        return np.arange(place(call, axis, first), place(call, axis, end))
+        ends = [end for end in (first, end) if 0 < end < old]
+        return np.arange(place(call, axis, first, ends), place(call, axis, end, ends))
     # Every stride-th slice: of each run of that many one is taken, at the same place in the run.
     for label in call.arg(0).on(axis):
         call.constraints.balance(label.atoms, stride, None if old % stride else positions(label, axis) % stride)
     if old % stride == 0 and size % stride:
         raise Mismatch(f"{call.op}: {size} channels, of which every {stride}th is taken")
-    begin = place(call, axis, first - first % stride)
-    return np.arange(begin + first % stride, place(call, axis, end), stride)
+    begin = place(call, axis, first - first % stride, ())
+    return np.arange(begin + first % stride, place(call, axis, end, ()), stride)

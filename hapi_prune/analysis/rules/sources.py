@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..labels import Signal, Value
 from .registry import Call, free, rule
 
 
-@rule("full", "full_int_array", "assign_value_", "assign_value", "data", "feed", "arange", "gaussian", "uniform",
-      "randint", "randperm", "eye", "linspace", "empty", "one_hot", "full_with_tensor", "tril_indices",
-      "truncated_gaussian_random", "bernoulli", "meshgrid", "affine_grid", flops=free)  # fmt: skip
+@rule("full", "full_int_array", "assign_value_", "assign_value", "data", "feed", "arange", "randperm", "eye",
+      "linspace", "empty", "one_hot", "tril_indices", "meshgrid", "affine_grid", flops=free)  # fmt: skip
 def source(call: Call) -> Sequence[Value]:
     """Numbers that come from outside the network: no labels."""
     call.stop_others()
@@ -22,6 +22,28 @@ def source(call: Call) -> Sequence[Value]:
     whole = len(numbers) <= 4096 and all(is_whole(n) for n in numbers)
     loose = frozenset(a for a, size in enumerate(call.shape()) if size > 1) if call.op.name == "full" else frozenset()
     return [Signal(call.shape(), value=tuple(int(n) for n in numbers) if whole else None, uniform=loose)]
+
+
+SHAPED = {"full_with_tensor": 1, "gaussian": 0, "uniform": 0, "randint": 0, "truncated_gaussian_random": 0}
+"""Ops that make a value of any shape, and which operand says which."""
+
+
+@rule(*SHAPED, flops=free)
+def made(call: Call) -> Sequence[Value]:
+    """A value of one number, or of numbers drawn at random: as many as the code asks for."""
+    call.stop_others()
+    shape, drawn = call.numbers(SHAPED[call.op.name]) or call.shape(), call.op.name != "full_with_tensor"
+    loose = frozenset(axis for axis, size in enumerate(call.shape()) if size > 1)
+    return [Signal(shape if len(shape) == len(call.shape()) else call.shape(), uniform=loose, drawn=drawn)]
+
+
+@rule("bernoulli", flops=free)
+def drawn_for_each(call: Call) -> Sequence[Value]:
+    """Zeros and ones, drawn with a chance for each."""
+    call.stop_others(0)
+    x = call.arg(0)
+    call.constraints.mix_with_drawn(x.labels, set(range(len(x.shape))))
+    return [replace(x, tensor="", value=None, drawn=True)]
 
 
 def is_whole(number: object) -> bool:

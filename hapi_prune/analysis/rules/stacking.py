@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...plan import Index
-from ..labels import NONE, Constraints, Label, Mismatch, Signal, Value
+from ..constraints import Constraints
+from ..labels import NONE, Label, Mismatch, Signal, Value
 from .broadcasting import meet, settled
 from .registry import Call, free, rule
 
