@@ -15,6 +15,7 @@ from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.errors import NothingToPruneError
 from hapi_prune.plan import PruningPlan, Reason, ReasonKind
 from hapi_prune.selection.goals import Goal
+from hapi_prune.selection.kept_groups import why_nothing
 
 
 class Shuffled(nn.Layer):
@@ -152,6 +153,14 @@ def test_where_nothing_was_tried_that_is_said_too():
     with pytest.raises(NothingToPruneError, match="2 groups stay, none of them after being tried") as caught:
         prune(nn.Sequential(nn.Conv2D(3, 8, 1), nn.Conv2D(8, 4, 1)), [2, 3, 4, 4], 0.5, skip=["0"])
     assert "'0': is protected by skip; '1': is an output of the network" in str(caught.value)
+
+
+def test_of_many_reasons_the_first_are_told_and_the_others_counted():
+    channel_map = ChannelMap(nn.Sequential(*(nn.Conv2D(3, 3, 1) for _ in range(8))), [2, 3, 4, 4])
+    stays = {key: Reason(ReasonKind.STRUCTURE, f"is number {n}") for n, key in enumerate(channel_map.groups)}
+    told = why_nothing(channel_map, Goal(stays=stays))
+    assert told.startswith("8 groups stay, none of them after being tried. '0': is number 0; '1': is number 1; ")
+    assert told.endswith("; '4': is number 4; 3 reasons more")
 
 
 class Attention(nn.Layer):
