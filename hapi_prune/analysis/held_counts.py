@@ -106,7 +106,7 @@ def proposals(network: paddle.nn.Layer, now: Propagation, after: Propagation) ->
     return found
 
 
-def doubts(network: paddle.nn.Layer, now: Propagation, after: Propagation, where: str) -> list[str]:
+def unhelpful_attributes(network: paddle.nn.Layer, now: Propagation, after: Propagation, where: str) -> list[str]:
     """The attributes that the code at ``where``, ``file:line``, may depend on, and why setting them did not help.
 
     Either the number would have to become several, or the cut was refused with its new value too.
@@ -207,14 +207,14 @@ def spans_of(whole: list[Signal], part: list[Signal]) -> dict[int, tuple[int, in
     """Along which axes the first slices of ``part`` are those of ``whole`` from where on, and up to where."""
     found: dict[int, tuple[int, int]] = {}
     for x, out in zip(whole, part):
-        ours = lone(x) if len(x.shape) == len(out.shape) else {}
-        for axis, atoms in lone(out).items():
+        ours = single_axis_labels(x) if len(x.shape) == len(out.shape) else {}
+        for axis, atoms in single_axis_labels(out).items():
             places = np.flatnonzero(ours[axis] == atoms[0]) if axis in ours and atoms.size else np.zeros(0)
             if len(places) == 1 and x.shape[axis] != out.shape[axis]:
                 found[axis] = int(places[0]), int(places[0]) + out.shape[axis]
     return found
 
 
-def lone(signal: Signal) -> Mapping[int, Index]:
+def single_axis_labels(signal: Signal) -> Mapping[int, Index]:
     """The labels that vary along one axis alone, by axis."""
     return {label.axes[0]: label.atoms for label in signal.labels if len(label.axes) == 1}

@@ -82,7 +82,7 @@ def propagate(
         traced: the propagation at the sizes that the network was traced at; None if this is that one.
         strict: whether a tensor whose size does not fit its operation is an error, or is resized to fit.
         picks: the buffers that pick channels, at these sizes; None: as when the network was traced.
-        exact: whether numbers that attributes hold must scale exactly too, see `rules.slicing.place`.
+        exact: whether numbers that attributes hold must scale exactly too, see `rules.slicing.scaled_position`.
         units: the groups when it was traced; None to find them out.
 
     Raises:
@@ -95,11 +95,11 @@ def propagate(
     before = traced.passes if traced else (None, None)
     for one, was in zip(found.passes, before):
         constraints.compared = one is found.evaluation
-        run(graph, one, was, constraints)
+        propagate_program(graph, one, was, constraints)
     return found
 
 
-def run(graph: Graph, one: Pass, traced: Pass | None, constraints: Constraints) -> None:
+def propagate_program(graph: Graph, one: Pass, traced: Pass | None, constraints: Constraints) -> None:
     """Propagate the labels through one program, and freeze those that reach its outputs."""
     values: dict[int, Value] = {}
     for number, op in enumerate(one.program.ops):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..analysis.channel_map import ChannelMap, PlannedCut
-from ..analysis.held_counts import Count, doubts, proposals
+from ..analysis.held_counts import Count, proposals, unhelpful_attributes
 from ..analysis.propagation import Propagation
 from ..internals.layers import named_layers
 from ..plan import Reason
@@ -93,10 +93,12 @@ def is_laid_out(channel_map: ChannelMap, after: Propagation, counts: Sequence[Co
     return True
 
 
-def doubted(channel_map: ChannelMap, planned: PlannedCut, refused: Refused) -> Refused:
+def with_attributes_named(channel_map: ChannelMap, planned: PlannedCut, refused: Refused) -> Refused:
     """A refusal that also names the attributes that the failing line may depend on."""
     reason = refused.reason
-    open_to = doubts(channel_map.network, channel_map.state.propagation, planned.propagation, reason.where)
+    open_to = unhelpful_attributes(
+        channel_map.network, channel_map.state.propagation, planned.propagation, reason.where
+    )
     if not reason.where or not open_to:
         return refused
     return Refused(Reason(reason.kind, f"{reason.text}; {', '.join(open_to)}", reason.op, reason.where))

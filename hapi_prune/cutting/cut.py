@@ -231,7 +231,7 @@ def proven_with_counts(
             with suppress(Refused):  # these attributes do not help
                 return proven(channel_map, replace(planned, counts=counts), undo_log, masked, exact)
             undo_log.undo()
-        raise attributes.doubted(channel_map, planned, refused) from refused
+        raise attributes.with_attributes_named(channel_map, planned, refused) from refused
 
 
 def proven(

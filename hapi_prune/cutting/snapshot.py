@@ -24,7 +24,7 @@ from .undo_log import UndoLog
 
 
 @dataclass(frozen=True)
-class Placed:
+class Stored:
     """A tensor in the store: its number there, and Paddle's name of it."""
 
     number: int
@@ -52,18 +52,18 @@ class Snapshot:
         state = {} if optimizer is None else optimizers.states(optimizer)
         size = sum(t.size * t.element_size() for t in [*tensors.values(), *state.values()])
         self.store = ArrayStore(size, folder)
-        self._placed: dict[int, Placed] = {}
-        self._tensors = [(tensor, self.place(tensor), self._gradients(tensor)) for tensor in tensors.values()]
+        self._copies: dict[int, Stored] = {}
+        self._tensors = [(tensor, self.put(tensor), self._gradients(tensor)) for tensor in tensors.values()]
         self._spaces = [(space, dict(space)) for space in spaces(network)]
         self._optimizers = [_Optimizer(each, self) for each in stored.chain(optimizer)]
         self._state = self._told(network.state_dict())
         self._optimizer_state = {} if optimizer is None else self._told(optimizer.state_dict())
 
-    def place(self, tensor: paddle.Tensor) -> Placed:
+    def put(self, tensor: paddle.Tensor) -> Stored:
         """Store a copy of a tensor, once for each tensor."""
-        if id(tensor) not in self._placed:
-            self._placed[id(tensor)] = Placed(self.store.put(tensor.numpy()), tensor.name)
-        return self._placed[id(tensor)]
+        if id(tensor) not in self._copies:
+            self._copies[id(tensor)] = Stored(self.store.put(tensor.numpy()), tensor.name)
+        return self._copies[id(tensor)]
 
     def _gradients(self, tensor: paddle.Tensor) -> dict[str, int]:
         found = gradient_places(tensor)
@@ -74,7 +74,7 @@ class Snapshot:
         found: dict[str, Any] = {}
         for name, value in state.items():
             if isinstance(value, paddle.Tensor):
-                found[name] = self.place(value)
+                found[name] = self.put(value)
             else:
                 found[name] = self._told(value) if isinstance(value, Mapping) else optimizer_values.copied(value)
         return found
@@ -86,7 +86,7 @@ class Snapshot:
     def _tensors_of(self, told: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in told.items():
-            if isinstance(value, Placed):
+            if isinstance(value, Stored):
                 found[name] = paddle.to_tensor(self.store.get(value.number), place=paddle.CPUPlace())
                 found[name].name = value.name
             else:
@@ -111,8 +111,8 @@ class Snapshot:
             undo_log.remember(partial(refill, space, now))
             left = {name: now[name] for name in self._leave if name in now}
             refill(space, {**before, **left})
-        for tensor, placed, gradients in self._tensors:
-            undo_log.resize(tensor, self.store.get(placed.number))
+        for tensor, kept, gradients in self._tensors:
+            undo_log.resize(tensor, self.store.get(kept.number))
             now = gradient_places(tensor)
             for place in now.keys() | gradients.keys():
                 undo_log.remember(partial(let_gradient_be, tensor, now.get(place), place))
@@ -127,7 +127,7 @@ class _Optimizer:
     def __init__(self, optimizer: Any, snapshot: Snapshot) -> None:
         self._optimizer, self._store = optimizer, snapshot.store
         mirrors = stored.mirrors(optimizer)
-        self._mirrors = {(each.what, each.parameter): snapshot.place(each.tensor) for each in mirrors}
+        self._mirrors = {(each.what, each.parameter): snapshot.put(each.tensor) for each in mirrors}
         self._values = optimizer_values.values(optimizer)
         schedulers = optimizer_values.schedulers(optimizer)
         self._schedulers = [(each, optimizer_values.scheduler_values(each)) for each in schedulers]
@@ -145,9 +145,9 @@ class _Optimizer:
 
     def _array(self, mirror: stored.Mirror) -> Array:
         """The stored value of a piece of state; one that did not exist yet is as loaded from a file, or as new."""
-        placed = self._mirrors.get((mirror.what, mirror.parameter))
-        if placed is not None:
-            return self._store.get(placed.number)
+        kept = self._mirrors.get((mirror.what, mirror.parameter))
+        if kept is not None:
+            return self._store.get(kept.number)
         held = self._values.get(stored.LOADED, {}).get(mirror.tensor.name)
         if held is not None:
             array: Array = held.numpy() if isinstance(held, paddle.Tensor) else held

@@ -1,4 +1,4 @@
-"""A network as a program that runs without its Python code, proven against the network itself."""
+"""`export`: saves a network as a program that runs without its Python code, and compares it with the network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOLERANCE = 1e-5
 """Largest difference to the network's own outputs, relative to the largest of them."""
 
 BATCH = 3
-"""The batch that is tried as well where the batch is left open."""
+"""A second batch size that is tried if the batch size is left open."""
 
 
 @dataclass(frozen=True)
@@ -192,14 +192,14 @@ def compared(other: str, draft: str, arrays: Mapping[str, Array], runtime: str) 
 
 @contextmanager
 def preserved(network: paddle.nn.Layer) -> Iterator[None]:
-    """In evaluation mode, without a word, and nothing left behind."""
+    """For a forward pass in evaluation mode, silent, that leaves nothing behind."""
     layers = list(named_layers(network).values())
     with training_flags(layers, False), random_generators(), forwards(layers), quiet():
         yield
 
 
 def repeated(leaf: paddle.Tensor) -> paddle.Tensor:
-    """An example of a batch of some."""
+    """The example with another batch size."""
     return paddle.concat([leaf[:1]] * BATCH) if leaf.ndim else leaf
 
 

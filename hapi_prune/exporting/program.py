@@ -13,7 +13,7 @@ from ..analysis.example_input import Example, is_leaf
 
 
 class Flat(paddle.nn.Layer):
-    """A network with its tensors as one list, so that every form of input can be saved."""
+    """A network that takes its tensors as one list, so that every form of input can be saved."""
 
     network: paddle.nn.Layer
     given: Example
@@ -31,7 +31,7 @@ def save_program(network: paddle.nn.Layer, given: Example, path: str, specs: Seq
 
 
 def program_file(path: str) -> str:
-    """The file of the operations, beside that of the parameters; older versions of Paddle call it otherwise."""
+    """The file of the operations; its suffix depends on the version of Paddle."""
     return next(path + end for end in (".json", ".pdmodel") if os.path.exists(path + end))
 
 
@@ -49,7 +49,7 @@ def specs_of(inputs: Any, given: Example) -> tuple[list[InputSpec], bool]:
 
 
 def leaves_of(inputs: Any) -> Iterator[Any]:
-    """What stands for a tensor in the user's inputs, in the order of the example's leaves."""
+    """The shapes, InputSpecs and tensors in the user's inputs, in the order of the example's leaves."""
     if is_leaf(inputs):
         yield inputs
     elif isinstance(inputs, (Mapping, list, tuple)):

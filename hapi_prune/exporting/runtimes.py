@@ -1,4 +1,4 @@
-"""What runs a saved program: Paddle Inference, and onnxruntime where ONNX is asked for."""
+"""The runtimes for a saved program: Paddle Inference, and onnxruntime for ONNX."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ONNX = "onnxruntime"
 
 Tries = Sequence[Mapping[str, Array]]
 Run = Callable[[Tries], "list[list[Array]]"]
-"""From several inputs by name to the outputs for each."""
+"""Runs a program on several inputs by name; returns the outputs for each."""
 
 
 def runtimes(draft: str, onnx: bool) -> list[list[tuple[str, Run]]]:
-    """What can run the files. Of each list one has to; the first is what people use without further thought."""
+    """The runtimes for the files. Of each list one must return the right outputs; the default one comes first."""
     if find_spec("paddle.inference") is None:  # a build of Paddle without it
         found = [[(LOADED, lambda tries: loaded(draft, tries))]]
     else:
@@ -36,7 +36,7 @@ def runtimes(draft: str, onnx: bool) -> list[list[tuple[str, Run]]]:
 
 
 def latencies(paths: Sequence[str], arrays: Mapping[str, Array], runtime: str) -> dict[str, float]:
-    """Milliseconds that a run of each of several exported programs takes with Paddle Inference; of none without it."""
+    """Milliseconds of a run of each exported program with Paddle Inference; empty without it."""
     if runtime not in (INFERENCE, PLAIN):
         return {}
     files = [(program_file(path), f"{path}.pdiparams") for path in paths]
@@ -80,7 +80,7 @@ def convert(draft: str) -> None:
 
 
 def needed(name: str) -> Any:
-    """A module that is no dependency of this library.
+    """Import a module that is no dependency of this library.
 
     Raises:
         PruneError: it is not installed.

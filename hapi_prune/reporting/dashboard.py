@@ -1,4 +1,4 @@
-"""History and evaluations on VisualDL's web page. A report that fails says so once, and training goes on."""
+"""The dashboard: history and evaluations for VisualDL. If it fails, it warns once, and training goes on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AROUND = ("_before", "_after", "_healed")
 class Dashboard:
     """What one run writes to VisualDL, all of it at ``prune/...`` by epoch, flushed at once. For rank 0 only.
 
-    Nothing here raises: the first failure is a `PruneWarning`, and then the report is quiet.
+    Its methods never raise: the first failure is a `PruneWarning`, and nothing is written after it.
 
     Args:
         log_dir: VisualDL's directory for this run.
@@ -81,7 +81,7 @@ class Dashboard:
         )
 
     def network(self, channel_map: ChannelMap) -> None:
-        """Show the network as it is now, if it is another than before; where that fails, all the rest goes on."""
+        """Show the current network, if it has changed; if that fails, everything else is still written."""
         before, self._drawn = self._drawn, channel_map.state.propagation
         if self._writer is None or self._drawn is before or not self._draws:
             return
@@ -93,7 +93,7 @@ class Dashboard:
             warnings.warn(f"PruneCallback(log_dir={self.log_dir!r}): {text}", PruneWarning, stacklevel=3)
 
     def taken_back(self, record: PruneRecord, epoch: int, history: History) -> None:
-        """A cut was taken back at ``epoch``: the costs are those of before it again, and the text says why."""
+        """A cut was taken back at ``epoch``: write the costs from before it again, and why."""
         self._history = history
         ratio = history.now.ratio if history.now else 0.0
         costs = _costs(record.cost_before, record.cost_original, ratio)
@@ -123,7 +123,7 @@ class Dashboard:
             self._write(self._late_hparams)
 
     def replay(self, history: History) -> None:
-        """Write what happened in a run before it was resumed: the page shows the newest file of a directory only."""
+        """Write what happened before a run was resumed, as the page shows the newest file of a directory only."""
         for epoch, metrics in history.evaluations:
             made = [record for record in history if (record.epoch or 0) <= epoch and was_there(record, epoch)]
             if made:
@@ -132,14 +132,14 @@ class Dashboard:
                 self.evaluated(epoch, metrics, history[0].cost_original, history[0].cost_original, 0.0)
 
     def close(self) -> None:
-        """Write what is left, such as the run as a picture, and close the file."""
+        """Write the rest, such as the picture of the run, and close the file."""
         self._write(self._late_hparams)
         self._write(self._glance)
         self._write(SharedWriter.end)
         self._writer = None
 
     def _write(self, act: Callable[[SharedWriter], int | None]) -> None:
-        """Let ``act`` write so many records, and see that they arrive: VisualDL's thread drops what it cannot write."""
+        """Let ``act`` write records, and check that they reach the file: VisualDL drops what it cannot write."""
         if self._writer is None:
             return
         try:
@@ -197,7 +197,7 @@ class Dashboard:
         return len(self._history)
 
     def _late_hparams(self, writer: SharedWriter) -> int:
-        """VisualDL's table shows the last value of the metrics that it is told here, and complains of missing ones."""
+        """Write the hyper-parameters with the names of the metrics to show; VisualDL complains of missing ones."""
         if not self._hparams:
             return 0
         shown = [name for name in self._seen if name not in ("flops", "params") and not name.endswith(_AROUND)]
@@ -208,7 +208,7 @@ class Dashboard:
 
 
 def was_there(record: PruneRecord, epoch: int) -> bool:
-    """Whether a cut that was made by ``epoch`` was not yet taken back then."""
+    """Whether a cut that was made by ``epoch`` was still in place then."""
     return not record.taken_back or any(when == epoch for when, _ in record.recovered)
 
 
@@ -218,6 +218,6 @@ def _costs(now: Cost, dense: Cost, ratio: float) -> dict[str, float]:
 
 
 def _hparam(value: object) -> int | float | str:
-    """VisualDL takes numbers and text, prints that it drops all else, and its page fails on nan."""
+    """A hyper-parameter as VisualDL accepts it: a number or text; its page fails on nan."""
     plain = isinstance(value, str) or (type(value) in (int, float) and abs(value) < 2**63)  # type: ignore[arg-type]
     return value if plain else str(value)  # type: ignore[return-value]

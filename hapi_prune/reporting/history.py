@@ -1,4 +1,4 @@
-"""What happened in a run: one record for each cut, in order, printed as a table, saved as JSON."""
+"""The history of a run: one record for each cut, in order. Printed as a table, saved as JSON."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class History:
                 break
 
     def take_back(self, reason: str) -> None:
-        """Keep in mind that the last cut was taken back. What follows belongs to the network of before it.
+        """Mark the last cut as taken back. Later evaluations belong to the record before it.
 
         Args:
             reason: why, in words.
@@ -90,7 +90,7 @@ class History:
 
     @property
     def now(self) -> PruneRecord | None:
-        """The record of the network that is there: of the last cut that was not taken back; None if it is dense."""
+        """The record of the network as it is now: of the last cut that was not taken back; None if it is dense."""
         return standing(self.records)
 
     @property

@@ -1,4 +1,4 @@
-"""The network as it is now, in the form of VisualDL's GRAPHS tab.
+"""The current network in the format of VisualDL's GRAPHS tab.
 
 ``LogWriter.add_graph`` is no way there: it asks for a ``.pdmodel``, which Paddle 3 does not write, and leaves hooks in
 the network. What the page reads is JSON, and all that it is to show was traced before the first cut: nothing is run.
@@ -17,13 +17,13 @@ from ..analysis.layer_names import layer_name
 from ..analysis.op import Op
 
 VERSION = "1.0.0"
-"""Of the form."""
+"""The version of the format."""
 
 INPUT, FEED, FETCH = "data", "feed", "fetch"
-"""What Paddle calls an input of a program, and what the page calls inputs and outputs."""
+"""Paddle's name for an input of a program, and the page's names for inputs and outputs."""
 
 HIDDEN = {"stop_gradient", "place", "dtype", "name", "conv_bias", "held"}
-"""Attributes that say nothing about the network."""
+"""Attributes that are not shown."""
 
 
 def drawn(channel_map: ChannelMap) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def drawn(channel_map: ChannelMap) -> dict[str, Any]:
 
 
 class Drawing:
-    """Boxes and values, while they are collected.
+    """Collects boxes and values.
 
     Attributes:
         nodes, values: by name, as the page wants them.
@@ -82,7 +82,7 @@ class Drawing:
         self.values.setdefault(name, {**told, "from_node": "", "to_nodes": []})
 
     def _tell(self, layer: dict[str, Any], tensors: list[str]) -> None:
-        """Write the layer's own tensors on its box."""
+        """Add the layer's own tensors to its box."""
         for tensor in tensors:
             own = tensor.rpartition(".")[2]
             layer["input_vars"][own] = [tensor]
@@ -98,7 +98,7 @@ class Drawing:
         made: list[str],
         attrs: Mapping[str, Any] = {},
     ) -> None:
-        """An operation, and each box around it that is not there yet."""
+        """Add an operation, and the boxes around it that are missing."""
         name = str(path)
         self.nodes[name] = {**box(path, kind, leaf=True), "input_vars": taken, "output_vars": {"Y": made}}
         self.nodes[name] |= {"attrs": {key: str(value) for key, value in attrs.items()}}
@@ -115,7 +115,7 @@ class Drawing:
             name = str(parent)
 
     def close(self) -> None:
-        """Write on each box which values go in and come out: the page draws these while it is folded up."""
+        """Add its inputs and outputs to each box: the page draws them while the box is folded up."""
         for value in self.values.values():
             source, targets = around(value["from_node"]), [around(target) for target in value["to_nodes"]]
             if not value["persistable"]:
@@ -132,7 +132,7 @@ def tensors_of(op: Op, graph: Graph) -> list[str]:
 
 
 def titles(graph: Graph) -> dict[tuple[str, ...], str]:
-    """What stands on the box of each call of a layer: its name, where a tensor tells that, and its class."""
+    """The text on the box of each call of a layer: its class, and its name if a tensor tells it."""
     found: dict[tuple[str, ...], str] = {}
     for op in graph.evaluation.ops:
         calls = PurePosixPath(op.scope).parts[2:]
@@ -154,12 +154,12 @@ def kind_of(call: str) -> str:
 
 
 def around(name: str) -> list[str]:
-    """The boxes around an operation, but for that of the network itself."""
+    """The boxes around an operation, without that of the network itself."""
     return [str(parent) for parent in PurePosixPath(name).parents if len(parent.parts) > 1]
 
 
 def box(path: PurePosixPath, kind: str, leaf: bool) -> dict[str, Any]:
-    """An operation, or a layer around operations, that nothing is known of yet."""
+    """A new box: an operation, or a layer around operations."""
     return {
         "name": str(path),
         "show_name": str(path),

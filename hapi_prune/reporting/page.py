@@ -1,4 +1,4 @@
-"""One self-contained page of HTML: plain data in, text out. Nothing on it is loaded from elsewhere."""
+"""A self-contained page of HTML from plain data. It loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def page(title: str, lead: str, sections: Iterable[tuple[str, str]]) -> str:
 
 
 def preformatted(text: str) -> str:
-    """Text in which columns stand below each other."""
+    """Preformatted text, such as a table for the terminal."""
     return f"<pre>{escape(text)}</pre>"
 
 
@@ -67,12 +67,12 @@ def paragraphs(texts: Iterable[str]) -> str:
 
 
 def part(head: str, body: str) -> str:
-    """A part of a section, under a heading of its own."""
+    """A subsection with a heading."""
     return f"<h3>{escape(head)}</h3>\n{body}"
 
 
 def picture(image: Image, meaning: str) -> str:
-    """An image, in the page itself; ``meaning`` is for those who cannot see it."""
+    """An image, embedded in the page; ``meaning`` is its alternative text."""
     file = io.BytesIO()
     image.save(file, "PNG")
     data = base64.b64encode(file.getvalue()).decode("ascii")
@@ -99,7 +99,7 @@ def table(columns: Sequence[Column], left: Sequence[int] = (0,), long: Sequence[
 
 
 def spanned(groups: Sequence[str]) -> Iterable[str]:
-    """The heads of groups, each over its columns."""
+    """The row of group heads, each over its columns."""
     start = 0
     while start < len(groups):
         end = start + 1
@@ -111,7 +111,7 @@ def spanned(groups: Sequence[str]) -> Iterable[str]:
 
 
 def cells(row: Sequence[str], tag: str, places: dict[int, str]) -> str:
-    """The cells of a row; what `bar` made is HTML already."""
+    """The cells of a row; text is escaped, HTML from `bar` is not."""
     texts = [text if isinstance(text, Markup) else escape(text) for text in row]
     kinds = [f' class="{places[n]}"' if n in places else "" for n in range(len(row))]
     return "".join(f"<{tag}{kind}>{text}</{tag}>" for kind, text in zip(kinds, texts))

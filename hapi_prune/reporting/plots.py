@@ -1,4 +1,4 @@
-"""Pictures for people: plain data in, images out. Knows nothing of pruning."""
+"""Plots from plain data: images for people. Knows nothing of pruning."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run_picture(
     around: Sequence[Around] = (),
     front: Sequence[Reached] = (),
 ) -> Image:
-    """A run at a glance: the metric, the cost left, what each cut did to the metric, and the layers' filters.
+    """A whole run in one picture: the metric, the cost left, what each cut did to the metric, and the layers' filters.
 
     Args:
         metric: name of the metric.
@@ -103,7 +103,7 @@ def run_picture(
 
 
 def heat_picture(title: str, names: Sequence[str], shares: Sequence[float], values: Sequence[Sequence[float]]) -> Image:
-    """A table in colours: the larger a value the darker.
+    """A heat map: the larger a value, the darker.
 
     Args:
         title: what the values are.
@@ -130,12 +130,12 @@ def heat_picture(title: str, names: Sequence[str], shares: Sequence[float], valu
 
 
 def _on(share: float) -> str:
-    """A colour that can be read on one so dark."""
+    """The colour of text on a cell so dark."""
     return "white" if share > 0.7 else "black"
 
 
 def _drawn(draw: Callable[[Any], None], width: float, height: float) -> Image:
-    """What ``draw`` puts on a figure of so many inches; the user's matplotlib settings neither matter nor change."""
+    """The image of what ``draw`` draws on a figure of this size; independent of the user's matplotlib settings."""
     import matplotlib
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -219,7 +219,7 @@ def _keys_above(axes: Any, columns: int) -> None:
 
 
 def _front(axes: Any, metric: str, reached: Sequence[Reached]) -> None:
-    """The metric against the cost, a pale line in the order of the run, a dark one through those that none beats."""
+    """The metric against the cost: a pale line in the order of the run, a dark one along the Pareto front."""
     best = unbeaten(metric, reached)
     axes.plot(*zip(*((one.share, one.value) for one in reached)), color=LIGHT, linewidth=1.6, zorder=1)
     axes.plot(*zip(*sorted((one.share, one.value) for one in best)), color=DARK, linewidth=1.6, zorder=1)
@@ -238,7 +238,7 @@ def _front(axes: Any, metric: str, reached: Sequence[Reached]) -> None:
 
 
 def unbeaten(metric: str, reached: Sequence[Reached]) -> list[Reached]:
-    """Those that no other beats, or equals, at this cost or less; of equal ones all.
+    """The Pareto front: points with a better metric than all others of this cost or less; of equal points all.
 
     Example:
         >>> dense, cut, deep = Reached("dense", 1.0, 0.9), Reached("2", 0.5, 0.8), Reached("4", 0.4, 0.85)

@@ -1,4 +1,4 @@
-"""One cut of a run: what was asked, what was done, and what came of it."""
+"""The record of one cut: the ratio asked for, what was removed, and the cost and metrics before and after."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import tables
 from .tables import Metrics
 
 NOUNS = {"filters": "filters", "flops": "FLOPs", "params": "params", "latency": "latency"}
-"""What each target counts, in words."""
+"""The noun for each target."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class PruneRecord:
     rank_correlation: Metrics = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """The cut in words: how much was removed, the costs, the metrics, and what had to be said."""
+        """The cut in words: how much was removed, the costs, the metrics, and the notes."""
         before, after, back = self.metrics_before, self.metrics_after, self.taken_back
         flops, params = (tables.count(self.cost_before.flops), tables.count(self.cost_before.params))
         parts = [
@@ -113,7 +113,7 @@ class PruneRecord:
 
     @property
     def metrics_begun(self) -> Metrics:
-        """The evaluation of what training goes on with: once BatchNorm was estimated anew, or right after the cut."""
+        """The metrics with which training goes on: after recalibration and compensation, or right after the cut."""
         return self.metrics_healed or self.metrics_after
 
     @property
@@ -128,7 +128,7 @@ class PruneRecord:
 
 
 def event_table(record: PruneRecord) -> str:
-    """One cut for the terminal: the costs, the metrics, the layers that lost most, and what had to be said."""
+    """The table of one cut for the terminal: the costs, the metrics, the layers that lost most, and the notes."""
     costs = (record.cost_original, record.cost_before, record.cost_after)
     counts = {"FLOPs": [cost.flops for cost in costs], "params": [cost.params for cost in costs]}
     rows = tables.event_rows(counts, record.metrics_before, record.metrics_after, record.widths, record.metrics_healed)

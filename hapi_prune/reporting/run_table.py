@@ -18,7 +18,7 @@ def standing(records: Sequence[PruneRecord]) -> PruneRecord | None:
 
 
 def left(records: Sequence[PruneRecord]) -> PruneRecord:
-    """A record that tells of the network that is there, be it dense; at least one record."""
+    """A record of the network as it is now, dense or not; there must be at least one record."""
     last, now = records[-1], standing(records)
     if now is not None:
         return now
@@ -66,7 +66,7 @@ def columns(records: Sequence[PruneRecord], metric: str | None, metrics_dense: M
 
 
 def latency_columns(records: Sequence[PruneRecord]) -> list[tables.Column]:
-    """Predicted and measured milliseconds; what is kept, as predicted."""
+    """The columns of predicted and measured milliseconds, and of the predicted share that is kept."""
     known = [record.latency for record in records if record.latency is not None]
     dense = next(iter(known))
     times = {

@@ -1,4 +1,4 @@
-"""A whole run, told to people: as one picture, and as one page."""
+"""A whole run as one picture, and as one page of HTML."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 REASON = 9
-"""The number of the column that tells why a layer stays."""
+"""The number of the column with the reason why a layer stays."""
 
 
 def picture(history: History) -> Image:
-    """A run at a glance: the metric over the epochs, around each cut and against the cost; the cost; the filters.
+    """The picture of a run: the metric over the epochs, around each cut and against the cost; the cost; the filters.
 
     Args:
         history: any, also one without records.
@@ -37,7 +37,7 @@ def picture(history: History) -> Image:
 
 
 def around(history: History, metric: str) -> list[plots.Around]:
-    """The metric before, right after and recovered from each cut that it is known of."""
+    """The metric before each cut, right after it and recovered from it, where it is known."""
     found = []
     for record in history:
         logs = (record.metrics_before, record.metrics_begun, record.metrics_recovered)
@@ -48,7 +48,7 @@ def around(history: History, metric: str) -> list[plots.Around]:
 
 
 def front(history: History, metric: str) -> list[plots.Reached]:
-    """What was reached at each cost: the dense network, and each cut after it has recovered; right after it, if not."""
+    """The metric reached at each cost: of the dense network, and after each cut, recovered if there was training."""
     dense = history.metrics_dense.get(metric)
     found = [] if dense is None or not history else [plots.Reached("dense", 1.0, dense)]
     for record in history:

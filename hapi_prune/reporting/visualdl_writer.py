@@ -1,4 +1,4 @@
-"""One VisualDL writer a directory: the page shows the newest file of a directory only, so two would hide each other."""
+"""One VisualDL writer for each directory: the page shows its newest file only, so a second one would hide it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GRAPH = "vdlgraph"
 
 
 class SharedWriter:
-    """A VisualDL writer for all that one process writes to a directory, as the page shows one file of it only.
+    """The VisualDL writer that all parts of a process share for a directory.
 
     Where a second run counts its steps from the start again, its curves go on to the right of the first run's.
 
@@ -48,7 +48,7 @@ class SharedWriter:
         return getattr(self._writer, name)
 
     def step(self, tag: str, step: int) -> int:
-        """Where ``step`` of ``tag`` goes: behind what an earlier run wrote for the tags before the same slash."""
+        """The step to write for ``step`` of ``tag``: after those of an earlier run for tags with the same prefix."""
         family = tag.partition("/")[0]
         if family not in self._shift:
             last = self._last.get(family, -1)
@@ -56,11 +56,11 @@ class SharedWriter:
         return step + self._shift[family]
 
     def add_scalar(self, tag: str, value: float, step: int, walltime: int | None = None) -> None:
-        """What LogWriter does under this name, for any tag."""
+        """The method of LogWriter with this name, for any tag."""
         self._writer.add_scalar(clean(tag), value, self.step(tag, step), walltime)
 
     def show_network(self, drawn: Mapping[str, object]) -> None:
-        """Put a network into the GRAPHS tab, in the place of the one before; not on a remote file system."""
+        """Show a network in the GRAPHS tab instead of the previous one; not on a remote file system."""
         if "://" in self._writer.logdir:
             return
         folder, before = Path(self._writer.logdir), self._graph
@@ -72,12 +72,12 @@ class SharedWriter:
             before.unlink()
 
     def size(self) -> int:
-        """Bytes in the file; 0 where that cannot be known, as on a remote file system."""
+        """Bytes in the file; 0 if that is unknown, as on a remote file system."""
         file = self._writer.file_name
         return 0 if "://" in file else os.path.getsize(file)
 
     def close(self) -> None:
-        """For a callback that shares the writer and is done with it; the others may not be."""
+        """Does nothing: a callback that shares the writer is done with it, and others may not be."""
         self._writer.flush()
 
     def end(self) -> None:
@@ -103,7 +103,7 @@ def clean(tag: str) -> str:
 
 
 def _file(log_dir: str) -> tuple[str, bool]:
-    """The name of the file to write, and whether it is one to go on with; a new one sorts behind all that are there.
+    """The name of the file to write, and whether it exists and is continued; a new name sorts after all existing ones.
 
     Gone on with is a file that this process has written to (a run before, or a writer that is still open), unless
     its end is damaged: what is appended to half a record cannot be read.

@@ -13,7 +13,6 @@ from paddle import nn
 
 from ..cutting import optimizers, ranks
 from ..internals import layers
-from ..internals.preserve import attributes, quiet, random_generators, training_flags
 from ..plan import Array, Cut
 from . import paddle_model
 
@@ -149,17 +148,9 @@ class Compensation:
     @contextmanager
     def _listening(self, listener: Listener) -> Iterator[None]:
         """For forward passes in evaluation mode with ``listener`` at all sites, which leave nothing behind."""
-        sampler = getattr(paddle_model.train_data(self._model), "batch_sampler", None)
-        counted = [(sampler, ("epoch",))] if sampler is not None else []
-        network, hooks = self._model.network, []
+        hooks: list[Any] = []
         try:
-            with (
-                training_flags(layers.named_layers(network).values(), False),
-                random_generators(),
-                quiet(),
-                attributes(*counted),
-                paddle.no_grad(),
-            ):
+            with paddle_model.extra_passes(self._model, training=False):
                 hooks += [site.listen(name, listener) for name, site in self._sites.items()]
                 with paddle_model.precision(self._model):
                     yield

@@ -7,7 +7,6 @@ from paddle import nn
 
 from ..cutting import ranks
 from ..internals import layers
-from ..internals.preserve import attributes, quiet, random_generators, training_flags
 from ..plan import Cut
 from . import paddle_model
 from .compensating import Compensation
@@ -56,16 +55,7 @@ def recalibrate(model: paddle.Model, batches: int) -> int:
     Source: Li, Wu, Su, Wang, "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning" (2020).
     """
     network, data = model.network, paddle_model.train_data(model)
-    sampler = getattr(data, "batch_sampler", None)  # one that shuffles counts how often it was asked
-    counted = [(sampler, ("epoch",))] if sampler is not None else []
-    with (
-        training_flags(layers.named_layers(network).values(), None),
-        random_generators(),
-        quiet(),
-        attributes(*counted),
-        paddle.no_grad(),
-    ):
-        network.train()
+    with paddle_model.extra_passes(model, training=True):
         norms = layers.batch_norms(network)
         if not norms or data is None or paddle_model.read_once(data):
             return 0

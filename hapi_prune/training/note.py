@@ -132,13 +132,6 @@ def written(refused: Mapping[str, Reason]) -> dict[str, Any]:
     return {key: {**asdict(why), "kind": why.kind.value} for key, why in refused.items()}
 
 
-def filled(data: dict[str, Any]) -> dict[str, Any]:
-    """A note that was written before all of this was kept: nothing was known of it then."""
-    budget = data.get("budget")
-    known = {"budget": {"unit_ranks": {}, **budget}} if isinstance(budget, dict) else {}
-    return {"times": None, "unit_ranks": {}, **data, **known}
-
-
 def note_from(data: dict[str, Any], base: str) -> Note:
     """The note of checkpoint ``base``.
 
@@ -146,7 +139,7 @@ def note_from(data: dict[str, Any], base: str) -> Note:
         PruneError: the note is damaged.
     """
     try:
-        return Note(**NOTE(filled(data)))
+        return Note(**NOTE(data))
     except ValueError as error:
         todo = "give an earlier checkpoint"
         raise PruneError(

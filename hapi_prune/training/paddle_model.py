@@ -17,7 +17,7 @@ from ..errors import PruneError
 from ..internals.hapi_frames import DATA, variables_of_fit
 from ..internals.layers import named_layers
 from ..internals.optimizer_state import NAMES, renamed
-from ..internals.preserve import attributes, random_generators, training_flags
+from ..internals.preserve import attributes, quiet, random_generators, training_flags
 
 BATCH = 64
 """Batch size for evaluation data that is a Dataset and not a DataLoader."""
@@ -198,6 +198,21 @@ def first_batches(model: paddle.Model, data: Any, count: int) -> Iterator[list[p
         batches = iter(data)
     for batch in islice(batches, count):
         yield [paddle.to_tensor(part) for part in paddle.utils.flatten(batch)[: len(model._inputs)]]
+
+
+@contextmanager
+def extra_passes(model: paddle.Model, training: bool) -> Iterator[None]:
+    """For forward passes over the training data between two epochs, which leave nothing behind but running statistics.
+
+    Args:
+        model: the model; called from a hook of its ``fit``.
+        training: the mode of the network.
+    """
+    sampler = getattr(train_data(model), "batch_sampler", None)  # one that shuffles counts how often it was asked
+    counted = [(sampler, ("epoch",))] if sampler is not None else []
+    flags = training_flags(named_layers(model.network).values(), training)
+    with flags, random_generators(), quiet(), attributes(*counted), paddle.no_grad():
+        yield
 
 
 def eval_data(model: paddle.Model) -> Any:

@@ -51,16 +51,18 @@ def meet(
                 met |= {id(label), id(other)}
             elif all(map(partial(separate, constraints, wide), rest & spread)):
                 atoms = wide.along(narrow.axes)
-                constraints.tie(atoms, np.broadcast_to(narrow.atoms[..., None], check(constraints, atoms, narrow)))
+                constraints.tie(
+                    atoms, np.broadcast_to(narrow.atoms[..., None], meeting_shape(constraints, atoms, narrow))
+                )
                 met |= {id(label), id(other)}
     for labels, others, axes, own in ((ours, theirs, their_axes, our_axes), (theirs, ours, our_axes, their_axes)):
         # What did not meet and is covered on all of its axes is frozen below, so nothing can slip along it.
-        moving = [other for other in others if id(other) in met or not set(other.axes) <= own]
+        free = [other for other in others if id(other) in met or not set(other.axes) <= own]
         for label in labels:
             shared = [axis for axis in label.axes if axis in axes]
             if id(label) in met or not shared:
                 continue
-            if len(shared) == len(label.axes) or any(slips(constraints, label, other, shared) for other in moving):
+            if len(shared) == len(label.axes) or any(slips(constraints, label, other, shared) for other in free):
                 constraints.stop([label], LAYOUT if any(set(label.axes) & set(o.axes) for o in others) else FIXED)
                 ended.add(id(label))
             else:
@@ -79,8 +81,8 @@ def slips(constraints: Constraints, label: Label, other: Label, shared: Iterable
     return not all(separate(constraints, one, axis) for one in (label, other) for axis in common)
 
 
-def check(constraints: Constraints, atoms: Index, narrow: Label) -> tuple[int, ...]:
-    """The shape to which ``narrow`` is spread to meet ``atoms``."""
+def meeting_shape(constraints: Constraints, atoms: Index, narrow: Label) -> tuple[int, ...]:
+    """The shape to which the atoms of ``narrow`` are broadcast to meet ``atoms``."""
     if atoms.shape[:-1] != narrow.atoms.shape:
         raise Mismatch(f"{constraints.op}: {atoms.shape[:-1]} channels meet {narrow.atoms.shape}")
     return atoms.shape
@@ -134,8 +136,8 @@ def broadcast(call: Call, args: Sequence[Signal], traced: Sequence[Signal]) -> S
         if not any(axis in axes for axes in spread):
             sizes = [signal.shape[axis - rank] for signal in args if len(signal.shape) >= rank - axis]
             shape[axis] = -1 if -1 in sizes else max(sizes)
-    loose = {axis for axis, size in enumerate(shape) if size > 1 and not any(axis in axes for axes in spread)}
-    return Signal(tuple(shape), tuple(settled(sides)), uniform=frozenset(loose), drawn=bool(random))
+    uniform = {axis for axis, size in enumerate(shape) if size > 1 and not any(axis in axes for axes in spread)}
+    return Signal(tuple(shape), tuple(settled(sides)), uniform=frozenset(uniform), drawn=bool(random))
 
 
 def agreed(constraints: Constraints, args: Sequence[Signal], spread: Sequence[set[int]], rank: int) -> list[Signal]:

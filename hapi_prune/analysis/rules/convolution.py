@@ -154,7 +154,7 @@ def fix_blocks(call: Call, channels: Index, groups: int) -> None:
 
 def passing(call: Call, x: Signal, axis: int) -> list[Label]:
     """Labels on the batch axis go through, and on an axis of the image where any number of places will do."""
-    free, moving, found = {0} | lone(call, axis), moved_along(call), list[Label]()
+    free, moving, found = {0} | pointwise_axes(call, axis), moved_along(call), list[Label]()
     for label in (label for label in x.labels if axis not in label.axes):
         kept: Label | None = label
         if not set(label.axes) <= free:
@@ -172,7 +172,7 @@ def moved_along(call: Call) -> dict[int, sliding.Window]:
     return sliding.windows(call, call.traced_arg(1).shape[2:]) if plain else {}
 
 
-def lone(call: Call, axis: int) -> set[int]:
+def pointwise_axes(call: Call, axis: int) -> set[int]:
     """Axes of the image along which each place is seen by itself, as by a kernel of size 1."""
     attrs, weight, rank = call.op.attrs, call.traced_arg(1).shape, len(call.traced_arg(0).shape)
     if call.op.name in ("deformable_conv", "conv2d_transpose", "depthwise_conv2d_transpose", "conv3d_transpose"):
@@ -188,7 +188,7 @@ def result_shape(call: Call, axis: int, channels: int) -> tuple[int, ...]:
     # Paddle shapes a transposed convolution of an image of unknown size as if that size were -1.
     shape = list(shape_inference.transposed(call) if "transpose" in call.op.name else call.shape())
     sizes = call.arg(0).shape
-    for place in {0} | lone(call, axis):
+    for place in {0} | pointwise_axes(call, axis):
         shape[place] = sizes[place] if sizes[place] != -1 else shape[place]
     for place, window in moved_along(call).items():
         shape[place] = window.places(sizes[place]) if sizes[place] != -1 else shape[place]

@@ -30,7 +30,7 @@ def product_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple
 def matmul(call: Call) -> Sequence[Value]:
     """The last axis of one meets the last but one of the other, and is summed over."""
     x, y = call.arg(0), call.arg(1)
-    x_axes, y_axes = places(call, 0), places(call, 1)
+    x_axes, y_axes = axis_roles(call, 0), axis_roles(call, 1)
     k_x, k_y = x_axes.index("k"), y_axes.index("k")
     if k_x in x.uniform:
         x = x.sized(k_x, y.shape[k_y])
@@ -42,18 +42,18 @@ def matmul(call: Call) -> Sequence[Value]:
     rank, tail = len(call.shape()), (len(x_axes) > 1) + (len(y_axes) > 1)
     sides = []
     for signal, axes, traced in ((x, x_axes, call.traced_arg(0)), (y, y_axes, call.traced_arg(1))):
-        place = [coordinate(axis, rank, tail) for axis in axes]
-        labels = [label.renamed([place[axis] for axis in label.axes]) for label in signal.labels]
-        sides.append((signal, place, labels, spread_out(traced, place)))
+        positions = [coordinate(axis, rank, tail) for axis in axes]
+        labels = [label.renamed([positions[axis] for axis in label.axes]) for label in signal.labels]
+        sides.append((signal, positions, labels, spread_out(traced, positions)))
     return [contracted(call, sides, rank)]
 
 
-def spread_out(traced: Signal, place: Sequence[int]) -> set[int]:
+def spread_out(traced: Signal, positions: Sequence[int]) -> set[int]:
     """The axes of the product along which an operand has slices that are not all alike."""
-    return {place[axis] for axis, size in enumerate(traced.shape) if size > 1 and axis not in traced.uniform}
+    return {positions[axis] for axis, size in enumerate(traced.shape) if size > 1 and axis not in traced.uniform}
 
 
-def places(call: Call, index: int) -> list[str]:
+def axis_roles(call: Call, index: int) -> list[str]:
     """What each axis of an operand is: a batch axis ``"b0"`` (counted from the right), ``"m"``, ``"k"`` or ``"n"``."""
     rank = len(call.traced_arg(index).shape)
     if rank == 1:
@@ -73,13 +73,13 @@ def coordinate(name: str, rank: int, tail: int) -> int:
 
 def contracted(call: Call, sides: Sequence[Side], rank: int) -> Signal:
     """The product: labels on the summed axis meet and end, the others go on."""
-    y, place, _, _ = sides[1]
+    y, positions, _, _ = sides[1]
     if y.tensor and len(y.shape) == 2:
-        call.constraints.filters.add((y.tensor, place.index(rank - 1)))
-    return joined(call, sides, rank)
+        call.constraints.filters.add((y.tensor, positions.index(rank - 1)))
+    return combined(call, sides, rank)
 
 
-def joined(call: Call, sides: Sequence[Side], rank: int) -> Signal:
+def combined(call: Call, sides: Sequence[Side], rank: int) -> Signal:
     """All sides meet; axes of the result are numbered below ``rank``, axes that are summed over from it on."""
     for number, (_, _, labels, spread) in enumerate(sides):
         for _, _, others, axes in sides[:number]:
@@ -87,22 +87,22 @@ def joined(call: Call, sides: Sequence[Side], rank: int) -> Signal:
     shape = list(call.shape())
     kept: list[list[Label]] = []
     met = [(signal, labels) for signal, _, labels, _ in sides]
-    loose = {place[axis] for signal, place, _, _ in sides for axis in signal.uniform}
+    alike = {positions[axis] for signal, positions, _, _ in sides for axis in signal.uniform}
     if any(signal.drawn for signal, _ in met):
-        call.constraints.mix_with_drawn([label for _, labels in met for label in labels], loose)
-    for signal, place, labels, spread in sides:
-        for axis in {place[axis] for axis in signal.uniform} | spread:
+        call.constraints.mix_with_drawn([label for _, labels in met for label in labels], alike)
+    for signal, positions, labels, spread in sides:
+        for axis in {positions[axis] for axis in signal.uniform} | spread:
             if axis < rank:
-                shape[axis] = signal.shape[place.index(axis)]
+                shape[axis] = signal.shape[positions.index(axis)]
         for label in labels:
             if max(label.axes) >= rank:
-                # Summed over: what is left of the label keeps its place on the other axes.
+                # Summed over: what is left of the label keeps its position on the other axes.
                 call.constraints.pin_along(label, [axis for axis in label.axes if axis < rank])
                 summed_up(call, label, met)
         kept.append([label for label in labels if max(label.axes) < rank])
     nonzero = any(not is_zero(label, met) for labels in kept for label in labels)
     taken = {axis for _, _, _, spread in sides for axis in spread}
-    uniform = frozenset(axis for axis in loose - taken if axis < rank)
+    uniform = frozenset(axis for axis in alike - taken if axis < rank)
     return Signal(tuple(shape), tuple(settled(kept)), uniform=uniform, nonzero=nonzero)
 
 
@@ -150,13 +150,13 @@ def einsum(call: Call) -> Sequence[Value]:
         return [call.plain()]
     operands, result = letters
     summed = sorted({name for names in operands for name in names} - set(result))
-    number = {name: place for place, name in enumerate([*result, *summed])}
+    number = {name: axis for axis, name in enumerate([*result, *summed])}
     sides = []
     for names, signal, was in zip(operands, followed(call, operands, args), traced):
-        place = [number[name] for name in names]
-        labels = [label.renamed([place[axis] for axis in label.axes]) for label in signal.labels]
-        sides.append((signal, place, labels, spread_out(was, place)))
-    return [joined(call, sides, len(result))]
+        positions = [number[name] for name in names]
+        labels = [label.renamed([positions[axis] for axis in label.axes]) for label in signal.labels]
+        sides.append((signal, positions, labels, spread_out(was, positions)))
+    return [combined(call, sides, len(result))]
 
 
 def followed(call: Call, operands: Sequence[Sequence[str]], args: Sequence[Signal]) -> list[Signal]:

@@ -23,7 +23,7 @@ def runs(label: Label | None, axis: int) -> Index:
     return np.flatnonzero(np.concatenate([[True], origin[1:] != origin[:-1]]))
 
 
-def place(call: Call, axis: int, position: int, borders: Sequence[int]) -> int:
+def scaled_position(call: Call, axis: int, position: int, borders: Sequence[int]) -> int:
     """Where ``position`` along ``axis`` of operand 0, one of several ``borders``, lies at the sizes under test.
 
     A position between two sources stays between them. Inside a source it stays at the same share of it, and the numbers
@@ -106,7 +106,7 @@ def split(call: Call) -> Sequence[Value]:
     axis_at = 2 if call.op.name == "split" else 1
     axis = (call.numbers(axis_at, "axis") or (0,))[0] % len(traced.shape)
     ends = np.cumsum([0, *sections(call, traced.shape[axis])]).tolist()
-    borders = [place(call, axis, end, ends[1:-1]) for end in ends]
+    borders = [scaled_position(call, axis, end, ends[1:-1]) for end in ends]
     spans = zip(borders, borders[1:], np.diff(ends))
     return [tuple(part(call, call.arg(0), axis, np.arange(a, b), int(size)) for a, b, size in spans)]
 
@@ -172,11 +172,11 @@ def ranged(call: Call, axis: int, span: range) -> Index:
         return np.array(span)
     if stride == 1:
         ends = [end for end in (first, end) if 0 < end < old]
-        return np.arange(place(call, axis, first, ends), place(call, axis, end, ends))
+        return np.arange(scaled_position(call, axis, first, ends), scaled_position(call, axis, end, ends))
     # Every stride-th slice: of each run of that many one is taken, at the same place in the run.
     for label in call.arg(0).on(axis):
         call.constraints.balance(label.atoms, stride, None if old % stride else positions(label, axis) % stride)
     if old % stride == 0 and size % stride:
         raise Mismatch(f"{call.op}: {size} channels, of which every {stride}th is taken")
-    begin = place(call, axis, first - first % stride, ())
-    return np.arange(begin + first % stride, place(call, axis, end, ()), stride)
+    begin = scaled_position(call, axis, first - first % stride, ())
+    return np.arange(begin + first % stride, scaled_position(call, axis, end, ()), stride)

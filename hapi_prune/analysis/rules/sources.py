@@ -20,8 +20,8 @@ def source(call: Call) -> Sequence[Value]:
         return [call.plain(n) for n in range(len(call.op.shapes))]
     numbers = written if isinstance(written, list) else [written] * min(math.prod(call.shape()), 16)
     whole = len(numbers) <= 4096 and all(is_whole(n) for n in numbers)
-    loose = frozenset(a for a, size in enumerate(call.shape()) if size > 1) if call.op.name == "full" else frozenset()
-    return [Signal(call.shape(), value=tuple(int(n) for n in numbers) if whole else None, uniform=loose)]
+    uniform = frozenset(a for a, size in enumerate(call.shape()) if size > 1) if call.op.name == "full" else frozenset()
+    return [Signal(call.shape(), value=tuple(int(n) for n in numbers) if whole else None, uniform=uniform)]
 
 
 SHAPED = {"full_with_tensor": 1, "gaussian": 0, "uniform": 0, "randint": 0, "truncated_gaussian_random": 0}
@@ -33,8 +33,8 @@ def made(call: Call) -> Sequence[Value]:
     """A value of one number, or of numbers drawn at random: as many as the code asks for."""
     call.stop_others()
     shape, drawn = call.numbers(SHAPED[call.op.name]) or call.shape(), call.op.name != "full_with_tensor"
-    loose = frozenset(axis for axis, size in enumerate(call.shape()) if size > 1)
-    return [Signal(shape if len(shape) == len(call.shape()) else call.shape(), uniform=loose, drawn=drawn)]
+    uniform = frozenset(axis for axis, size in enumerate(call.shape()) if size > 1)
+    return [Signal(shape if len(shape) == len(call.shape()) else call.shape(), uniform=uniform, drawn=drawn)]
 
 
 @rule("bernoulli", flops=free)
