@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from ..analysis.channel_map import ChannelMap
 from ..analysis.labels import INDEX_BITS, signals_of
+from ..analysis.op import Op
 from ..internals.progress import progress
 from ..plan import Axis, PruningPlan, Reason
 from . import ranks
@@ -20,6 +22,9 @@ Rehearsed = Callable[[ChannelMap, PruningPlan, bool], "Refused | None"]
 Retry = Callable[[Sequence[list[str]], Refused], "Refused | None"]
 """The same for parts of a plan, after a refusal."""
 
+Place = tuple[int, int, tuple[int, ...]]
+"""Of an op at a line of the user's code, its number among those of one layer, the operand, and axes of that."""
+
 Spot = tuple[tuple[str, ...], str, int]
 """Where an axis is in the network, in words that are the same for all layers of one class: see `spot_of`."""
 
@@ -29,8 +34,8 @@ def blamed_groups(
 ) -> dict[str, Reason]:
     """The groups that ``plan`` cannot cut, and why.
 
-    Where the network stopped at a line of the user's code, the groups that reach that line are tried first. Of those at
-    the same spot in layers of one class, one stands for all.
+    Where the network stopped at a line of the user's code, the groups that reach that line are suspected. Of those that
+    reach it at one place, or are at the same spot in layers of one class, one stands for all.
     """
     sure: set[str] = set()
 
@@ -45,22 +50,47 @@ def blamed_groups(
     by_family: dict[frozenset[str], list[str]] = {}
     for key in plan.kept:
         by_family.setdefault(channel_map.findings.family_of(key) or frozenset([key]), []).append(key)
-    parts = list(by_family.values())
-    reach = reaching_groups(channel_map, refused.stopped_at)
-    suspects = [part for part in parts if reach.intersection(part)]
-    others = [part for part in parts if part not in suspects]
+    found: dict[str, Reason] = {}
     with progress("group", len(plan.kept)) as at:
-        if suspects and others and retry(others, refused) is None:
-            parts = suspects
-        return likewise(alike(channel_map, parts), refused, retry)
+        for suspects, doubt in suspected(channel_map, list(by_family.values()), refused, retry):
+            found.update(likewise(alike(channel_map, suspects, doubt.stopped_at), doubt, retry))
+    return found
 
 
-def alike(channel_map: ChannelMap, parts: Sequence[list[str]]) -> list[list[list[str]]]:
-    """The ``parts`` of a plan sorted by the spots in the network that they touch."""
-    found: dict[frozenset[Spot], list[list[str]]] = {}
+def suspected(
+    channel_map: ChannelMap, parts: Sequence[list[str]], refused: Refused, retry: Retry
+) -> list[tuple[Sequence[list[str]], Refused]]:
+    """The parts that may be to blame, and for which refusal.
+
+    Those that reach the line at which the network stopped are left out, and the others tried: where these stop at
+    another line, those that reach that one are suspected too, and so on.
+    """
+    found: list[tuple[Sequence[list[str]], Refused]] = []
+    left, doubt, lines = list(parts), refused, set[str]()
+    while True:
+        reach = reaching_groups(channel_map, doubt.stopped_at)
+        suspects, others = ([part for part in left if bool(reach & {*part}) == wanted] for wanted in (True, False))
+        if doubt.stopped_at in lines:  # not those that reach it are to blame, or not they alone
+            return [(parts, refused)]
+        if not suspects or not others:
+            return [*found, (left, doubt)]
+        found.append((suspects, doubt))
+        lines.add(doubt.stopped_at)
+        again = retry(others, doubt)
+        if again is None:
+            return found
+        left, doubt = others, again
+
+
+def alike(channel_map: ChannelMap, parts: Sequence[list[str]], where: str = "") -> list[list[list[str]]]:
+    """The ``parts`` of a plan sorted by where they reach a line of the user's code last, or else by their spots."""
+    found: dict[frozenset[object], list[list[str]]] = {}
+    reached = places_reached(channel_map, lambda op: op.where == where) if where else {}
     for part in parts:
         axes = {axis for key in part for axis in channel_map.groups[key].index}
-        found.setdefault(frozenset(spot_of(axis, channel_map.graph.kinds) for axis in axes), []).append(part)
+        places = frozenset[object](max(reached[key]) for key in part if key in reached)
+        spots = frozenset[object](spot_of(axis, channel_map.graph.kinds) for axis in axes)
+        found.setdefault(places or spots, []).append(part)
     return list(found.values())
 
 
@@ -111,12 +141,15 @@ def holding_together(
 
     The exact ones among them were tried without the approximate ones, whose size they depend on, and so refused.
     """
-    findings = channel_map.findings
+    findings, tried = channel_map.findings, list[PruningPlan]()
     for reach in meeting_groups(channel_map, where):
         parts = {findings.family_of(key) or frozenset([key]) for key in reach & blamed.keys()}
         only = PruningPlan({key: kept for key, kept in plan.kept.items() if any(key in part for part in parts)})
-        if len(parts) > 1 and all(ranks.gathered(rehearsed(channel_map, only, False) is None)):
-            return set(only.kept)
+        mixed = any(channel_map.groups[key].approximate for key in only.kept)
+        if mixed and len(parts) > 1 and only not in tried:
+            tried.append(only)
+            if all(ranks.gathered(rehearsed(channel_map, only, False) is None)):
+                return set(only.kept)
     return set()
 
 
@@ -141,14 +174,31 @@ def reaching_groups(channel_map: ChannelMap, where: str, around: bool = False, b
         around: whether what is in the same layers counts.
         below: whether what is in the layers that these call does, too.
     """
-    steps = [step for one in channel_map.state.propagation.passes for step in one.steps()]
-    scopes = {op.scope for op, _, _ in steps if op.where == where} if around else set()
+    ops = [op for one in channel_map.state.propagation.passes for op in one.program.ops]
+    scopes = {op.scope for op in ops if where and op.where == where}
     inside = tuple(f"{scope}/" for scope in scopes if scope) if below else ()
-    numbers: set[int] = set()
-    for op, args, _ in steps:
-        if op.where == where or op.scope in scopes or op.scope.startswith(inside):
-            for signal in signals_of(args):
-                for label in signal.labels:
-                    numbers.update(np.unique(label.atoms[label.atoms >= 0] >> INDEX_BITS).tolist())
-    reached = {axis for axis, number in channel_map.graph.numbers.items() if number in numbers}
-    return {key for key, group in channel_map.groups.items() if group.index.keys() & reached}
+
+    def chosen(op: Op) -> bool:
+        return bool(scopes) and (op.where == where or (around and op.scope in scopes) or op.scope.startswith(inside))
+
+    return {*places_reached(channel_map, chosen)}
+
+
+def places_reached(channel_map: ChannelMap, chosen: Callable[[Op], bool]) -> dict[str, set[Place]]:
+    """The groups that reach one of the chosen ops, and where they do."""
+    places: dict[int, set[Place]] = {}
+    for one in channel_map.state.propagation.passes:
+        seen: Counter[str] = Counter()
+        for op, args, _ in one.steps():
+            if chosen(op):
+                seen[op.scope] += 1
+                for operand, signal in enumerate(signals_of(args)):
+                    for label in signal.labels:
+                        for number in np.unique(label.atoms[label.atoms >= 0] >> INDEX_BITS).tolist():
+                            places.setdefault(number, set()).add((seen[op.scope], operand, label.axes))
+    numbers = channel_map.graph.numbers
+    return {
+        key: found
+        for key, group in channel_map.groups.items()
+        if (found := set().union(*(places.get(numbers[axis], set()) for axis in group.index)))
+    }

@@ -16,7 +16,7 @@ from ..internals import optimizer_state as stored
 from ..internals import optimizer_values
 from ..internals.layers import named_layers
 from ..internals.preserve import spaces, training_flags
-from ..internals.tensors import gradient_places, own_tensors
+from ..internals.tensors import gradient_places, let_gradient_be, own_tensors
 from ..plan import Array
 from . import optimizers
 from .array_store import ArrayStore
@@ -115,9 +115,10 @@ class Snapshot:
             undo_log.resize(tensor, self.store.get(kept.number))
             now = gradient_places(tensor)
             for place in now.keys() | gradients.keys():
-                undo_log.remember(partial(setattr, tensor, place, now.get(place)))
+                undo_log.remember(partial(let_gradient_be, tensor, now.get(place), place))
                 array = self.store.get(gradients[place]) if place in gradients else None
-                setattr(tensor, place, None if array is None else paddle.to_tensor(array, place=tensor.place))
+                gradient = None if array is None else paddle.to_tensor(array, place=tensor.place)
+                let_gradient_be(tensor, gradient, place)
 
 
 class _Optimizer:

@@ -167,6 +167,8 @@ class _Reader:
     def _op(self, op: Any) -> RawOp:
         attrs, name = op.attrs(), op.name().replace("pd_op.", "", 1)
         stack = attrs.pop("op_callstack", None) or ()
+        if "place" in attrs:
+            attrs["place"] = str(attrs["place"])  # to Paddle 3.0 no two places are equal
         scope, owner = self._stacks.made_in(stack)
         operands, results = op.operands_source(), op.results()
         inner = [self._number(value) for block in op.blocks() for value in _captured(block)]

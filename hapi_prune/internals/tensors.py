@@ -95,12 +95,12 @@ def gradients(tensor: paddle.Tensor) -> list[paddle.Tensor]:
     return [gradient for gradient in found if gradient is not None and gradient.is_dense()]
 
 
-def let_gradient_be(tensor: paddle.Tensor, gradient: paddle.Tensor | None) -> None:
-    """Give a leaf a gradient, or none."""
-    if gradient is None:
+def let_gradient_be(tensor: paddle.Tensor, gradient: paddle.Tensor | None, place: str = "grad") -> None:
+    """Give a leaf a gradient, or none; ``place``: the attribute that holds it, see `gradient_places`."""
+    if gradient is None and place == "grad":
         tensor.clear_gradient(False)  # Paddle 3.0 refuses None
     else:
-        tensor.grad = gradient
+        setattr(tensor, place, gradient)
 
 
 def gradient_places(tensor: paddle.Tensor) -> dict[str, paddle.Tensor]:

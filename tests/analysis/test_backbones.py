@@ -12,6 +12,7 @@ import pytest
 import reference
 from backbones import BACKBONES
 from backbones_files import FILES
+from counting import counted
 
 from hapi_prune import explain
 from hapi_prune.analysis.example_input import example
@@ -76,7 +77,8 @@ def entries():
 
 
 @pytest.mark.parametrize("wanted", list(entries()))
-def test_a_backbone_is_pruned_and_computes_what_the_masked_network_computes(wanted):
+def test_a_backbone_is_pruned_and_computes_what_the_masked_network_computes(wanted, monkeypatch):
+    search = counted(monkeypatch)
     network = reference.randomise(wanted.build())
     given = example(network, wanted.inputs)
     inputs = given.rebuilt([paddle.randn(leaf.shape) for leaf in given.leaves])[0]
@@ -89,6 +91,7 @@ def test_a_backbone_is_pruned_and_computes_what_the_masked_network_computes(want
     pruner, before = Pruner(network, wanted.inputs, Options()), reference.channels(network)
     _, exact = cut(pruner, 0.5, inputs)
     assert exact or mixed, "explain calls nothing approximate"
+    assert search.times_plain <= 5, search
     convolutions = reference.channels(network)
     shrunk = {name for name, width in convolutions.items() if width < before[name]}
     assert len(shrunk) == wanted.shrinks

@@ -12,6 +12,7 @@ import numpy as np
 import paddle
 import pytest
 import reference
+from counting import counted
 
 from hapi_prune import PruneCallback, cost, prune
 from hapi_prune.cutting.pruning import Options, Pruner
@@ -67,13 +68,14 @@ def test_the_quick_ones_are_among_them():
 
 
 @pytest.mark.parametrize("name", every(GOLDEN, QUICK))
-def test_a_vision_model_is_counted_cut_and_trained(name):
+def test_a_vision_model_is_counted_cut_and_trained(name, monkeypatch):
     shape, flops, params = GOLDEN[name]
+    search = counted(monkeypatch)
     network = getattr(paddle.vision.models, name)()
     reference.randomise(network)
 
-    counted = cost(network, shape)
-    assert (counted.flops, counted.params, counted.unknown) == (flops, params, ())
+    costs = cost(network, shape)
+    assert (costs.flops, costs.params, costs.unknown) == (flops, params, ())
     assert params == sum(parameter.size for parameter in network.parameters())
     reference.narrow_classifier(network)
     params = sum(parameter.size for parameter in network.parameters())
@@ -88,6 +90,7 @@ def test_a_vision_model_is_counted_cut_and_trained(name):
         pruner = Pruner(network, image(name, 1), Options())
     groups = pruner.channel_map.groups
     record = pruner.cut(0.3)
+    assert search.times_plain <= 5, search
 
     reference.zero(expected, reference.gone(groups, record.plan))
     expected.to(dtype="float64")
