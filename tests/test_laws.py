@@ -17,7 +17,8 @@ import pytest
 import reference
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from random_networks import WRITTEN_DOWN, Converted, RandomNetwork, Recipe, Step, recipes, unmixed
+from random_blocks import unmixed
+from random_networks import WRITTEN_DOWN, Converted, RandomNetwork, Recipe, Step, recipes
 
 from hapi_prune import PruningPlan, cost, load
 from hapi_prune.analysis import groups

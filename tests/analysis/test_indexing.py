@@ -10,7 +10,7 @@ import pytest
 import reference
 from paddle import nn
 from paddle.nn import functional as F  # noqa: N812
-from structures import ZOO
+from zoo import ZOO
 
 from hapi_prune import PruneError, load, prune
 from hapi_prune.analysis.channel_map import ChannelMap

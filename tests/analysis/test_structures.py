@@ -14,7 +14,9 @@ import pytest
 import reference
 from paddle import nn
 from paddle.nn.layer import activation
-from structures import ELEMENTWISE, OVER_CHANNELS, ZOO, Chain, Structure
+from structures import Chain, Structure
+from structures_normalization import ELEMENTWISE, OVER_CHANNELS
+from zoo import ZOO
 
 from hapi_prune import PruneError, Signal, register_rule
 from hapi_prune.analysis import labels

@@ -12,7 +12,8 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812
 import pytest
 from paddle import nn
-from structures import IMAGE, ZOO, Chain, conv, conv_bn, pooled
+from structures import IMAGE, Chain, conv, conv_bn, pooled
+from zoo import ZOO
 
 from hapi_prune import PruneError, check
 from hapi_prune.analysis.channel_map import ChannelMap

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paddle import nn
-from structures import ZOO, Chain, conv, conv_bn, pooled
+from structures import Chain, conv, conv_bn, pooled
+from zoo import ZOO
 
 from hapi_prune import PruneError
 from hapi_prune.analysis.rules import TABLE

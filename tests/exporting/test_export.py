@@ -13,7 +13,7 @@ import pytest
 from fits import HARMLESS, Net, build
 from paddle import inference, nn
 from paddle.static import InputSpec
-from structures import ZOO
+from zoo import ZOO
 
 from hapi_prune import PruneError, PruneWarning, cost, export, prune
 from hapi_prune.exporting import export as exporting

@@ -12,7 +12,7 @@ from backbones_files import FILES
 from paddle import nn
 from paddle.nn.layer import layers
 from paddle.pir import Value
-from structures import ZOO
+from zoo import ZOO
 
 from hapi_prune import PruneError
 from hapi_prune.analysis import graph, smaller_input

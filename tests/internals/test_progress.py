@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 import pytest
 from paddle import nn
-from structures import ZOO
+from zoo import ZOO
 
 from hapi_prune import PruneCallback, check, prune, sensitivity
 from hapi_prune.analysis import replay

@@ -8,7 +8,7 @@ from backbones import BACKBONES
 from backbones_files import FILES
 from paddle import nn
 from paddle.nn import functional as F  # noqa: N812
-from structures import ZOO
+from zoo import ZOO
 
 from hapi_prune.analysis import channel_map as module
 from hapi_prune.analysis.channel_map import ChannelMap

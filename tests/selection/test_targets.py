@@ -15,7 +15,7 @@ from backbones_files import FILES
 from callbacks import quiet
 from fits import build, fit
 from paddle import nn
-from structures import ZOO
+from zoo import ZOO
 
 from hapi_prune import Global, PruneError, PruneWarning, Uniform, prune
 from hapi_prune.analysis.cost import cost_at

@@ -44,3 +44,21 @@ def built(metric, optimizer=momentum, network=Net, **prepare):
     model = build(network, optimizer, metrics=metric, **prepare)
     metric.model[0] = model
     return model
+
+
+def adam(parameters):
+    return paddle.optimizer.Adam(paddle.optimizer.lr.StepDecay(0.01, 3), parameters=list(parameters))
+
+
+def tries(history):
+    """What was tried when, and whether it held."""
+    return [(record.epoch, record.ratio_asked, not record.taken_back) for record in history]
+
+
+class Wide(Net):
+    """Wide enough that each step removes a filter."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = paddle.nn.Conv2D(3, 65, 3, padding=1), paddle.nn.BatchNorm2D(65)
+        self.conv2 = paddle.nn.Conv2D(65, 12, 3, padding=1)

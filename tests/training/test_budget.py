@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
-import random
-import re
-import shutil
 import signal
 from pathlib import Path
 
-import numpy as np
 import paddle
 import pytest
-import reference
-from budgets import Falls, at_least, built
+from budgets import Falls, Wide, adam, at_least, built, tries
 from callbacks import curves, quiet, reader
 from fits import (
     BATCH,
@@ -27,8 +21,6 @@ from fits import (
     build,
     end,
     fit,
-    generators,
-    momentum,
     same,
     state,
     weights,
@@ -37,15 +29,10 @@ from fits import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hapi_prune import Global, History, PruneCallback, PruneError, resume
-from hapi_prune.cutting import array_store
-from hapi_prune.cutting.pruning import Pruner
+from hapi_prune import History, PruneCallback, PruneError
 from hapi_prune.cutting.snapshot import Snapshot
-from hapi_prune.selection.options import Options
 from hapi_prune.training import fit_state
-from hapi_prune.training.atomic_save import BEFORE, read_note
 from hapi_prune.training.budget import LEAST_STEP, Budget
-from hapi_prune.training.rollback import RestorePoint
 
 pytestmark = HARMLESS
 
@@ -111,188 +98,6 @@ def test_each_layer_has_its_own_step():
     assert Budget(0.01, "acc", 0.9, held={"a": 0.2}, failed={"a": 0.21}).aim({"a": 0.3}) is None
 
 
-# What is put back
-
-
-def adam(parameters):
-    return paddle.optimizer.Adam(paddle.optimizer.lr.StepDecay(0.01, 3), parameters=list(parameters))
-
-
-def warm(parameters):
-    rate = paddle.optimizer.lr.LinearWarmup(paddle.optimizer.lr.StepDecay(0.01, 3), 4, 0.0, 0.01)
-    return paddle.optimizer.AdamW(rate, parameters=list(parameters))
-
-
-def lookahead(parameters):
-    return paddle.incubate.LookAhead(paddle.optimizer.Momentum(0.1, 0.9, parameters=list(parameters)), 0.5, 3)
-
-
-def multi(parameters):
-    return paddle.optimizer.Momentum(0.1, 0.9, parameters=list(parameters), use_multi_tensor=True)
-
-
-OPTIMIZERS = {"adam": adam, "warm": warm, "momentum": momentum, "lookahead": lookahead, "multi": multi}
-
-
-def train(network, optimizer, steps, seed):
-    """Some steps; a scheduler of Paddle's steps along."""
-    paddle.seed(seed)
-    random = np.random.RandomState(seed)
-    network.train()
-    for _ in range(steps):
-        (network(paddle.to_tensor(random.randn(4, *SHAPE).astype("float32"))) ** 2).mean().backward()
-        optimizer.step()
-        optimizer.clear_grad()
-        if isinstance(optimizer._learning_rate, paddle.optimizer.lr.LRScheduler):
-            optimizer._learning_rate.step()
-
-
-def made(optimizer):
-    with paddle.utils.unique_name.guard():
-        paddle.seed(3)
-        network = Net(0.2)
-        return network, optimizer(network.parameters())
-
-
-def numbered_alike(optimizer):
-    """The optimizer's state, without the numbers that Paddle gives to equal names."""
-    found = reference.state_of(optimizer)
-    return {re.sub(r"_\d+$", "", name): value for name, value in found.items()}
-
-
-def without_draws(network, optimizer):
-    """All but what the generators will draw."""
-    return {name: part for name, part in reference.everything(network, optimizer).items() if name != "draws"}
-
-
-@pytest.mark.filterwarnings("ignore:Op `increment` is executed through:DeprecationWarning")  # LookAhead, in step
-@pytest.mark.parametrize("steps", [3, 0], ids=["trained", "before any step"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_what_is_put_back_is_as_it_was_bitwise_and_trains_on_as_if_nothing_had_been(name, steps):
-    network, optimizer = made(OPTIMIZERS[name])
-    train(network, optimizer, steps, 1)
-    before, rate = without_draws(network, optimizer), optimizer.get_lr()
-    snapshot, pruner = Snapshot(network, optimizer), Pruner(network, ONE, Options())
-    pruner.cut(0.5, optimizer)
-    train(network, optimizer, 4, 2)
-    assert network.conv1.weight.shape[0] == 4
-    drawn, flags = generators(), [layer.training for layer in network.sublayers()]
-    snapshot.put_back()
-    assert same(generators(), drawn)
-    assert [layer.training for layer in network.sublayers()] == flags
-    if steps:
-        reference.same(without_draws(network, optimizer), before)
-    assert optimizer.get_lr() == rate
-    other, theirs = made(OPTIMIZERS[name])
-    train(other, theirs, steps, 1)
-    for each, its in ((network, optimizer), (other, theirs)):
-        train(each, its, 5, 4)
-    assert same(reference.arrays(network), reference.arrays(other))
-    assert same(numbered_alike(optimizer), numbered_alike(theirs))
-
-
-class Splits(paddle.nn.Layer):
-    """A network whose code holds numbers of channels in an attribute, which follows a cut."""
-
-    def __init__(self):
-        super().__init__()
-        self.splits = [8, 4]
-        self.stem, self.one, self.two = paddle.nn.Conv2D(3, 12, 1), paddle.nn.Conv2D(8, 8, 1), paddle.nn.Conv2D(4, 8, 1)
-        self.pool, self.fc = paddle.nn.AdaptiveAvgPool2D(1), paddle.nn.Linear(8, 4)
-
-    @property
-    def conv1(self):
-        return self.stem
-
-    def forward(self, x):
-        left, right = paddle.split(paddle.nn.functional.relu(self.stem(x)), self.splits, axis=1)
-        return self.fc(self.pool(paddle.nn.functional.relu(self.one(left) + self.two(right))).flatten(1))
-
-
-def test_counts_in_attributes_go_back_too_also_in_a_resumed_run(tmp_path):
-    ends = []
-    for start in (None, tmp_path / "0/1", tmp_path / "0/3"):
-        with paddle.utils.unique_name.guard():
-            model, callback = built(at_least(9), network=Splits), quiet({1: 0.5, 2: 0.51}, max_drop=0.01)
-            done = resume(model, callback, start) if start else 0
-            folder = str(tmp_path / str(len(ends)))
-            fit(model, callback, eval_data=Images(8, 1), epochs=4 - done, save_dir=folder)
-        ends.append([weights(model), model.network.splits, tries(callback.history)])
-    assert ends[0][1:] == [[6, 3], [(1, 0.5, False), (2, 0.25, True)]]
-    assert same(ends[0], ends[1]) and same(ends[0], ends[2])
-
-
-def test_a_large_network_is_kept_on_disk_and_the_file_is_gone_with_it(monkeypatch, tmp_path):
-    network, optimizer = made(adam)
-    train(network, optimizer, 2, 1)
-    before = reference.arrays(network)
-    monkeypatch.setattr(array_store, "LARGE", 100)
-    snapshot = Snapshot(network, optimizer, str(tmp_path))
-    assert snapshot.store.on_disk
-    train(network, optimizer, 2, 2)
-    snapshot.put_back()
-    assert same(reference.arrays(network), before)
-    assert not list(tmp_path.iterdir()), "the file has no name"
-
-
-def test_counters_and_gradients_go_back_and_hooks_stay():
-    network, _ = made(adam)
-    network.seen, heard = 3, []
-    network(paddle.randn([2, *SHAPE])).sum().backward()
-    gradient = network.conv1.weight.grad.numpy().copy()
-    snapshot = Snapshot(network, leave=("kept",))
-    network.seen, network.kept = 4, "this"
-    hook = network.register_forward_post_hook(lambda *args: heard.append(1))
-    Pruner(network, ONE, Options()).cut(0.5)
-    network.clear_gradients()
-    snapshot.put_back()
-    assert (network.seen, network.kept) == (3, "this")
-    assert same(network.conv1.weight.grad.numpy(), gradient)
-    assert network.conv1._out_channels == 8
-    count = len(heard)
-    network(paddle.randn([2, *SHAPE]))
-    assert len(heard) == count + 1
-    hook.remove()
-
-
-def test_what_fails_half_way_is_not_half_put_back(monkeypatch):
-    network, optimizer = made(momentum)
-    train(network, optimizer, 2, 1)
-    snapshot, pruner = Snapshot(network, optimizer), Pruner(network, ONE, Options())
-    pruner.cut(0.5, optimizer)
-    train(network, optimizer, 2, 2)
-    before = without_draws(network, optimizer)
-    number = list(snapshot._optimizers[0]._mirrors.values())[3].number
-    get = snapshot.store.get
-    monkeypatch.setattr(snapshot.store, "get", lambda wanted: 1 / 0 if wanted == number else get(wanted))
-    with pytest.raises(ZeroDivisionError):
-        snapshot.put_back()
-    reference.same(without_draws(network, optimizer), before)
-
-
-def test_after_it_a_smaller_cut_computes_what_the_masked_network_computes():
-    model = build(lambda: Net(0.0), adam)
-    pruner = Pruner(model.network, ONE, Options())
-    train(model.network, model._optimizer, 2, 1)
-    state_before, gathered = copy.deepcopy(pruner.channel_map.sizes), pruner.gathered
-    before = RestorePoint.now(model, pruner, None)
-    pruner.cut(0.5, model._optimizer)
-    train(model.network, model._optimizer, 2, 2)
-    before.put_back(model, pruner)
-    assert pruner.channel_map.sizes == state_before and pruner.gathered == gathered
-    reference.randomise(model.network)
-    model.network.eval()
-    twin, groups = reference.copied(model.network), dict(pruner.channel_map.groups)
-    record = pruner.cut(0.25, model._optimizer)
-    assert record.widths == {"conv1": (8, 6), "conv2": (12, 9)}
-    assert record.cost_before == record.cost_original and record.verified == "values"
-    masked = reference.masked(twin, reference.gone(groups, record.plan))
-    inputs = [paddle.randn([3, *SHAPE])]
-    ours, theirs = reference.outputs(model.network, inputs), reference.outputs(masked, inputs)
-    assert reference.distance(ours, theirs) < 1e-5
-    train(model.network, model._optimizer, 2, 3)
-
-
 # Runs
 
 
@@ -302,11 +107,6 @@ def run(schedule, metric, epochs, network=Net, **options):
     callback = quiet(schedule, max_drop=0.01, **options)
     fit(model, callback, eval_data=Images(8, 1), epochs=epochs)
     return model, callback.history
-
-
-def tries(history):
-    """What was tried when, and whether it held."""
-    return [(record.epoch, record.ratio_asked, not record.taken_back) for record in history]
 
 
 def test_the_smallest_network_within_the_budget_is_left():
@@ -378,15 +178,6 @@ def test_halving_stops_where_a_step_is_too_small():
     tried = [0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625]
     assert tries(history) == [(epoch, ratio, False) for epoch, ratio in enumerate(tried, start=1)]
     assert model.network.conv1.weight.shape[0] == 65 and history.now is None
-
-
-class Wide(Net):
-    """Wide enough that each step removes a filter."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1, self.bn1 = paddle.nn.Conv2D(3, 65, 3, padding=1), paddle.nn.BatchNorm2D(65)
-        self.conv2 = paddle.nn.Conv2D(65, 12, 3, padding=1)
 
 
 @pytest.mark.parametrize("options", [{"target": "flops", "scope": "global"}, {"target": "params"}, {"scope": "global"}])
@@ -500,130 +291,6 @@ def test_evaluations_after_it_belong_to_the_network_that_is_there():
     _, history = run({1: 0.018, 3: 0.02}, Falls(lambda now: now / 65), 5, network=Wide)
     assert [[epoch for epoch, _ in record.recovered] for record in history] == [[1, 2]]
     assert history.best_at_this_size["acc"] == 1.0 and history.metrics_dense["acc"] == 1.0
-
-
-# Resumed
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "options"),
-    [
-        (adam, {}),
-        (momentum, {"criterion": "taylor"}),
-        (momentum, {"target": "flops", "scope": Global(cost_power=1.0)}),
-        (adam, {"compensate": True}),
-    ],
-    ids=["adam", "taylor", "flops", "compensated"],
-)
-def test_a_run_on_a_budget_is_resumed_bitwise_from_any_epoch(optimizer, options, tmp_path):
-    """Between cuts, in a phase that will fail, in one that follows it, and after the last."""
-    schedule, epochs = {1: 0.25, 2: 0.5, 4: 0.6, 6: 0.7}, 7
-
-    def prepared():
-        model = built(at_least(5), optimizer, lambda: Net(0.3))
-        watch = [paddle.callbacks.EarlyStopping("acc", "max", patience=99, verbose=0, save_best_model=False)]
-        if optimizer is momentum:
-            watch.append(paddle.callbacks.ReduceLROnPlateau("acc", patience=2, mode="max", verbose=0))
-        return model, quiet(schedule, max_drop=0.01, **options), watch
-
-    def go(start, folder):
-        with paddle.utils.unique_name.guard():  # as in a process of its own
-            model, callback, watch = prepared()
-            done = resume(model, callback, start) if start else 0
-            remembered = At("on_train_end", lambda *_: fit_state.callbacks())
-            everyone = [*watch, callback, remembered]
-            fit(model, everyone, eval_data=Images(8, 1), epochs=epochs - done, save_dir=str(folder))
-        history = json.loads(callback.history.to_json())
-        for record in history["records"]:
-            record["seconds"] = record["notes"] = 0  # what has to be said is said once in a process
-        return [end(model), history, remembered.found, model._optimizer.get_lr()]
-
-    whole = go(None, tmp_path / "whole")
-    failed = [record["taken_back"] != "" for record in whole[1]["records"]]
-    assert True in failed and False in failed
-    with_before = {epoch for epoch in range(epochs) if (tmp_path / "whole" / f"{epoch}{BEFORE[0]}").exists()}
-    assert with_before == {1, 2, 3, 4, 5, 6}
-    assert not list((tmp_path / "whole").glob(".*"))
-    for stop in range(epochs):
-        folder = tmp_path / str(stop)
-        folder.mkdir()
-        for file in [*(tmp_path / "whole").glob(f"{stop}.*"), *(tmp_path / "whole").glob(f"{stop}_before.*")]:
-            shutil.copy(file, folder)
-        random.seed(stop)
-        found = go(folder, folder)
-        assert found[1] == whole[1], f"resumed after epoch {stop}"
-        assert same(found[0]["weights"], whole[0]["weights"]), f"resumed after epoch {stop}"
-        if stop < epochs - 1:
-            assert same(found[0]["state"], whole[0]["state"]), f"resumed after epoch {stop}"
-            assert found[2:] == whole[2:], f"resumed after epoch {stop}"
-
-
-def test_a_run_that_is_resumed_twice_in_one_phase_ends_alike(tmp_path):
-    """The second time, what was before the cut comes from a checkpoint of a run that had itself loaded it."""
-
-    def go(start, folder):
-        with paddle.utils.unique_name.guard():
-            model, callback = built(at_least(5), adam, lambda: Net(0.3)), quiet({1: 0.5, 4: 0.6}, max_drop=0.01)
-            done = resume(model, callback, start) if start else 0
-            fit(model, callback, eval_data=Images(8, 1), epochs=5 - done, save_dir=str(tmp_path / folder))
-        return end(model), tries(callback.history)
-
-    ends = [go(None, "0"), go(tmp_path / "0/1", "1"), go(tmp_path / "1/2", "2"), go(tmp_path / "2/3", "3")]
-    assert ends[0][1] == [(1, 0.5, False), (4, 0.25, True)]
-    assert all(same(list(ends[0]), list(each)) for each in ends)
-
-
-@pytest.mark.parametrize("evaluated", [True, False])
-def test_a_run_that_was_killed_before_its_last_cut_was_judged_is_judged_once_it_is_resumed(evaluated, tmp_path):
-    model, callback = built(at_least(5)), quiet({1: 0.25, 3: 0.5}, max_drop=0.01)
-    fit(model, callback, eval_data=Images(8, 1), epochs=5, save_dir=str(tmp_path))
-    ended, history = weights(model), callback.history
-    note = tmp_path / "4.prune.json"
-    if not evaluated:  # killed right after the checkpoint was written, before the evaluation that follows it
-        said = json.loads(note.read_text(encoding="utf-8"))
-        kept = json.loads(said["history"])
-        kept["evaluations"].pop()
-        kept["records"][1]["recovered"].pop()
-        note.write_text(json.dumps({**said, "history": json.dumps(kept), "evaluate": True}), encoding="utf-8")
-    model, callback = built(at_least(5)), quiet({1: 0.25, 3: 0.5}, max_drop=0.01)
-    assert resume(model, callback, tmp_path / "4") == 5
-    fit(model, callback, eval_data=Images(8, 1), epochs=0)
-    assert same(weights(model), ended)
-    assert tries(callback.history) == tries(history)
-
-
-def test_the_note_says_what_is_known_and_a_damaged_one_is_refused(tmp_path):
-    model, callback = built(at_least(5)), quiet({1: 0.25, 2: 0.5, 3: 0.6}, max_drop=0.01)
-    fit(model, callback, eval_data=Images(8, 1), epochs=4, save_dir=str(tmp_path))
-    budget = read_note(str(tmp_path / "3"))["budget"]
-    assert {name: budget[name] for name in ("monitor", "dense", "held", "failed", "tried")} == {
-        "monitor": "acc",
-        "dense": 0.9,
-        "held": 0.25,
-        "failed": 0.5,
-        "tried": 0.375,
-    }
-    path = tmp_path / f"3{BEFORE[0]}"
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(PruneError, match="is not the file that the note was written for"):
-        resume(built(at_least(5)), quiet({1: 0.25, 2: 0.5, 3: 0.6}, max_drop=0.01), tmp_path / "3")
-    model, other = built(at_least(5)), quiet({1: 0.25, 2: 0.5, 3: 0.6}, max_drop=0.01, monitor="loss")
-    resume(model, other, tmp_path / "2")
-    with pytest.raises(PruneError, match="a run that has gone by 'acc'"):
-        fit(model, other, eval_data=Images(8, 1), epochs=2)
-
-
-def test_a_checkpoint_that_is_written_again_has_nothing_left_of_an_older_one(tmp_path):
-    """The first cut fails, and half of it would be too small a step: from then on no cut is provisional."""
-    model, seen = built(at_least(65), network=Wide), []
-
-    def save(model, epoch):
-        model.save(str(tmp_path / "last"))
-        files = [path.suffix for path in tmp_path.iterdir() if "_before" in path.name]
-        seen.append((len(files), "_before.pdparams" in read_note(str(tmp_path / "last"))["files"]))
-
-    fit(model, [quiet({1: 0.018, 3: 0.02}, max_drop=0.01), At("on_epoch_end", save)], eval_data=Images(8, 1), epochs=4)
-    assert seen == [(0, False), (2, True), (2, True), (0, False)]
 
 
 # What is refused
