@@ -3,9 +3,10 @@
 Three ways to it, the next where the one before does not lead there:
 
 1. The function is run as it is on Paddle's symbolic values: nothing is computed and no source is converted.
-2. Paddle converts the source first, so that what depends on values (a branch, a loop) becomes an op of the program.
-3. The function is run on tensors, and the Python values that its code makes of them (``int(paddle.shape(x)[1])``) are
+2. The function is run on tensors, and the Python values that its code makes of them (``int(paddle.shape(x)[1])``) are
    recorded; then it is run as in 1, with these values. Only values that depend on sizes alone are taken.
+3. Paddle converts the source, so that what depends on values (a branch, a loop) becomes an op of the program. What is
+   done in it cannot be followed, and of a loop over sizes too Paddle makes such an op: so this comes last.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import paddle
+from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.static import InputSpec
 
 from .concrete_values import ConcreteValues, finite_values
 from .forward_reads import ForwardReads, recording_reads
 from .layers import named_layers
+from .preserve import forward_pass
 from .stacks import Stacks, user_line
 from .symbolic import Symbolic, notes, symbolic
 
@@ -101,25 +104,29 @@ def traced(
         except Exception:  # whatever cannot be done with symbolic values
             if as_it_is:
                 raise
-            made, reads = _otherwise(function, leaves), ForwardReads(mode=True, sizes=True)
+            made, reads = _otherwise(network, function, leaves), ForwardReads(mode=True, sizes=True)
     return _Reader(stacks, made).raw_program(reads)
 
 
-def _otherwise(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Symbolic:
+def _otherwise(
+    network: paddle.nn.Layer, function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]
+) -> Symbolic:
     """Paddle's program of a function that does not run as it is, by the first other way that leads there."""
-    try:
+    if any(isinstance(layer.forward, StaticFunction) for layer in named_layers(network).values()):
+        return _converted(function, leaves)  # the user has it converted, and a run on tensors would leave a program
+    values = ConcreteValues()
+    with suppress(Exception), forward_pass(network, network.training), values.recorded():
+        function(list(leaves))
+    if not values:
         return _converted(function, leaves)
-    except Exception as error:
-        values = ConcreteValues()
-        with suppress(Exception), values.recorded():
-            function(list(leaves))
-        if not values:
-            raise
+    try:
+        with values.replayed():
+            return symbolic(function, leaves)
+    except Exception as first:
         try:
-            with values.replayed():
-                return symbolic(function, leaves)
+            return _converted(function, leaves)
         except Exception as second:
-            raise second from error
+            raise first from second
 
 
 def _converted(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Symbolic:

@@ -44,6 +44,8 @@ def meet(
             )  # fmt: skip
             rest = set(wide.axes) - set(narrow.axes)
             if not set(narrow.axes) <= set(wide.axes):
+                if crossed(constraints, label, other):
+                    met |= {id(label), id(other)}
                 continue
             if rest and all(map(partial(separate, constraints, wide), narrow.axes)):
                 # One number for each block of the wider one, as for each head: the blocks stay.
@@ -66,6 +68,30 @@ def meet(
             else:
                 constraints.pin_along(label, shared)
     return ended
+
+
+def crossed(constraints: Constraints, one: Label, other: Label) -> bool:
+    """Whether two labels share axes and each has others of its own, along which it is one of several blocks that stay.
+
+    Then whole heads can go, as in attention by heads: what lies at one place of the shared axes is tied, in both.
+    """
+    shared = sorted(set(one.axes) & set(other.axes))
+    blocks = [separate(constraints, label, axis) for label in (one, other) for axis in set(label.axes) - set(shared)]
+    if not shared or not all(blocks) or not any(slips(constraints, one, other, [axis]) for axis in shared):
+        return False
+    heads = [head_of_each(constraints, label.along(shared)) for label in (one, other)]
+    constraints.tie(*heads)
+    return True
+
+
+def head_of_each(constraints: Constraints, atoms: Index) -> Index:
+    """The first atom of each block, ``atoms``: ``[blocks..., slices]``, to which all others of it are tied.
+
+    Slices that are none, such as padding, go with their block.
+    """
+    first = np.take_along_axis(atoms, (atoms >= 0).argmax(axis=-1)[..., None], axis=-1)
+    constraints.tie(np.where(atoms >= 0, atoms, first), np.broadcast_to(first, atoms.shape))
+    return first[..., 0]
 
 
 def separate(constraints: Constraints, label: Label, axis: int) -> bool:
