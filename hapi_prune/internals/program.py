@@ -3,9 +3,10 @@
 Three ways to it, the next where the one before does not lead there:
 
 1. The function is run as it is on Paddle's symbolic values: nothing is computed and no source is converted.
-2. Paddle converts the source first, so that what depends on values (a branch, a loop) becomes an op of the program.
-3. The function is run on tensors, and the Python values that its code makes of them (``int(paddle.shape(x)[1])``) are
+2. The function is run on tensors, and the Python values that its code makes of them (``int(paddle.shape(x)[1])``) are
    recorded; then it is run as in 1, with these values. Only values that depend on sizes alone are taken.
+3. Paddle converts the source, so that what depends on values (a branch, a loop) becomes an op of the program. What is
+   done in it cannot be followed, and of a loop over sizes too Paddle makes such an op: so this comes last.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import paddle
+from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.static import InputSpec
 
 from .concrete_values import ConcreteValues, finite_values
 from .forward_reads import ForwardReads, recording_reads
 from .layers import named_layers
-from .preserve import forwards
+from .preserve import forward_pass, forwards
 from .stacks import Stacks, user_line
 from .symbolic import Symbolic, notes, symbolic
 
@@ -110,20 +112,23 @@ def _otherwise(
     network: paddle.nn.Layer, function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]
 ) -> Symbolic:
     """Paddle's program of a function that does not run as it is, by the first other way that leads there."""
-    try:
-        with forwards(list(named_layers(network).values())):  # Paddle 3.0 leaves converted ones in the layers
-            return _converted(function, leaves)
-    except Exception as error:
+    layers = list(named_layers(network).values())
+    with forwards(layers):  # Paddle 3.0 leaves converted ones in the layers
+        if any(isinstance(layer.forward, StaticFunction) for layer in layers):
+            return _converted(function, leaves)  # the user has it converted, and a run on tensors would leave a program
         values = ConcreteValues()
-        with suppress(Exception), values.recorded():
+        with suppress(Exception), forward_pass(network, network.training), values.recorded():
             function(list(leaves))
         if not values:
-            raise
+            return _converted(function, leaves)
         try:
             with values.replayed():
                 return symbolic(function, leaves)
-        except Exception as second:
-            raise second from error
+        except Exception as first:
+            try:
+                return _converted(function, leaves)
+            except Exception as second:
+                raise first from second
 
 
 def _converted(function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]) -> Symbolic:

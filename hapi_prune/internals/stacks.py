@@ -84,15 +84,17 @@ class Stacks:
             self._calls.pop()
 
     def _layer_at_work(self, frame: FrameType | None) -> str | None:
-        """The layer whose code runs in a frame or called it: what goes by ``self`` there, in what it encloses too.
+        """The layer whose code runs in a frame or called it: the first argument there, or ``self`` in what it encloses.
 
         Only frames of the trace are looked into: a frame holds on to what was seen of it for as long as it runs.
         """
         while frame is not None and not (code := frame.f_code).co_filename.startswith(_HERE):
-            if "self" in (*code.co_varnames, *code.co_freevars) and is_user_code(code.co_filename):
-                name = self._names.get(id(frame.f_locals.get("self")))
-                if name is not None:
-                    return name
+            names = {"self", *code.co_varnames[: min(code.co_argcount, 1)]} & {*code.co_varnames, *code.co_freevars}
+            if names and is_user_code(code.co_filename):
+                found = (self._names.get(id(frame.f_locals.get(name))) for name in names)
+                layer = next((name for name in found if name is not None), None)
+                if layer is not None:
+                    return layer
             frame = frame.f_back
         return None
 

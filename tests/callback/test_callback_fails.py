@@ -44,7 +44,7 @@ def breaking(monkeypatch, place):
                 stop()
             yield
 
-    allowed = {"choosing": 1, "masking": 1, "shrinking": 1, "trying": 2, "carrying": 1, "proving": 2, "evaluating": 2}
+    allowed = {"choosing": 1, "masking": 1, "shrinking": 1, "trying": 1, "carrying": 1, "proving": 2, "evaluating": 2}
     monkeypatch.setattr(owner, name, within if place == "masking" else sometimes)
 
 

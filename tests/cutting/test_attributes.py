@@ -310,6 +310,20 @@ class Block(nn.Layer):
         return self.outer(self.inner(self.way(self, x)))
 
 
+def test_a_layer_is_found_by_whatever_name_its_code_has_for_it():
+    class Named(nn.Layer):
+        def __init__(this) -> None:  # noqa: N805
+            super().__init__()
+            this.width, this.conv = 16, nn.Conv2D(16, 16, 1)
+
+        def forward(this, x):  # noqa: N805
+            return this.conv(x.reshape([-1, this.width, 8, 8]))
+
+    network = Net(Named())
+    assert prune(network, IMAGE, 0.5).notes == ("'width' of 'block' follows the cut: 16 is 8 now",)
+    assert network.block.width == 8
+
+
 def test_a_number_that_is_only_in_the_code_costs_its_group():
     network = Net(Block(lambda self, x: x.reshape([-1, 16, 8, 8]), size=8))
     notes = refused(network, "stem.conv")

@@ -146,7 +146,7 @@ def test_what_cannot_be_traced_is_reported():
             raise ArithmeticError("no such luck")
 
     row = only(Broken(8))
-    assert row.problem == "tracing Broken in training mode: ArithmeticError: no such luck"
+    assert row.problem == "tracing Broken in evaluation mode: ArithmeticError: no such luck"
     assert (row.removed, row.step, row.again, row.export) == (0.0, False, False, False)
 
 

@@ -223,8 +223,10 @@ class ControlFlow(Chain):
         return x
 
 
-@structure("b", {"a": "values of tensors decide"})
+@structure("a b")
 class Loop(Chain):
+    """How often it runs is the same whatever the data are."""
+
     def middle(self, x):
         count = paddle.zeros([1], "int32")
         while count < 2:
@@ -351,3 +353,14 @@ class Factorised(Chain):
         coef = F.softmax(paddle.bmm(x.transpose([0, 2, 1]), bases), axis=-1)
         bases = bases * paddle.bmm(x, coef) / (bases.bmm(coef.transpose([0, 2, 1]).bmm(coef)) + 1e-6)
         return paddle.bmm(bases, coef.transpose([0, 2, 1])).reshape([n, c, h, w])
+
+
+@structure("a b")
+class RowsInALoop(Chain):
+    """A loop over a number that is computed from the shape, which Paddle would make an op of."""
+
+    def middle(self, x):
+        rows = []
+        for n in range(int(paddle.shape(x)[2]) // 4):
+            rows.append(F.relu(x[:, :, 4 * n : 4 * n + 4]))  # noqa: PERF401  # as a loop, which can be converted
+        return paddle.concat(rows, axis=2)

@@ -306,3 +306,11 @@ class DroppedAlways(Chain):
 class DrawnForEach(Chain):
     def middle(self, x):
         return x * paddle.bernoulli(F.sigmoid(x))
+
+
+@structure("a b")
+class ShiftedInTime(Chain):
+    """A quarter of the channels from the image before, a quarter from the one behind."""
+
+    def middle(self, x):
+        return F.relu(F.temporal_shift(x, 2, 0.25))

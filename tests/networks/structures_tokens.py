@@ -197,3 +197,65 @@ class CellByCell(nn.Layer):
 
     def forward(self, x):
         return self.head(self.rnn(self.b(self.a(x)).mean(2).transpose([0, 2, 1]))[0].mean(1))
+
+
+class WholeHeads(nn.Layer):
+    """Attention whose heads have a written width, and are as many as come out of it: whole heads go."""
+
+    def __init__(self, dim=16, width=4) -> None:
+        super().__init__()
+        self.a, self.q, self.k, self.v = conv(3, dim), conv(dim, dim, 1), conv(dim, dim, 1), conv(dim, dim, 1)
+        self.out, self.b, self.head, self.head_dim = conv(dim, dim, 1), conv(dim, 6), nn.Linear(6, 5), width
+        self.scale = self.create_parameter([dim // width, 1, 1], default_initializer=nn.initializer.Constant(0.5))
+
+    def heads(self, x):
+        n, _, h, w = x.shape
+        return [layer(x).reshape([n, -1, self.head_dim, h * w]) for layer in (self.q, self.k, self.v)]
+
+    def attend(self, q, k, v):
+        weights = F.softmax(paddle.matmul(q, k, transpose_x=True) * self.scale, axis=-1)
+        return paddle.matmul(v, weights, transpose_y=True)
+
+    def forward(self, x):
+        x = F.relu(self.a(x))
+        n, _, h, w = x.shape
+        x = x + self.out(self.attend(*self.heads(x)).reshape([n, -1, h, w]))
+        return self.head(pooled(F.relu(self.b(x))))
+
+
+structure("a q k v out b")(WholeHeads)
+
+
+@structure("a qkv out b")
+class WholeHeadsOfOne(WholeHeads):
+    """The same from one convolution, three parts of each head side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = conv(16, 48, 1)
+        del self.q, self.k, self.v
+
+    def heads(self, x):
+        n, _, h, w = x.shape
+        x = self.qkv(x).reshape([n, -1, 3 * self.head_dim, h * w])
+        width = self.head_dim
+        return [x[:, :, width * n : width * (n + 1)] for n in range(3)]
+
+
+@structure("a qkv out b")
+class LinearHeads(WholeHeadsOfOne):
+    """Without a softmax: a row of ones beside the values sums up the weights, and is taken off again."""
+
+    def attend(self, q, k, v):
+        q, k, v = F.relu(q), F.relu(k), F.pad(v, [0, 0, 0, 1], value=1.0)
+        out = paddle.matmul(paddle.matmul(v, k, transpose_y=True) * self.scale, q)
+        return out[:, :, :-1] / (out[:, :, -1:] + 1e-3)
+
+
+@structure("a qkv out b")
+class LinearHeadsOfTheirNumber(LinearHeads):
+    """The same with a written number of heads, which all lose as many channels."""
+
+    def heads(self, x):
+        n, c, h, w = x.shape
+        return self.qkv(x).reshape([n, 4, 3 * c // 4, h * w]).chunk(3, axis=2)

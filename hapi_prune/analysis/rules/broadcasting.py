@@ -44,16 +44,15 @@ def meet(
             )  # fmt: skip
             rest = set(wide.axes) - set(narrow.axes)
             if not set(narrow.axes) <= set(wide.axes):
+                if crossed(constraints, label, other):
+                    met |= {id(label), id(other)}
                 continue
             if rest and all(map(partial(separate, constraints, wide), narrow.axes)):
                 # One number for each block of the wider one, as for each head: the blocks stay.
                 constraints.stop([narrow], BLOCK)
                 met |= {id(label), id(other)}
             elif all(map(partial(separate, constraints, wide), rest & spread)):
-                atoms = wide.along(narrow.axes)
-                constraints.tie(
-                    atoms, np.broadcast_to(narrow.atoms[..., None], meeting_shape(constraints, atoms, narrow))
-                )
+                tie_blocks(constraints, wide, narrow)
                 met |= {id(label), id(other)}
     for labels, others, axes, own in ((ours, theirs, their_axes, our_axes), (theirs, ours, our_axes, their_axes)):
         # What did not meet and is covered on all of its axes is frozen below, so nothing can slip along it.
@@ -70,6 +69,30 @@ def meet(
     return ended
 
 
+def crossed(constraints: Constraints, one: Label, other: Label) -> bool:
+    """Whether two labels share axes and each has others of its own, along which it is one of several blocks that stay.
+
+    Then whole heads can go, as in attention by heads: what lies at one place of the shared axes is tied, in both.
+    """
+    shared = sorted(set(one.axes) & set(other.axes))
+    blocks = [separate(constraints, label, axis) for label in (one, other) for axis in set(label.axes) - set(shared)]
+    if not shared or not all(blocks) or not any(slips(constraints, one, other, [axis]) for axis in shared):
+        return False
+    heads = [head_of_each(constraints, label.along(shared)) for label in (one, other)]
+    constraints.tie(*heads)
+    return True
+
+
+def head_of_each(constraints: Constraints, atoms: Index) -> Index:
+    """The first atom of each block, ``atoms``: ``[blocks..., slices]``, to which all others of it are tied.
+
+    Slices that are none, such as padding, go with their block.
+    """
+    first = np.take_along_axis(atoms, (atoms >= 0).argmax(axis=-1)[..., None], axis=-1)
+    constraints.tie(np.where(atoms >= 0, atoms, first), np.broadcast_to(first, atoms.shape))
+    return first[..., 0]
+
+
 def separate(constraints: Constraints, label: Label, axis: int) -> bool:
     """Whether the slices along ``axis`` are told apart; a single one that is left is no block of its own."""
     return label.atoms.shape[label.axes.index(axis)] > 1 and told_apart(constraints, label, axis)
@@ -81,11 +104,12 @@ def slips(constraints: Constraints, label: Label, other: Label, shared: Iterable
     return not all(separate(constraints, one, axis) for one in (label, other) for axis in common)
 
 
-def meeting_shape(constraints: Constraints, atoms: Index, narrow: Label) -> tuple[int, ...]:
-    """The shape to which the atoms of ``narrow`` are broadcast to meet ``atoms``."""
+def tie_blocks(constraints: Constraints, wide: Label, narrow: Label) -> None:
+    """All slices of the wider label at one position of the narrower one are tied to the slice that is there."""
+    atoms = wide.along(narrow.axes)
     if atoms.shape[:-1] != narrow.atoms.shape:
         raise Mismatch(f"{constraints.op}: {atoms.shape[:-1]} channels meet {narrow.atoms.shape}")
-    return atoms.shape
+    constraints.tie(head_of_each(constraints, atoms), narrow.atoms)
 
 
 def aligned(signal: Signal, rank: int) -> list[Label]:

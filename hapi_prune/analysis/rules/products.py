@@ -9,7 +9,8 @@ import numpy as np
 
 from ..labels import Label, Signal, Value, signals_of
 from ..op import Op
-from .broadcasting import broadcast, meet, settled
+from .broadcasting import broadcast, head_of_each, meet, separate, settled
+from .reduction import tied
 from .registry import Call, elements, rule
 from .zeros import Sides, is_zero, on_common_axes
 
@@ -94,16 +95,38 @@ def combined(call: Call, sides: Sequence[Side], rank: int) -> Signal:
         for axis in {positions[axis] for axis in signal.uniform} | spread:
             if axis < rank:
                 shape[axis] = signal.shape[positions.index(axis)]
+        through = [label for label in labels if max(label.axes) < rank]
         for label in labels:
             if max(label.axes) >= rank:
-                # Summed over: what is left of the label keeps its position on the other axes.
-                call.constraints.pin_along(label, [axis for axis in label.axes if axis < rank])
                 summed_up(call, label, met)
-        kept.append([label for label in labels if max(label.axes) < rank])
+                through = with_blocks(call, through, left_of(call, label, rank))
+        kept.append(through)
     nonzero = any(not is_zero(label, met) for labels in kept for label in labels)
     taken = {axis for _, _, _, spread in sides for axis in spread}
     uniform = frozenset(axis for axis in alike - taken if axis < rank)
     return Signal(tuple(shape), tuple(settled(kept)), uniform=uniform, nonzero=nonzero)
+
+
+def left_of(call: Call, label: Label, rank: int) -> Label | None:
+    """What is left of a label of which axes are summed over, those from ``rank`` on; None where it ends.
+
+    Where whole blocks of them can go, as heads of an attention, it goes on: one for each block. Otherwise the slices
+    keep their places on the other axes.
+    """
+    left, gone = ([axis for axis in label.axes if (axis >= rank) == over] for over in (False, True))
+    blocks = [separate(call.constraints, label, axis) for axis in gone]
+    if left and all(blocks) and not all(separate(call.constraints, label, axis) for axis in left):
+        return tied(call.constraints, label, gone)
+    call.constraints.pin_along(label, left)
+    return None
+
+
+def with_blocks(call: Call, labels: list[Label], blocks: Label | None) -> list[Label]:
+    """The labels of a product with one more, of whole blocks; it is tied to one that has slices inside of these."""
+    inside = next((label for label in labels if blocks and set(blocks.axes) <= set(label.axes)), None)
+    if blocks and inside:
+        call.constraints.tie(blocks.atoms, head_of_each(call.constraints, inside.along(blocks.axes)))
+    return [*labels, *([blocks] if blocks and not inside else [])]
 
 
 def summed_up(call: Call, label: Label, sides: Sides) -> None:

@@ -184,3 +184,20 @@ def channel_shuffle(call: Call) -> Sequence[Value]:
             label = Label(label.axes, np.take(label.atoms, places, axis=label.axes.index(axis)))
         labels.append(label)
     return [Signal(x.shape, tuple(labels))]
+
+
+@rule("temporal_shift", flops=free)
+def temporal_shift(call: Call) -> Sequence[Value]:
+    """A share of the channels comes from the image before, as many from the one behind; the others stay."""
+    x, axis, ratio = call.arg(0), call.channel_axis(), float(call.op.attrs["shift_ratio"])
+    size, old = x.shape[axis], call.traced_arg(0).shape[axis]
+    borders = [int(size * ratio * times) for times in (1, 2)]
+    if any(border * old != int(old * ratio * times) * size for times, border in enumerate(borders, 1)):
+        raise Mismatch(f"{call.op}: {size} channels, of which {ratio} are shifted")
+    call.constraints.stop([la for la in x.labels if axis not in la.axes], "is one of several images in time")
+    for label in x.on(axis):
+        atoms = label.along([axis])
+        sections = np.searchsorted(borders, np.arange(size), side="right")[:, None]
+        call.constraints.pin(atoms, np.broadcast_to(sections, atoms.shape))
+        call.constraints.balance(atoms, 1, sections)
+    return [Signal(x.shape, x.on(axis))]

@@ -9,6 +9,7 @@ import numpy as np
 from ...plan import Index
 from ..labels import INDEX_BITS, Label, Mismatch, Signal, Value, positions
 from ..op import SECTIONS
+from .broadcasting import head_of_each, separate
 from .registry import Call, free, rule
 from .stacking import squeezed
 
@@ -84,7 +85,8 @@ def part(call: Call, x: Signal, axis: int, positions: Index, length: int) -> Sig
     What is taken goes its own way from here, so its units are not interchangeable with those that are left.
     """
     labels = []
-    for label in x.labels:
+    for whole in x.labels:
+        label = whole
         if axis in label.axes:
             label = Label(label.axes, np.take(label.atoms, positions, axis=label.axes.index(axis)))
             if length < call.traced_arg(0).shape[axis]:
@@ -93,10 +95,22 @@ def part(call: Call, x: Signal, axis: int, positions: Index, length: int) -> Sig
                 call.constraints.stop([label], "is taken as a single slice")
                 continue
             if length == 1:
-                rest = tuple(other for other in label.axes if other != axis)
-                label = Label(rest, label.along(rest)[..., 0])
+                label = one_of_each(call, whole, label, axis)
         labels.append(label)
     return Signal(x.sized(axis, len(positions)).shape, tuple(labels))
+
+
+def one_of_each(call: Call, whole: Label, label: Label, axis: int) -> Label:
+    """A label along ``axis`` of which one slice was taken, as it is without that axis.
+
+    Of blocks that go as a whole, such as heads, a slice of padding goes with its block.
+    """
+    rest = tuple(other for other in label.axes if other != axis)
+    atoms = label.along(rest)[..., 0]
+    padding, constraints = (atoms < 0).any(), call.constraints
+    if padding and separate(constraints, whole, axis) and not all(separate(constraints, whole, a) for a in rest):
+        atoms = head_of_each(constraints, whole.along(rest))
+    return Label(rest, atoms)
 
 
 @rule("split", "split_with_num", flops=free)
@@ -153,14 +167,17 @@ def cut_out(call: Call) -> Sequence[Value]:
         return [call.plain()]
     for axis, start, end, stride in zip(axes, starts, ends, strides):
         span = range(*slice(start, end, stride).indices(traced.shape[axis]))
-        x = part(call, x, axis, ranged(call, axis, span), len(span))
+        x = part(call, x, axis, ranged(call, axis, span, start), len(span))
     for axis in sorted((a % len(traced.shape) for a in call.op.attrs.get("decrease_axis") or ()), reverse=True):
         x = squeezed(x, axis)
     return [x]
 
 
-def ranged(call: Call, axis: int, span: range) -> Index:
-    """The positions, at the sizes under test, of what was ``span`` along ``axis`` at trace time."""
+def ranged(call: Call, axis: int, span: range, start: int = 0) -> Index:
+    """The positions, at the sizes under test, of what was ``span`` along ``axis`` at trace time.
+
+    ``start``: where the code lets it begin, negative if it counts from the end.
+    """
     size, old = call.arg(0).shape[axis], call.traced_arg(0).shape[axis]
     first, end, stride = span.start, span.stop, span.step
     if len(span) == old:
@@ -169,7 +186,7 @@ def ranged(call: Call, axis: int, span: range) -> Index:
         # One slice, or a range against the grain: the place is a number in the user's code.
         if len(span) > 1:
             call.constraints.stop(call.arg(0).on(axis), "is sliced at a fixed place")
-        return np.array(span)
+        return np.array([size + start]) if start < 0 and len(span) == 1 else np.array(span)
     if stride == 1:
         ends = [end for end in (first, end) if 0 < end < old]
         return np.arange(scaled_position(call, axis, first, ends), scaled_position(call, axis, end, ends))

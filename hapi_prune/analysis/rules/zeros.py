@@ -26,9 +26,9 @@ KEEPING = {
     # places of an image, and axes, taken together
     "pool2d", "pool3d", "lp_pool2d", "bilinear_interp", "nearest_interp", "bicubic_interp", "linear_interp",
     "trilinear_interp", "grid_sample", "pixel_shuffle", "pixel_unshuffle", "space_to_depth", "unfold", "fold",
-    "maxout", "channel_shuffle", "shuffle_channel", "unpool", "unpool3d", "roi_align", "max_pool2d_with_index",
-    "max_pool3d_with_index", "sum", "mean", "max", "min", "amax", "amin", "prod", "p_norm", "frobenius_norm",
-    "squared_l2_norm", "mean_all", "cumsum",
+    "maxout", "channel_shuffle", "shuffle_channel", "temporal_shift", "unpool", "unpool3d", "roi_align",
+    "max_pool2d_with_index", "max_pool3d_with_index", "sum", "mean", "max", "min", "amax", "amin", "prod", "p_norm",
+    "frobenius_norm", "squared_l2_norm", "mean_all", "cumsum",
 }  # fmt: skip
 """Ops whose results are zero where all of their operands are."""
 
