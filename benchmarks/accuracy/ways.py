@@ -55,6 +55,7 @@ ALL = [
     Way("dense"),
     Way("two programs", at_once, two_programs=True),
     Way("two programs, low rate", at_once, two_programs=True, rate=0.02),
+    Way("narrow from the start", at_once, first=0),
     Way("one-shot", at_once),
     Way("gradual", gradual),
     Way("gradual, global", gradual, lambda: {"scope": "global"}),

@@ -17,6 +17,7 @@ from .groups import Numbering
 from .labels import Label, Signal, Value, signals_of
 from .op import Op
 from .rules import TABLE, flops_of
+from .rules.reduction import told_apart
 from .rules.registry import FlopsRule
 from .times import Times
 
@@ -36,7 +37,8 @@ class CostModel:
 
     The size of each axis of each value is a sum: some slices for each unit of each group, and a fixed rest. The rules
     give the cost at those sizes. That is exact where a label varies along one axis. Where it varies along several, as
-    behind a reshape, the product of these axes is exact, and the last of them takes all of the change.
+    behind a reshape, the product of these axes is exact, and one of them takes all of the change: the last along which
+    slices are not told apart.
 
     Args:
         channel_map: the network, as it is now.
@@ -140,8 +142,9 @@ class CostModel:
         """For each axis whose size depends on the groups, the number of its size."""
         found: dict[int, int] = {}
         for label in signal.labels:
-            axis, share = label.axes[-1], self._shares.of(label)
+            share = self._shares.of(label)
             if share is not None and not found.keys() & set(label.axes):
+                axis = label.axes[self._shares.place(label)]
                 found[axis] = self._line(signal.shape[axis], share)
         return found
 
@@ -173,24 +176,35 @@ class _Shares:
 
     def __init__(self, channel_map: ChannelMap) -> None:
         groups = channel_map.groups
-        self._number = Numbering(channel_map.state.propagation.constraints)
+        self._constraints = channel_map.state.propagation.constraints
+        self._number = Numbering(self._constraints)
         self._sizes = np.array([group.size for group in groups.values()], dtype=np.float64)
         self._group_of = self._number.owners(groups)
         self._known: dict[int, tuple[Index, npt.NDArray[np.float64] | None]] = {}
+        self._places: dict[int, int] = {}
+
+    def place(self, label: Label) -> int:
+        """Which of the label's axes shrinks; of several that may, the last."""
+        key = id(label.atoms)
+        if key not in self._places:
+            free = [n for n, axis in enumerate(label.axes) if not told_apart(self._constraints, label, axis)]
+            self._places[key] = free[-1] if free else len(label.axes) - 1
+        return self._places[key] if len(label.axes) > 1 else 0
 
     def of(self, label: Label) -> npt.NDArray[np.float64] | None:
-        """Slices along the last axis of the label for each unit, shape ``[groups]``; None if none can be removed."""
+        """Slices along the shrinking axis for each unit, shape ``[groups]``; None if none can be removed."""
         key = id(label.atoms)
         if key not in self._known:  # keeping the array keeps its id from being reused
-            self._known[key] = (label.atoms, self._count(label.atoms))
+            self._known[key] = (label.atoms, self._count(label))
         return self._known[key][1]
 
-    def _count(self, atoms: Index) -> npt.NDArray[np.float64] | None:
+    def _count(self, label: Label) -> npt.NDArray[np.float64] | None:
+        atoms = label.atoms
         groups = self._group_of[self._number(atoms.ravel())]
         slices = np.bincount(groups, minlength=len(self._sizes) + 1)[:-1]
         if not slices.any():
             return None
-        share: npt.NDArray[np.float64] = slices / self._sizes / math.prod(atoms.shape[:-1])
+        share: npt.NDArray[np.float64] = slices / self._sizes * atoms.shape[self.place(label)] / atoms.size
         return share
 
 

@@ -24,6 +24,9 @@ from .verify_sizes import verify_sizes
 PERTURBATION = 1e-6
 """Relative change of the input, of the size of float32's rounding."""
 
+FINEST = 1e-15
+"""The same, of the size of float64's rounding."""
+
 PRECISE = 1e-6
 """Largest difference between pruned and masked in float64, relative to the largest output; 1e-9 is usual."""
 
@@ -38,7 +41,8 @@ def verify_in_float64(channel_map: ChannelMap, planned: PlannedCut, doubt: Refus
         modes: whether to compare in evaluation (False) or training mode (True), or both.
 
     Returns:
-        What it was verified by: ``"values in float64"``, or ``"sizes"`` where the network does not run in float64.
+        What it was verified by: ``"values in float64"``, or ``"sizes"`` where the network does not run in float64 or
+        is too ill-conditioned for that too.
 
     Raises:
         Refused: the cut is wrong.
@@ -49,12 +53,13 @@ def verify_in_float64(channel_map: ChannelMap, planned: PlannedCut, doubt: Refus
             if not any(is_ill_conditioned(channel_map, training) for training in modes):
                 raise doubt
             theirs = outputs_in_float64(channel_map, modes)
+            again = outputs_in_float64(channel_map, modes, FINEST) if theirs is not None else None
         depthwise = channel_map.traced.constraints.depthwise
         surgery.shrink(channel_map.network, channel_map.tensors, planned.cut, depthwise, log)
         surgery.set_counts(channel_map.network, planned.counts, log)
         with surgery.widths_follow(channel_map.network, log):
             ours = outputs_in_float64(channel_map, modes) if theirs is not None else None
-        if theirs is None or ours is None:
+        if theirs is None or ours is None or again is None or not all(map(agrees, again, theirs)):
             verify_sizes(channel_map, planned.propagation)
             return "sizes"
         for one, other in zip(ours, theirs):
@@ -75,21 +80,31 @@ def is_ill_conditioned(channel_map: ChannelMap, training: bool) -> bool:
     return any(verify_outputs.distance(one, other) > most for one, other in zip(perturbed, plain))
 
 
-def outputs_in_float64(channel_map: ChannelMap, modes: Sequence[bool]) -> list[list[Array]] | None:
-    """What the network returns in each mode, computed in float64; None if it does not run in float64."""
+def agrees(ours: Sequence[Array], theirs: Sequence[Array]) -> bool:
+    """Whether what was computed in float64 is the same but for rounding."""
+    return all(verify_outputs.distance(one, other) <= PRECISE for one, other in zip(ours, theirs))
+
+
+def outputs_in_float64(
+    channel_map: ChannelMap, modes: Sequence[bool], perturbation: float = 0.0
+) -> list[list[Array]] | None:
+    """What the network returns in each mode, computed in float64; None if it does not run in float64.
+
+    ``perturbation``: relative change of the input.
+    """
     network, given = channel_map.network, channel_map.tried_on
     if verify_outputs.casts(channel_map):  # it would compute in lower precision all the same
         return None
     try:
-        with in_float64(network, given) as precise:
+        with in_float64(network, given, 1 + perturbation) as precise:
             return [verify_outputs.outputs(network, precise, training) for training in modes]
     except Exception:  # casts, custom ops, tensors in closures: the user's forward may raise anything
         return None
 
 
 @contextmanager
-def in_float64(network: paddle.nn.Layer, given: Example) -> Iterator[Example]:
-    """The network's tensors in float64 for the length of a block; gives the example in float64."""
+def in_float64(network: paddle.nn.Layer, given: Example, factor: float) -> Iterator[Example]:
+    """The network's tensors in float64 for the length of a block; gives the example, times ``factor``, in float64."""
     log, default = UndoLog(), paddle.get_default_dtype()
     layers = named_layers(network).values()
     try:
@@ -101,7 +116,7 @@ def in_float64(network: paddle.nn.Layer, given: Example) -> Iterator[Example]:
                 if isinstance(value, paddle.Tensor) and value.is_floating_point():
                     log.assign(layer, name, value.astype("float64"))
         paddle.set_default_dtype("float64")
-        leaves = [leaf.astype("float64") if leaf.is_floating_point() else leaf for leaf in given.leaves]
+        leaves = [leaf.astype("float64") * factor if leaf.is_floating_point() else leaf for leaf in given.leaves]
         yield replace(given, leaves=leaves)
     finally:
         paddle.set_default_dtype(default)

@@ -46,6 +46,12 @@ def test_a_chaotic_network_is_pruned_in_full():
     assert paddle.get_default_dtype() == "float32"
 
 
+def test_where_float64_is_noise_too_sizes_are_compared():
+    record = prune(Chaotic(gain=1e18), IMAGE, 0.4)
+    assert record.widths == {"a": (16, 10), "b": (30, 18), "c": (4, 4)}
+    assert record.verified == "sizes"
+
+
 def test_a_calm_one_is_compared_as_it_is():
     assert prune(Chaotic(gain=1.0), IMAGE, 0.4).verified == "values"
 
