@@ -99,6 +99,8 @@ class Experiment:
         paddle.seed(self.seed)
         network = resnet(self.args.blocks)
         model = self.model(network, epochs, rate)
+        if not last:
+            return network, []
         if not path.with_suffix(".pkl").exists():
             self.fit(model, 0, last, [])
             state = [tensor.numpy() for tensor in network.state_dict().values()]
@@ -137,7 +139,8 @@ class Experiment:
         else:
             network, momentum = self.dense(args.epochs, first, args.rate)
             model = self.model(network, args.epochs, args.rate, first)
-            restore(model, momentum)
+            if first:
+                restore(model, momentum)
         before = self.top1(model, 2000)
         seen: list[float] = []
         callback = None

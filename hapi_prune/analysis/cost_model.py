@@ -144,7 +144,7 @@ class CostModel:
         for label in signal.labels:
             share = self._shares.of(label)
             if share is not None and not found.keys() & set(label.axes):
-                axis = label.axes[self._shares.place(label)]
+                axis = label.axes[self._shares.shrinking(label)]
                 found[axis] = self._line(signal.shape[axis], share)
         return found
 
@@ -181,15 +181,15 @@ class _Shares:
         self._sizes = np.array([group.size for group in groups.values()], dtype=np.float64)
         self._group_of = self._number.owners(groups)
         self._known: dict[int, tuple[Index, npt.NDArray[np.float64] | None]] = {}
-        self._places: dict[int, int] = {}
+        self._shrinking: dict[int, int] = {}
 
-    def place(self, label: Label) -> int:
+    def shrinking(self, label: Label) -> int:
         """Which of the label's axes shrinks; of several that may, the last."""
         key = id(label.atoms)
-        if key not in self._places:
+        if key not in self._shrinking:
             free = [n for n, axis in enumerate(label.axes) if not told_apart(self._constraints, label, axis)]
-            self._places[key] = free[-1] if free else len(label.axes) - 1
-        return self._places[key] if len(label.axes) > 1 else 0
+            self._shrinking[key] = free[-1] if free else len(label.axes) - 1
+        return self._shrinking[key] if len(label.axes) > 1 else 0
 
     def of(self, label: Label) -> npt.NDArray[np.float64] | None:
         """Slices along the shrinking axis for each unit, shape ``[groups]``; None if none can be removed."""
@@ -204,7 +204,7 @@ class _Shares:
         slices = np.bincount(groups, minlength=len(self._sizes) + 1)[:-1]
         if not slices.any():
             return None
-        share: npt.NDArray[np.float64] = slices / self._sizes * atoms.shape[self.place(label)] / atoms.size
+        share: npt.NDArray[np.float64] = slices / self._sizes * atoms.shape[self.shrinking(label)] / atoms.size
         return share
 
 

@@ -18,12 +18,17 @@ def told_apart(constraints: Constraints, label: Label, axis: int) -> bool:
     Then this axis is not the one that shrinks: what lies along it is removed together.
     """
     line: Index = label.along([axis])[:, 0]
-    marks: list[set[int]] = [{-1 - (int(atom) >> INDEX_BITS)} for atom in line]
-    place = {int(atom): number for number, atom in enumerate(line)}
-    for atoms, places in constraints.pins:
-        inside = np.isin(atoms, line)
-        for atom, mark in zip(atoms[inside].tolist(), places[inside].tolist()):
-            marks[place[atom]].add(mark)
+    sources = line >> INDEX_BITS
+    pinned = [
+        (atoms[inside], places[inside]) for atoms, places in constraints.pins if (inside := np.isin(atoms, line)).any()
+    ]
+    if not pinned:
+        return len(np.unique(sources)) == len(line)
+    marks: list[set[int]] = [{-1 - source} for source in sources.tolist()]
+    position = {atom: number for number, atom in enumerate(line.tolist())}
+    for atoms, places in pinned:
+        for atom, mark in zip(atoms.tolist(), places.tolist()):
+            marks[position[atom]].add(mark)
     return len({frozenset(mark) for mark in marks}) == len(line)
 
 
