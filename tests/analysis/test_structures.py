@@ -156,6 +156,9 @@ def test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(wan
     train(network, given)
 
 
+RULES_README = Path(__file__).parents[2] / "hapi_prune" / "analysis" / "rules" / "README.md"
+"""Which is no part of an installed package."""
+
 AMBIGUOUS = {
     "GroupResidual": "its groups are left with one channel each, which is a depthwise convolution to Paddle",
     "MaxOutByHand": "one pair of channels is left, and an axis of size 1 has no labels",
@@ -318,7 +321,7 @@ def test_register_rule_says_what_it_cannot_take(name, rule, flops):
 def test_the_worked_example_of_the_rules_readme_works(monkeypatch):
     monkeypatch.setattr(TABLE, "rules", dict(TABLE.rules))
     known = TABLE.rules.pop("maxout")
-    text = (Path(registry.__file__).parent / "README.md").read_text("utf-8")
+    text = RULES_README.read_text("utf-8")
     space: dict[str, Any] = {"np": np, **vars(labels), **vars(registry)}
     exec(text.split("```python\n")[1].split("```")[0], space)
     assert TABLE.rules["maxout"] is space["maxout"] is not known

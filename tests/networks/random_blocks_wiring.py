@@ -6,7 +6,7 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812  # as everybody writes it
 from hypothesis import strategies as st
 from paddle import nn
-from random_blocks import MIXING, WIDTHS, Block, any_size, block, even, functions, larger
+from random_blocks import MIXING, WIDTHS, Block, any_size, block, even, functions, larger, unlike_halves
 
 # several values
 
@@ -291,7 +291,8 @@ class Attention(Block):
         return x.flatten(2).reshape([x.shape[0], self.heads, -1, self.size[0] * self.size[1]])
 
 
-functions(even, shuffle_by_hand, channel_shuffle, maxout, unbind_halves)
+functions(even, channel_shuffle)
+functions(unlike_halves, shuffle_by_hand, maxout, unbind_halves)
 functions(lambda c, h, w: c % 4 == 0 and h < 9, pixel_shuffle)
 functions(lambda c, h, w: c < 9 and h % 2 == 0 and w % 2 == 0, pixel_unshuffle)
 functions(larger, flip, roll, times_channel_max, channel_softmax)
