@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +73,18 @@ class Constraints:
 
     def atoms(self, axis: Axis) -> Index:
         """The atoms of one axis of a tensor, in order."""
-        return (self.numbers[axis] << INDEX_BITS) + np.arange(self.sizes[axis], dtype=np.int64)
+        first = self.numbers[axis] << INDEX_BITS
+        return np.arange(first, first + self.sizes[axis], dtype=np.int64)
+
+    @cached_property
+    def _axes(self) -> list[Axis]:
+        """The axes in the order of their numbers."""
+        return list(self.numbers)
+
+    def origins(self, label: Label) -> set[Axis]:
+        """The axes of the network's tensors that a label comes from, also by way of other ops."""
+        numbers = label.atoms[label.atoms >= 0] >> INDEX_BITS
+        return {self._axes[number] for number in set(numbers.tolist())}
 
     def picks_in(self, atoms: Index) -> Picks | None:
         """The index buffer whose entries are ``atoms``, if there is one that picks channels."""

@@ -78,6 +78,8 @@ class Label:
         Returns:
             Atoms, shape ``[size of each of axes, rest]``; rest is 1 where there are no other axes.
         """
+        if self.axes == tuple(axes) and len(axes) == 1:
+            return self.atoms[:, None]
         order = [self.axes.index(axis) for axis in axes]
         order += [i for i, axis in enumerate(self.axes) if axis not in axes]
         moved = self.atoms.transpose(order)

@@ -37,10 +37,18 @@ class UndoLog:
     def assign(self, owner: object, name: str, value: object) -> None:
         """Set attribute ``name`` of ``owner``."""
         old = getattr(owner, name)
-        self.remember(lambda: setattr(owner, name, old))
-        setattr(owner, name, value)
+        self.remember(lambda: assign(owner, name, old))
+        assign(owner, name, value)
 
     def undo(self) -> None:
         """Take every change back, the last one first."""
         while self._undo:
             self._undo.pop()()
+
+
+def assign(owner: object, name: str, value: object) -> None:
+    """Set an attribute; a plain one of a layer directly, as Paddle looks for tensors first, which takes longer."""
+    if isinstance(owner, paddle.nn.Layer) and name in vars(owner) and not isinstance(value, paddle.Tensor):
+        vars(owner)[name] = value
+    else:
+        setattr(owner, name, value)

@@ -18,18 +18,19 @@ def named_layers(network: paddle.nn.Layer) -> dict[str, paddle.nn.Layer]:
 
     The order is that of ``named_sublayers``, which hands each layer through a generator for every layer above it.
     """
-    found: dict[str, paddle.nn.Layer] = {}
-    seen: set[int] = set()
-    waiting = [("", network)]
+    found, seen = {"": network}, {id(network)}
+    waiting = [("", iter(network._sub_layers.items()))]
     while waiting:
-        name, layer = waiting.pop()
-        if id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        found[name] = layer
-        if layer._sub_layers:
-            inside = [(joined(name, key), inner) for key, inner in layer._sub_layers.items() if inner is not None]
-            waiting += reversed(inside)
+        prefix, inside = waiting[-1]
+        for key, layer in inside:
+            if layer is not None and id(layer) not in seen:
+                seen.add(id(layer))
+                found[prefix + key] = layer
+                if layer._sub_layers:
+                    waiting.append((f"{prefix}{key}.", iter(layer._sub_layers.items())))
+                    break
+        else:
+            waiting.pop()
     return found
 
 
@@ -42,7 +43,7 @@ def named_tensors(
     seen: set[int] = set()
     for kind in kinds:
         for name, layer in layers.items():
-            for key, tensor in getattr(layer, kind).items():
+            for key, tensor in vars(layer)[kind].items():
                 if tensor is not None and id(tensor) not in seen:
                     seen.add(id(tensor))
                     found[joined(name, key)] = tensor

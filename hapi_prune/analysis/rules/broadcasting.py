@@ -241,7 +241,8 @@ def per_channel(call: Call, x: Signal, axis: int, tensors: Sequence[Signal | Non
                 call.constraints.stop([own, *labels], LAYOUT if labels else FIXED)
                 continue
             atoms = labels[0].along([axis])
-            call.constraints.tie(atoms, np.broadcast_to(own.atoms[:, None], atoms.shape))
+            one = own.atoms[:, None]
+            call.constraints.tie(atoms, one if one.shape == atoms.shape else np.broadcast_to(one, atoms.shape))
         if not tensor.labels:
             call.constraints.stop(labels, FIXED)
     return Signal(x.shape, x.labels)

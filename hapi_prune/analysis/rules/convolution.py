@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...plan import Axis, Index
-from ..labels import INDEX_BITS, Label, Mismatch, Signal, Value
+from ...plan import Index
+from ..labels import Label, Mismatch, Signal, Value
 from ..op import Op
 from . import shape_inference, sliding
 from .broadcasting import FIXED, LAYOUT
@@ -110,10 +110,9 @@ def arrive(
     if x.nonzero and weight.nonzero:
         call.constraints.mix(plain, "is summed up with others")
     atoms, mine = plain[0].along([axis]).reshape(view), slices[0].along([slot])
-    call.constraints.tie(*np.broadcast_arrays(mine, mine[:, :1]))
-    call.constraints.tie(
-        *np.broadcast_arrays(atoms, mine[:, 0].reshape(*own, *(1 for _ in range(atoms.ndim - len(own)))))
-    )
+    if mine.shape[1] > 1:
+        call.constraints.tie(mine, mine[:, :1])
+    call.constraints.tie(atoms, mine[:, 0].reshape(*own, *(1 for _ in range(atoms.ndim - len(own)))))
     if len(own) == 2 and view[1] == 1 < own[1]:
         # A depthwise convolution with several results for each channel: which of them still counts.
         call.constraints.pin(mine[:, 0].reshape(own), np.arange(own[1])[None, :])
@@ -123,17 +122,12 @@ def leave(call: Call, weight: Signal, slot: int, axis: int) -> list[Label]:
     """The labels of the weight's filters, on the channel axis of the result."""
     filters = [label for label in weight.on(slot) if label.axes == (slot,)]
     for label in filters:
-        call.constraints.filters |= origins(call, label)
-        call.constraints.convolutions |= origins(call, label)
+        found = call.constraints.origins(label)
+        call.constraints.filters |= found
+        call.constraints.convolutions |= found
     others = [la for la in weight.labels if min(la.axes) > 1 or (slot in la.axes and la.axes != (slot,))]
     call.constraints.stop(others, "is a place in a kernel")
     return [Label((axis,), label.atoms) for label in filters]
-
-
-def origins(call: Call, label: Label) -> set[Axis]:
-    """The axes of the network's tensors that a label comes from, also by way of other ops."""
-    axes = list(call.constraints.numbers)
-    return {axes[number] for number in np.unique(label.atoms[label.atoms >= 0] >> INDEX_BITS)}
 
 
 def is_depthwise(call: Call, weight: Signal) -> None:
@@ -141,7 +135,7 @@ def is_depthwise(call: Call, weight: Signal) -> None:
 
     What another convolution has computed is a kernel here and its filters there: that one keeps its groups.
     """
-    found = {axis for label in weight.labels for axis in origins(call, label)}
+    found = {axis for label in weight.labels for axis in call.constraints.origins(label)}
     call.constraints.depthwise.update(name for name, _ in found - call.constraints.convolutions)
 
 
@@ -154,8 +148,11 @@ def fix_blocks(call: Call, channels: Index, groups: int) -> None:
 
 def passing(call: Call, x: Signal, axis: int) -> list[Label]:
     """Labels on the batch axis go through, and on an axis of the image where any number of places will do."""
+    labels = [label for label in x.labels if axis not in label.axes]
+    if not labels:
+        return []
     free, moving, found = {0} | pointwise_axes(call, axis), moved_along(call), list[Label]()
-    for label in (label for label in x.labels if axis not in label.axes):
+    for label in labels:
         kept: Label | None = label
         if not set(label.axes) <= free:
             kept = sliding.slid(call, label, moving) if set(label.axes) <= free | moving.keys() else None
@@ -187,10 +184,11 @@ def result_shape(call: Call, axis: int, channels: int) -> tuple[int, ...]:
     """The shape at trace time with the number of channels and the batch under test."""
     # Paddle shapes a transposed convolution of an image of unknown size as if that size were -1.
     shape = list(shape_inference.transposed(call) if "transpose" in call.op.name else call.shape())
-    sizes = call.arg(0).shape
-    for place in {0} | pointwise_axes(call, axis):
+    sizes, traced = call.arg(0).shape, call.traced_arg(0).shape
+    changed = -1 in shape or any(now != was for place, (now, was) in enumerate(zip(sizes, traced)) if place != axis)
+    for place in {0} | pointwise_axes(call, axis) if changed else ():
         shape[place] = sizes[place] if sizes[place] != -1 else shape[place]
-    for place, window in moved_along(call).items():
+    for place, window in moved_along(call).items() if changed else ():
         shape[place] = window.places(sizes[place]) if sizes[place] != -1 else shape[place]
     shape[axis] = channels
     return tuple(shape)
