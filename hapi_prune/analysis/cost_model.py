@@ -185,11 +185,13 @@ class _Shares:
 
     def shrinking(self, label: Label) -> int:
         """Which of the label's axes shrinks; of several that may, the last."""
+        if len(label.axes) == 1:
+            return 0
         key = id(label.atoms)
         if key not in self._shrinking:
             free = [n for n, axis in enumerate(label.axes) if not told_apart(self._constraints, label, axis)]
             self._shrinking[key] = free[-1] if free else len(label.axes) - 1
-        return self._shrinking[key] if len(label.axes) > 1 else 0
+        return self._shrinking[key]
 
     def of(self, label: Label) -> npt.NDArray[np.float64] | None:
         """Slices along the shrinking axis for each unit, shape ``[groups]``; None if none can be removed."""
