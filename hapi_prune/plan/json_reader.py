@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from enum import Enum
@@ -71,8 +71,14 @@ def below(limit: int) -> Reader:
     return checked(lambda data: type(data) is int and 0 <= data < limit, f"a count below {limit}", int)
 
 
-whole = checked(lambda data: type(data) is int and data >= 0 and math.isfinite(data), "a count", int)
-number = checked(lambda data: type(data) in (int, float) or data in ("nan", "inf", "-inf"), "a number", float)
+_FLOAT = sys.float_info.max  # an int compares with it exactly; math.isfinite would overflow
+
+whole = checked(lambda data: type(data) is int and 0 <= data <= _FLOAT, "a count", int)
+number = checked(
+    lambda data: type(data) is float or data in ("nan", "inf", "-inf") or (type(data) is int and abs(data) <= _FLOAT),
+    "a number",
+    float,
+)
 real = checked(lambda data: type(data) is float, "a number with a decimal point")
 text = checked(lambda data: isinstance(data, str), "text", str)
 truth = checked(lambda data: type(data) is bool, "true or false")

@@ -15,7 +15,7 @@ from ..errors import PruneError
 from ..plan import Cost, Latency, LayerCost, PruningPlan
 from ..plan.json_reader import Reader, each, made, named, number, text, whole
 from . import tables
-from .record import PruneRecord, mark_text
+from .record import NOUNS, VERIFIED, PruneRecord, mark_text
 from .run_table import columns, standing
 from .tables import Metrics
 
@@ -212,8 +212,12 @@ def _made(kind: type[Any]) -> Reader:
 def _record(data: Any) -> PruneRecord:
     """A record; one that was written before these fields were there has none of it."""
     known: dict[str, Any] = {"latency": None, "rank_correlation": {}}
-    made_of: PruneRecord = _made(PruneRecord)({**known, **data} if isinstance(data, dict) else data)
-    return made_of
+    record: PruneRecord = _made(PruneRecord)({**known, **data} if isinstance(data, dict) else data)
+    if record.target not in NOUNS or record.verified not in VERIFIED:
+        raise ValueError(f"target {record.target!r:.40}, verified by {record.verified!r:.40}")
+    if record.target == "latency" and record.latency is None:
+        raise ValueError("a latency is the target, and none is there")
+    return record
 
 
 _log = each(whole, named(number))

@@ -10,6 +10,8 @@ from .tables import Metrics
 
 NOUNS = {"filters": "filters", "flops": "FLOPs", "params": "params", "latency": "latency"}
 """The noun for each target."""
+VERIFIED = ("values", "values in float64", "sizes")
+"""What a cut network can have been held against."""
 
 
 @dataclass(frozen=True)

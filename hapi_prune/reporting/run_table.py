@@ -67,12 +67,12 @@ def columns(records: Sequence[PruneRecord], metric: str | None, metrics_dense: M
 
 def latency_columns(records: Sequence[PruneRecord]) -> list[tables.Column]:
     """The columns of predicted and measured milliseconds, and of the predicted share that is kept."""
-    known = [record.latency for record in records if record.latency is not None]
-    dense = next(iter(known))
+    known = [record.latency for record in records]
+    dense = next(latency for latency in known if latency is not None)
     times = {
-        "ms": [dense.original, *(latency.after for latency in known)],
-        "measured": [dense.measured_original, *(latency.measured for latency in known)],
+        "ms": [dense.original, *(latency and latency.after for latency in known)],
+        "measured": [dense.measured_original, *(latency and latency.measured for latency in known)],
     }
-    kept = ("latency", "kept", "100.0%", *(tables.percent(latency.kept) for latency in known))
+    kept = ("latency", "kept", "100.0%", *("-" if one is None else tables.percent(one.kept) for one in known))
     text: list[tables.Column] = [("latency", head, *map(tables.number, part)) for head, part in times.items()]
     return [text[0], kept, text[1]]
