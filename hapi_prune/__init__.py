@@ -17,31 +17,30 @@ if import_module("paddle").__version__.split(".")[0] in {"1", "2"}:  # not "< 3"
         "(CPU), or to a paddlepaddle-gpu build of version 3."
     )
 
-from .analysis.cost import cost
-from .analysis.labels import Label, Mismatch, Signal
-from .analysis.rules.registry import Call, register_rule
-from .callback import PruneCallback
-from .criteria.filters import FPGM, Criterion, L1Norm, L2Norm
-from .criteria.groups import BatchNormScale, GroupCriterion, GroupL2Norm, GroupSlices, Random, Taylor
-from .criteria.reduced import Reduced
-from .cutting.pruning import prune
-from .errors import PruneError, PruneWarning
-from .plan import ChannelGroup, Cost, Cut, Latency, LayerCost, PruningPlan, Reason, ReasonKind
-from .reporting.history import History
-from .reporting.record import PruneRecord
-from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule
-from .selection.scopes import Global, Scope, Uniform
-from .training.checkpoint import load
-from .training.resume import resume
-
 if TYPE_CHECKING:
+    from .analysis.cost import cost
+    from .analysis.labels import Label, Mismatch, Signal
+    from .analysis.rules.registry import Call, register_rule
+    from .callback import PruneCallback
+    from .criteria.filters import FPGM, Criterion, L1Norm, L2Norm
+    from .criteria.groups import BatchNormScale, GroupCriterion, GroupL2Norm, GroupSlices, Random, Taylor
+    from .criteria.reduced import Reduced
+    from .cutting.pruning import prune
     from .diagnostics.check import CheckReport, CheckRow, check
     from .diagnostics.explain import explain
     from .diagnostics.explanation import Explanation, ExplanationRow
     from .diagnostics.preview import Preview, PreviewRow
     from .diagnostics.sensitivity import sensitivity
     from .diagnostics.sensitivity_table import BySensitivity, Sensitivity, SensitivityRow
+    from .errors import PruneError, PruneWarning
     from .exporting.export import ExportReport, export
+    from .plan import ChannelGroup, Cost, Cut, Latency, LayerCost, PruningPlan, Reason, ReasonKind
+    from .reporting.history import History
+    from .reporting.record import PruneRecord
+    from .schedules import Explicit, Exponential, Linear, OneShot, Polynomial, Schedule
+    from .selection.scopes import Global, Scope, Uniform
+    from .training.checkpoint import load
+    from .training.resume import resume
 
 __version__ = "0.1.0"
 
@@ -104,7 +103,26 @@ __all__ = [
     "sensitivity",
 ]
 
-_LATER = {
+_HOME = {
+    "cost": ".analysis.cost",
+    "Label": ".analysis.labels",
+    "Mismatch": ".analysis.labels",
+    "Signal": ".analysis.labels",
+    "Call": ".analysis.rules.registry",
+    "register_rule": ".analysis.rules.registry",
+    "PruneCallback": ".callback",
+    "FPGM": ".criteria.filters",
+    "Criterion": ".criteria.filters",
+    "L1Norm": ".criteria.filters",
+    "L2Norm": ".criteria.filters",
+    "BatchNormScale": ".criteria.groups",
+    "GroupCriterion": ".criteria.groups",
+    "GroupL2Norm": ".criteria.groups",
+    "GroupSlices": ".criteria.groups",
+    "Random": ".criteria.groups",
+    "Taylor": ".criteria.groups",
+    "Reduced": ".criteria.reduced",
+    "prune": ".cutting.pruning",
     "CheckReport": ".diagnostics.check",
     "CheckRow": ".diagnostics.check",
     "check": ".diagnostics.check",
@@ -117,18 +135,41 @@ _LATER = {
     "BySensitivity": ".diagnostics.sensitivity_table",
     "Sensitivity": ".diagnostics.sensitivity_table",
     "SensitivityRow": ".diagnostics.sensitivity_table",
+    "PruneError": ".errors",
+    "PruneWarning": ".errors",
     "ExportReport": ".exporting.export",
     "export": ".exporting.export",
+    "ChannelGroup": ".plan",
+    "Cost": ".plan",
+    "Cut": ".plan",
+    "Latency": ".plan",
+    "LayerCost": ".plan",
+    "PruningPlan": ".plan",
+    "Reason": ".plan",
+    "ReasonKind": ".plan",
+    "History": ".reporting.history",
+    "PruneRecord": ".reporting.record",
+    "Explicit": ".schedules",
+    "Exponential": ".schedules",
+    "Linear": ".schedules",
+    "OneShot": ".schedules",
+    "Polynomial": ".schedules",
+    "Schedule": ".schedules",
+    "Global": ".selection.scopes",
+    "Scope": ".selection.scopes",
+    "Uniform": ".selection.scopes",
+    "load": ".training.checkpoint",
+    "resume": ".training.resume",
 }
-"""What a training run does not need, and is loaded when it is asked for: the name, and where it is."""
+"""The module of each public name: it is loaded when the name is asked for, so that an import costs next to nothing."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found = getattr(import_module(_LATER[name], __name__), name)
+    globals()[name] = found = getattr(import_module(_HOME[name], __name__), name)
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_HOME})

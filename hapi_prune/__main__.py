@@ -23,8 +23,7 @@ from .diagnostics.preview import preview
 from .errors import PruneError, gist, nearest
 from .reporting import page
 from .schedules import OneShot
-from .selection.options import Options
-from .selection.targets import TARGETS
+from .selection.options import TARGETS, Options
 from .training.checkpoint import load
 
 FINE, WRONG, USAGE = 0, 1, 2

@@ -20,12 +20,12 @@ from .selection.options import Options
 from .selection.ratios import Ratio
 from .selection.scopes import Scope
 from .training.paddle_model import input_shapes
-from .training.resume import Resumed
-from .training.session import Session
 from .training.settings import Settings
 
 if TYPE_CHECKING:
     from .diagnostics.preview import Preview
+    from .training.resume import Resumed
+    from .training.session import Session
 
 
 class PruneCallback(paddle.callbacks.Callback):
@@ -185,6 +185,8 @@ class PruneCallback(paddle.callbacks.Callback):
         if sum(isinstance(callback, PruneCallback) for callback in running_callbacks()) > 1:
             todo = "put all cuts into one schedule, as in {4: {'conv1': 0.3}, 8: 0.5}"
             raise PruneError("fit(callbacks=...)", "more than one PruneCallback", "one in a run", todo)
+        from .training.session import Session  # with everything that cuts: loaded by a run, not by an import
+
         session = Session(self.model, self.settings, int(self.params.get("epochs") or 0), self._resumed)
         self._session, self.history = session, session.history
         with self._ending():
@@ -246,6 +248,8 @@ class PruneCallback(paddle.callbacks.Callback):
             resumed: the run.
             eval_data: what to judge it by, where the run has not been evaluated at its end.
         """
+        from .training.session import Session
+
         self._resumed, self.history = None, resumed.history
         Session(self.model, self.settings, 0, resumed).complete(eval_data)
 

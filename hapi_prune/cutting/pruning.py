@@ -23,13 +23,13 @@ from ..plan import Array, Axis, Cost, Cut, PruningPlan
 from ..reporting.record import NOUNS, PruneRecord
 from ..selection.goals import Goal, goal
 from ..selection.kept_groups import layers_by_reason, layers_of, why_nothing
-from ..selection.options import Options
+from ..selection.options import Aim, Options
 from ..selection.ranking import Ranking
 from ..selection.ratios import Ratio, check_ratio
 from ..selection.scopes import Scope
 from ..selection.scores import gathered_now
 from ..selection.select import GroupScores, select
-from ..selection.targets import TOLERANCE, Aim, require_reachable
+from ..selection.targets import TOLERANCE, require_reachable
 from . import interrupts, optimizers, ranks
 from .cut import Follow, Proven, cut, until_it_holds
 from .undo_log import UndoLog

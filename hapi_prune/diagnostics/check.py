@@ -30,10 +30,9 @@ from ..internals.tensors import resize
 from ..plan import Array, PruningPlan, Reason, ReasonKind
 from ..reporting import tables
 from ..selection.goals import Goal, goal
-from ..selection.options import Options
+from ..selection.options import Aim, Options
 from ..selection.ratios import share_of
 from ..selection.select import GroupScores, select
-from ..selection.targets import Aim
 
 SAID = {True: "ok", False: "no", None: "-"}
 

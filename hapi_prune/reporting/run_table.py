@@ -70,8 +70,8 @@ def latency_columns(records: Sequence[PruneRecord]) -> list[tables.Column]:
     known = [record.latency for record in records]
     dense = next(latency for latency in known if latency is not None)
     times = {
-        "ms": [dense.original, *(latency and latency.after for latency in known)],
-        "measured": [dense.measured_original, *(latency and latency.measured for latency in known)],
+        "ms": [dense.original, *(one.after if one else None for one in known)],
+        "measured": [dense.measured_original, *(one.measured if one else None for one in known)],
     }
     kept = ("latency", "kept", "100.0%", *("-" if one is None else tables.percent(one.kept) for one in known))
     text: list[tables.Column] = [("latency", head, *map(tables.number, part)) for head, part in times.items()]

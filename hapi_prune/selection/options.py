@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,10 +13,32 @@ from ..errors import PruneError, nearest
 from .limits import Limits
 from .ratios import real
 from .scopes import Scope, as_scope
-from .targets import TARGETS, Aim
+
+if TYPE_CHECKING:
+    from ..analysis.times import Times
+
+TARGETS = ("filters", "flops", "params", "latency")
+"""What a ratio can be a share of."""
 
 MOST = 0.8
 """The largest share that a layer loses where the library chooses the shares, unless ``max_ratio`` says otherwise."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a ratio is a share of, and how it is shared out.
+
+    Attributes:
+        target: ``"filters"``, ``"flops"``, ``"params"`` or ``"latency"``.
+        scope: how it is shared out among the groups.
+        limits: how far a group may shrink.
+        times: how long the network's ops take, for ``"latency"``.
+    """
+
+    target: str
+    scope: Scope
+    limits: Limits
+    times: Times | None = None
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from ..plan import PruningPlan
 from .counts import counts_for
 from .goals import Goal
 from .limits import Limits
+from .options import Aim
 from .scores import Gathered, Scores, best
-from .targets import Aim, Solver
+from .targets import Solver
 
 
 class GroupScores(Mapping[str, npt.NDArray[np.float64]]):

@@ -7,7 +7,6 @@ by the importances that the scope gives. Of all beginnings of the queue, the one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +16,18 @@ from ..analysis.cost import cost_at
 from ..analysis.cost_model import CostModel
 from ..analysis.curves import LANES
 from ..analysis.layer_names import layer_name
-from ..analysis.times import Times
 from ..criteria.filters import Scores
 from ..errors import PruneError
 from .counts import balanced, stuck_member
 from .family_sizes import family_sizes
 from .goals import Goal
-from .limits import Limits
+from .options import Aim
 from .removal_queue import Step, nearest_beginning
-from .scopes import Scope, importances_of
+from .scopes import importances_of
 
 ImportanceOf = Callable[[str], npt.NDArray[np.float64]]
 """For a group the importance of each unit in the order in which it loses them."""
 
-TARGETS = ("filters", "flops", "params", "latency")
 WIDE = 64
 """In wider layers only multiples of `LANES` are considered for a goal in latency."""
 
@@ -42,32 +39,6 @@ NEAR = 0.001
 
 TOLERANCE = 0.005
 """A goal that is missed by more than this share of the original cost is reported as missed."""
-
-
-@dataclass(frozen=True)
-class Aim:
-    """What a ratio is a share of, and how it is shared out.
-
-    Attributes:
-        target: ``"filters"``, ``"flops"``, ``"params"`` or ``"latency"``.
-        scope: how it is shared out among the groups.
-        limits: how far a group may shrink.
-        times: how long the network's ops take, for ``"latency"``.
-    """
-
-    target: str
-    scope: Scope
-    limits: Limits
-    times: Times | None = None
-
-    def original(self, channel_map: ChannelMap, wanted: Goal) -> int:
-        """The cost of the network as it was traced; for ``"filters"``, the filters that may shrink."""
-        if self.target == "filters":
-            axes = {axis for scored in wanted.scored.values() for axis in scored}
-            return sum(channel_map.traced.constraints.sizes[axis] for axis in axes)
-        if self.times is not None:
-            return self.times.original
-        return int(getattr(cost_at(channel_map.graph, channel_map.traced), self.target))
 
 
 class Solver:
@@ -84,7 +55,7 @@ class Solver:
         self._map, self._wanted, self._aim, self._scores = channel_map, wanted, aim, scores
         filters = [axis for scored in wanted.scored.values() for axis in scored]
         self._model = CostModel(channel_map, aim.target, filters, aim.times)
-        self.original = aim.original(channel_map, wanted)
+        self.original = original(aim, channel_map, wanted)
 
     def lowest(self) -> int:
         """The cost if all groups are as small as the limits allow."""
@@ -214,6 +185,16 @@ class Solver:
             importance = float(np.mean([of[max(count - 1, 0)] for of, count in gone]))
             steps.append(Step(importance, block, counts, share))
         return steps
+
+
+def original(aim: Aim, channel_map: ChannelMap, wanted: Goal) -> int:
+    """The cost of the network as it was traced; for ``"filters"``, the filters that may shrink."""
+    if aim.target == "filters":
+        axes = {axis for scored in wanted.scored.values() for axis in scored}
+        return sum(channel_map.traced.constraints.sizes[axis] for axis in axes)
+    if aim.times is not None:
+        return aim.times.original
+    return int(getattr(cost_at(channel_map.graph, channel_map.traced), aim.target))
 
 
 def require_reachable(channel_map: ChannelMap, wanted: Goal, aim: Aim) -> None:
