@@ -76,6 +76,12 @@ ALL = [
     Way("gradual, group_l2_norm, compensated", gradual, lambda: {"criterion": "group_l2_norm", "compensate": True}),
     Way("gradual, bn_scale", gradual, lambda: {"criterion": "bn_scale"}),
     Way("gradual, bn_scale, compensated", gradual, lambda: {"criterion": "bn_scale", "compensate": True}),
+    Way("early, bn_scale", gradual, lambda: {"criterion": "bn_scale"}, first=2),
+    Way(
+        "gradual, bn_scale, inside blocks",
+        gradual,
+        lambda: {"criterion": "bn_scale", "skip": ["0", "*.conv2"], "max_ratio": 0.9},
+    ),
     Way("gradual, random", gradual, lambda: {"criterion": "random"}),
     Way("gradual, fpgm", gradual, lambda: {"criterion": "fpgm"}),
     Way("earlier", gradual, first=1),
