@@ -148,15 +148,21 @@ class FPGM:
             filters come; not changed by adding one filter to all; scales with ``|c|`` when the weight scales with
             ``c``.
         """
-        rows, inverse, counts = _distinct(_rows(weight))
-        rows = rows - rows.mean(axis=0)  # distances do not change, but what they are the difference of gets small
-        products = rows @ rows.T
-        lengths = products.diagonal().copy()
-        products *= 2
-        squares = np.add.outer(lengths, lengths)  # in place from here: for 2,048 filters each copy is 32 MiB
-        squares -= products
-        np.sqrt(np.maximum(squares, 0, out=squares), out=squares)
-        return np.asarray((squares @ counts)[inverse], dtype=np.float64)
+        rows, inverse, counts = _distinct(weight)
+        rows -= rows.mean(axis=0)  # distances do not change, but what they are the difference of gets small
+        lengths = np.einsum("ij,ij->i", rows, rows)
+        sums = np.zeros(len(rows))
+        for begin in range(0, len(rows), _TOGETHER):  # each pair once: those of some filters with the ones behind them
+            end = begin + _TOGETHER
+            apart = rows[begin:end] @ rows[begin:].T
+            apart *= -2
+            apart += lengths[begin:]
+            apart += lengths[begin:end, None]
+            np.sqrt(np.maximum(apart, 0, out=apart), out=apart)
+            np.fill_diagonal(apart, 0)
+            sums[begin:end] += apart @ counts[begin:]
+            sums[end:] += counts[begin:end] @ apart[:, _TOGETHER:]
+        return np.asarray(sums[inverse])
 
 
 @dataclass(frozen=True)
@@ -244,6 +250,9 @@ def check_scores(scores: npt.NDArray[Any], filters: int, name: str, where: str) 
         raise PruneError(where, f"criterion {name!r} returned {scores[bad[0]]} for filter {bad[0]}", allowed)
 
 
+_TOGETHER = 128
+"""So many filters are compared with the others at a time: what is computed of them stays in the cache."""
+
 _BLOCK = 1 << 15
 """So many numbers are summed at a time: what is computed of them stays in the cache."""
 
@@ -261,12 +270,21 @@ def _rows(weight: Weight) -> npt.NDArray[np.float64]:
     return np.asarray(weight, dtype=np.float64).reshape(len(weight), -1)
 
 
-def _distinct(rows: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Each different row once, in an order of their own; for each row given, which it is; how often each occurs.
+def _distinct(weight: Weight) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """Each different filter once, in an order of their own; for each one given, which it is; how often each occurs.
 
     Equal filters would else be apart by rounding, and a score depend on where its filter stands.
     """
-    rows = np.ascontiguousarray(rows + 0.0)  # -0.0 has other bytes than 0.0
-    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()  # as bytes: many times faster
-    _, index, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-    return rows[index], inverse.ravel(), counts
+    rows = np.add(weight.reshape(len(weight), -1), 0.0, dtype=np.float64, order="C")  # -0.0 has other bytes than 0.0
+    found = np.unique(_hashes(rows), return_index=True, return_inverse=True, return_counts=True)
+    if len(found[1]) < len(rows) and not np.array_equal(rows[found[1]][found[2].ravel()], rows):
+        keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()  # two of one hash: by their bytes
+        found = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    _, index, inverse, counts = found
+    return rows[index], inverse.ravel(), counts.astype(np.float64)
+
+
+def _hashes(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
+    """A hash of each row: its bits times odd numbers, one for each column, summed up."""
+    odd = np.arange(rows.shape[1], dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) | np.uint64(1)
+    return np.asarray(np.einsum("ij,j->i", rows.view(np.uint64), odd))
