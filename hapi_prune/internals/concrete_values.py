@@ -29,18 +29,34 @@ _ARITHMETIC = frozenset(
 """Arithmetic ops, whose results depend on nothing but their operands; no op that draws random numbers."""
 
 
+_SIZED_BY_DATA = frozenset(("nonzero", "masked_select", "unique", "unique_consecutive", "bincount", "multiclass_nms3"))
+"""Ops with results of as many elements as the data says."""
+
+
 class ConcreteValues:
-    """The conversions of tensors to Python values in one run of a forward, in order, with their results."""
+    """What one run of a forward on tensors knows and a symbolic one does not: values of tensors, and open sizes.
+
+    Conversions of tensors to Python values are kept in order, with their results; shapes for each line that reads some.
+    """
 
     def __init__(self) -> None:
         self._record: list[tuple[str, str, Any]] = []
+        self._shapes: dict[str, list[list[int]]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._record)
+        return bool(self._record or self._shapes)
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Within the block, record the conversions that user code makes."""
+        """Within the block, record the conversions that user code makes, and the shapes that it reads."""
+        shape = vars(paddle.Tensor)["shape"]
+
+        def shape_read(tensor: paddle.Tensor) -> Any:
+            result = shape.__get__(tensor)
+            where = _called_at(sys._getframe(1))
+            if where:
+                self._shapes.setdefault(where, []).append(list(result))
+            return result
 
         def recording(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             def convert(tensor: paddle.Tensor, *args: Any, **options: Any) -> Any:
@@ -52,18 +68,29 @@ class ConcreteValues:
 
             return convert
 
-        methods = {name: getattr(paddle.Tensor, name) for name in _CONVERSIONS}
-        with replaced(paddle.Tensor, {name: recording(name, method) for name, method in methods.items()}):
+        methods = {name: recording(name, getattr(paddle.Tensor, name)) for name in _CONVERSIONS}
+        with replaced(paddle.Tensor, {**methods, "shape": property(shape_read, shape.__set__)}):
             yield
 
     @contextmanager
     def replayed(self) -> Iterator[None]:
-        """Within the block, let conversions of symbolic values return the recorded results.
+        """Within the block, let conversions of symbolic values return the recorded results, and open sizes too.
 
         Raises:
-            ValueError: a conversion whose result depends on data, or one that was not recorded.
+            ValueError: one whose result depends on data, or that was not recorded.
         """
-        left = iter(self._record)
+        left, shapes, shape = iter(self._record), {where: iter(each) for where, each in self._shapes.items()}, Value.shape
+
+        def shape_read(value: Any) -> Any:
+            found, where = shape.fget(value), _called_at(sys._getframe(1))
+            recorded = next(shapes.get(where, iter(())), None)
+            if not where or -1 not in found:
+                return found
+            if _sized_by_data(value, shape.fget):
+                raise ValueError(f"the shape of a tensor at {where}: it depends on the data")
+            if recorded is None or len(recorded) != len(found):
+                raise ValueError(f"the shape of a tensor at {where}: not asked when the forward ran on tensors")
+            return [known if size == -1 else size for size, known in zip(found, recorded)]
 
         def replaying(name: str) -> Callable[..., Any]:
             def result(value: Any, *args: Any, **options: Any) -> Any:
@@ -79,7 +106,8 @@ class ConcreteValues:
 
             return result
 
-        with replaced(Value, {name: replaying(name) for name in _CONVERSIONS}):
+        methods = {name: replaying(name) for name in _CONVERSIONS}
+        with replaced(Value, {**methods, "shape": property(shape_read, shape.fset)}):
             yield
 
 
@@ -98,6 +126,29 @@ def _called_at(frame: FrameType | None) -> str:
     """``file:line`` of the caller, if that is user code."""
     code = None if frame is None else frame.f_code
     return f"{code.co_filename}:{frame.f_lineno}" if code and frame and is_user_code(code.co_filename) else ""
+
+
+def _sized_by_data(value: Any, shape: Callable[[Any], Any]) -> bool:
+    """Whether the open sizes of a symbolic value come from data; they are followed to the ops that left them open."""
+    waiting, seen = [value], {value.id}
+    while waiting:
+        op = waiting.pop().get_defining_op()
+        if op is None:
+            continue
+        operands = [each for one in op.operands_source() if one.initialized() for each in _listed(one)]
+        passing = [one for one in operands if one.is_combine() or -1 in shape(one)]
+        whole = [one for one in operands if not one.is_combine() and one.is_integer() and len(shape(one)) <= 1]
+        if not passing and (op.name().replace("pd_op.", "", 1) in _SIZED_BY_DATA or not all(map(_by_sizes, whole))):
+            return True
+        waiting += [one for one in passing if one.id not in seen]
+        seen.update(one.id for one in passing)
+    return False
+
+
+def _listed(value: Any) -> list[Any]:
+    """The values in a list of symbolic values; one that is no list by itself."""
+    op = value.get_defining_op()
+    return op.operands_source() if op is not None and op.name() == "builtin.combine" else [value]
 
 
 def _by_sizes(value: Any) -> bool:

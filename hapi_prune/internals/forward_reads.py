@@ -18,7 +18,7 @@ from paddle.pir import Value
 
 from .layers import named_layers
 from .preserve import replaced
-from .stacks import is_paddle_code
+from .stacks import is_paddle_code, is_user_code
 
 _FLAG_ONLY = tuple(kind.forward.__code__ for kind in (_BatchNormBase, paddle.nn.BatchNorm, paddle.nn.Dropout))
 """Forwards of Paddle's own layers that run the same operation in both modes, and give it the mode as an attribute."""
@@ -37,9 +37,17 @@ class ForwardReads:
     sizes: bool = False
 
 
+class OpenSize(Exception):
+    """A forward reads a size that Paddle leaves open, such as that of an image enlarged to ``paddle.shape(x)[2:]``."""
+
+
 @contextmanager
 def recording_reads(network: paddle.nn.Layer, reads: ForwardReads) -> Iterator[None]:
-    """Within the block, in which ``network`` runs on symbolic values, record in ``reads`` what its code reads."""
+    """Within the block, in which ``network`` runs on symbolic values, record in ``reads`` what its code reads.
+
+    Raises:
+        OpenSize: the code would go on with the -1 that stands for a size.
+    """
     reads.mode = any(_has_a_mode_of_its_own(kind) for kind in {type(layer) for layer in named_layers(network).values()})
     shape = Value.shape
 
@@ -56,9 +64,12 @@ def recording_reads(network: paddle.nn.Layer, reads: ForwardReads) -> Iterator[N
         vars(layer)["training"] = flag
 
     def sizes(value: Any) -> Any:
+        found = shape.fget(value)
         if not is_paddle_code(sys._getframe(1).f_code.co_filename):
             reads.sizes = True
-        return shape.fget(value)
+            if -1 in found and is_user_code(sys._getframe(1).f_code.co_filename):
+                raise OpenSize(f"a shape is read that is not known while tracing: {found}")
+        return found
 
     mode = replaced(paddle.nn.Layer, {"training": property(training, set_training)})
     with mode, replaced(Value, {"shape": property(sizes, shape.fset)}):

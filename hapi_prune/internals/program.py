@@ -21,7 +21,7 @@ from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.static import InputSpec
 
 from .concrete_values import ConcreteValues, finite_values
-from .forward_reads import ForwardReads, recording_reads
+from .forward_reads import ForwardReads, OpenSize, recording_reads
 from .layers import named_layers
 from .preserve import forward_pass, forwards
 from .stacks import Stacks, user_line
@@ -101,10 +101,16 @@ def traced(
     with stacks.kept(), finite_values():
         try:
             made = symbolic(watched, leaves)
-        except Exception:  # whatever cannot be done with symbolic values
+        except Exception as error:  # whatever cannot be done with symbolic values
             if as_it_is:
                 raise
-            made, reads = _otherwise(network, function, leaves), ForwardReads(mode=True, sizes=True)
+            reads = ForwardReads(mode=True, sizes=True)
+            try:
+                made = _otherwise(network, function, leaves)
+            except Exception:
+                if not isinstance(error, OpenSize):
+                    raise
+                made = symbolic(function, leaves)  # with -1 for such sizes, which does where code only passes them on
     return _Reader(stacks, made).raw_program(reads)
 
 

@@ -364,3 +364,16 @@ class RowsInALoop(Chain):
         for n in range(int(paddle.shape(x)[2]) // 4):
             rows.append(F.relu(x[:, :, 4 * n : 4 * n + 4]))  # noqa: PERF401  # as a loop, which can be converted
         return paddle.concat(rows, axis=2)
+
+
+@structure("a b")
+class SizesLeftOpen(Chain):
+    """Reads a shape that Paddle leaves open while it traces, and computes with it: of an image of a computed size."""
+
+    def middle(self, x):
+        y = F.interpolate(F.avg_pool2d(x, 2), size=paddle.shape(x)[2:], mode="bilinear")
+        n, c, h, w = y.shape
+        if min(n, h, w) < 1:
+            raise ValueError(f"give the input a shape: {y.shape}")
+        rows = y.reshape([n, c, h * w])
+        return (rows - rows.mean(-1, keepdim=True)).reshape([n, c, h, w])
