@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..plan import Axis, Index, Reason, ReasonKind
 from .balance import Balance
@@ -17,6 +19,12 @@ from .picks import Picks
 
 if TYPE_CHECKING:
     from .units import Units
+
+PIN_BITS = 32
+"""Of a pinned slot, the lower bits that number the pin."""
+
+Hashes = npt.NDArray[np.uint64]
+"""For each of some numbers a hash."""
 
 
 @dataclass
@@ -61,6 +69,7 @@ class Constraints:
     exact: bool = False
     compared: bool = True
     _pin: int = 0
+    _pins_of: dict[int, list[tuple[Index, Index]]] = field(default_factory=lambda: defaultdict(list))
 
     def source(self, name: str, shape: tuple[int, ...]) -> Signal:
         """The signal of tensor ``name``: every axis in `numbers` is labelled with its own atoms."""
@@ -146,8 +155,18 @@ class Constraints:
     def pin(self, atoms: Index, slots: Index) -> None:
         """Atoms with different ``slots`` (same shape as ``atoms``) are not interchangeable."""
         atoms, slots = atoms.ravel(), np.broadcast_to(slots, atoms.shape).ravel()
-        self.pins.append((atoms[atoms >= 0], (slots[atoms >= 0] << 32) + self._pin))
+        pin = (atoms[atoms >= 0], (slots[atoms >= 0] << PIN_BITS) + self._pin)
+        self.pins.append(pin)
+        for number in axis_numbers(pin[0]):
+            self._pins_of[number].append(pin)
         self._pin += 1
+
+    def pins_on(self, atoms: Index) -> list[tuple[Index, Index]]:
+        """The pins of any of ``atoms``, with those alone; in the order in which they were made."""
+        numbers = axis_numbers(atoms[atoms >= 0])
+        near = {id(pin): pin for number in numbers for pin in self._pins_of.get(number, ())}.values()
+        inside = [(pinned, slots, np.isin(pinned, atoms)) for pinned, slots in near]
+        return [(pinned[ours], slots[ours]) for pinned, slots, ours in inside if ours.any()]
 
     def pin_along(self, label: Label, axes: Iterable[int]) -> None:
         """Pin a label's atoms by their index along some of its axes."""
@@ -165,3 +184,27 @@ class Constraints:
         """The numbers kept of ``atoms`` depend on each other, see `Balance`; what is given broadcasts against them."""
         spread = [n if n is None else np.broadcast_to(n, atoms.shape).ravel() for n in (sections, pieces)]
         self.balanced.append(Balance(atoms.ravel(), blocks, spread[0], rounded, spread[1]))
+
+
+def axis_numbers(atoms: Index) -> list[int]:
+    """The numbers of the axes that some atoms, none of them `NONE`, come from: mostly one, which is quick to see."""
+    numbers = atoms >> INDEX_BITS
+    if not numbers.size or numbers.min() == numbers.max():
+        return [int(number) for number in numbers.ravel()[:1]]
+    found: list[int] = distinct(numbers).tolist()
+    return found
+
+
+def distinct(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Each number once, ascending. NumPy's own goes by hashes in later versions, which takes several times as long."""
+    ascending = np.sort(numbers, axis=None)
+    found: npt.NDArray[Any] = ascending[np.append(ascending[1:] != ascending[:-1], True)[: ascending.size]]
+    return found
+
+
+def hashed(numbers: Index | Hashes) -> Hashes:
+    """A 64-bit hash of each number (the finaliser of splitmix64), so that sums tell multisets apart."""
+    x = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

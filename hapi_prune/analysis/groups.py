@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..plan import Axis, ChannelGroup, Index, Reason
-from .constraints import Constraints
+from .constraints import Constraints, Hashes, distinct, hashed
 from .labels import INDEX_BITS
 from .propagation import Propagation
 
@@ -35,17 +35,6 @@ class Grouping:
 
 Family = tuple[frozenset[str], int]
 """Keys of groups whose sizes depend on each other, and the number of blocks that they come in."""
-
-Hashes = npt.NDArray[np.uint64]
-"""For each atom or unit a hash: its color, or its footprint."""
-
-
-def hashed(numbers: Index | Hashes) -> Hashes:
-    """A 64-bit hash of each number (the finaliser of splitmix64), so that sums tell multisets apart."""
-    x = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def components(count: int, one: Index, other: Index) -> Index:
@@ -165,7 +154,7 @@ def refined_colors(colors: Hashes, ties: Index, where: npt.NDArray[np.bool_]) ->
     if not where.any():
         return colors
     low, high = ascending_pairs(ties[:, where[ties[0]]])
-    one, other = np.divmod(np.unique(low * len(colors) + high), len(colors))  # each tie once, however often it was made
+    one, other = np.divmod(distinct(low * len(colors) + high), len(colors))  # each tie once, however often it was made
     for _ in range(ROUNDS):
         around = np.zeros_like(colors)
         np.add.at(around, one, hashed(colors[other]))
@@ -183,8 +172,8 @@ def collect(
     keys: dict[int, str] | None,
 ) -> tuple[dict[str, ChannelGroup], dict[int, str]]:
     """Sort the atoms by axis, footprint, unit and color, and read off the groups and the key of each footprint."""
-    distinct, first = np.unique(footprints, return_index=True)
-    rank = np.argsort(np.argsort(first))[np.searchsorted(distinct, footprints)]
+    ascending, first = np.unique(footprints, return_index=True)
+    rank = np.argsort(np.argsort(first))[np.searchsorted(ascending, footprints)]
     index = slices(number, root, in_order(number, root, colors, rank), rank, footprints)
     reasons = first_reasons(number, root, constraints.frozen)
     approximate = first_reasons(number, root, constraints.mixed)

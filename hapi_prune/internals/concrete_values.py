@@ -79,7 +79,11 @@ class ConcreteValues:
         Raises:
             ValueError: one whose result depends on data, or that was not recorded.
         """
-        left, shapes, shape = iter(self._record), {where: iter(each) for where, each in self._shapes.items()}, Value.shape
+        left, shapes, shape = (
+            iter(self._record),
+            {where: iter(each) for where, each in self._shapes.items()},
+            Value.shape,
+        )
 
         def shape_read(value: Any) -> Any:
             found, where = shape.fget(value), _called_at(sys._getframe(1))

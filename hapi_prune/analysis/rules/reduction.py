@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ...plan import Index
-from ..constraints import Constraints
+from ..constraints import PIN_BITS, Constraints, distinct, hashed
 from ..labels import INDEX_BITS, Label, Signal, Value
 from .registry import Call, free, rule
 
@@ -18,18 +18,16 @@ def told_apart(constraints: Constraints, label: Label, axis: int) -> bool:
     Then this axis is not the one that shrinks: what lies along it is removed together.
     """
     line: Index = label.along([axis])[:, 0]
-    sources = line >> INDEX_BITS
-    pinned = [
-        (atoms[inside], places[inside]) for atoms, places in constraints.pins if (inside := np.isin(atoms, line)).any()
-    ]
-    if not pinned:
-        return len(np.unique(sources)) == len(line)
-    marks: list[set[int]] = [{-1 - source} for source in sources.tolist()]
-    position = {atom: number for number, atom in enumerate(line.tolist())}
-    for atoms, places in pinned:
-        for atom, mark in zip(atoms.tolist(), places.tolist()):
-            marks[position[atom]].add(mark)
-    return len({frozenset(mark) for mark in marks}) == len(line)
+    order = np.argsort(line, kind="stable")
+    ascending = line[order]
+    if (ascending[1:] == ascending[:-1]).any():
+        return False
+    marks = hashed(ascending >> INDEX_BITS)
+    for atoms, slots in constraints.pins_on(line):
+        at, slot, pin = np.searchsorted(ascending, atoms), slots >> PIN_BITS, slots[0] & ((1 << PIN_BITS) - 1)
+        at, slot = np.divmod(distinct(at * (slot.max() + 1) + slot), slot.max() + 1)  # each slot of an atom once
+        np.add.at(marks, at, hashed((slot << PIN_BITS) + pin))
+    return len(distinct(marks)) == len(line)
 
 
 def tied(constraints: Constraints, label: Label, axes: Iterable[int]) -> Label:
