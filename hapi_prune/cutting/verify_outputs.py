@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,11 @@ def compare(
         if exact and not (off := distance(ours, theirs)) <= most:
             text = f"changes output {number} by {off:.1e} of its largest value"
             raise Refused(Reason(ReasonKind.OTHER_VALUES, text))
+
+
+def tell(masked: Mapping[bool, list[npt.NDArray[Any]]]) -> bool:
+    """Whether the outputs of the masked network say anything: in each mode some number of them is finite."""
+    return all(any(np.isfinite(output).any() for output in outputs) for outputs in masked.values())
 
 
 def distance(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> float:

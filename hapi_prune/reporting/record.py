@@ -34,7 +34,7 @@ class PruneRecord:
         notes: what had to be said, such as which layers stay and why, and which attributes of layers were set.
         verified: what the cut network was held against: ``"values"``, the outputs of the masked one; ``"values in
             float64"``, the same where float32 turns rounding into noise; ``"sizes"``, those of the plan, operation by
-            operation, where removing is not zeroing or float64 does not run, or is noise too.
+            operation, where removing is not zeroing, float64 does not run or is noise too, or no output is finite.
         metrics_healed: the evaluation after ``recalibrate`` and ``compensate``, before training; empty without these.
         target: what `ratio_asked` is a share of: ``"filters"``, ``"flops"``, ``"params"`` or ``"latency"``.
         stays: for each layer that was asked to shrink and cannot, why.

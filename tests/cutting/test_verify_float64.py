@@ -96,3 +96,11 @@ def test_where_float64_is_not_to_be_had_sizes_are_compared():
     record = prune(Casting(), IMAGE, 0.4)
     assert record.widths["b"] == (30, 18)
     assert record.verified == "sizes"
+
+
+def test_outputs_of_which_no_number_is_finite_prove_nothing():
+    network = nn.Sequential(nn.Conv2D(3, 16, 3), nn.ReLU(), nn.Conv2D(16, 4, 3))
+    network[2].bias.set_value(np.full(4, np.nan, "float32"))
+    record = prune(network, IMAGE, 0.5)
+    assert record.widths["0"] == (16, 8)
+    assert record.verified == "sizes"
