@@ -250,8 +250,12 @@ def test_ctrl_c_waits_until_all_is_put_back(monkeypatch):
     monkeypatch.setattr(Snapshot, "put_back", interrupted)
     model = built(at_least(5))
     callback = quiet({1: 0.25, 2: 0.5, 3: 0.6}, max_drop=0.01)
-    with pytest.raises(KeyboardInterrupt):
-        fit(model, callback, eval_data=Images(8, 1), epochs=4)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(model, callback, eval_data=Images(8, 1), epochs=4)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert found and widths(model) == {"conv1": 6, "conv2": 9}
     assert callback.history[1].taken_back
     assert "save" not in vars(model)
