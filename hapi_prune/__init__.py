@@ -103,7 +103,7 @@ __all__ = [
     "sensitivity",
 ]
 
-_HOME = {
+_MODULE_OF = {
     "cost": ".analysis.cost",
     "Label": ".analysis.labels",
     "Mismatch": ".analysis.labels",
@@ -165,11 +165,11 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found = getattr(import_module(_HOME[name], __name__), name)
+    globals()[name] = found = getattr(import_module(_MODULE_OF[name], __name__), name)
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_MODULE_OF})

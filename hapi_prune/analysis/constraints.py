@@ -162,7 +162,7 @@ class Constraints:
         self._pin += 1
 
     def pins_on(self, atoms: Index) -> list[tuple[Index, Index]]:
-        """The pins of any of ``atoms``, with those alone; in the order in which they were made."""
+        """The pins of any of ``atoms``, with those alone."""
         numbers = axis_numbers(atoms[atoms >= 0])
         near = {id(pin): pin for number in numbers for pin in self._pins_of.get(number, ())}.values()
         inside = [(pinned, slots, np.isin(pinned, atoms)) for pinned, slots in near]

@@ -15,6 +15,7 @@ from ..analysis.channel_map import ChannelMap, Findings, PlannedCut
 from ..analysis.labels import Mismatch
 from ..errors import PruneError
 from ..plan import Array, Cut, PruningPlan, Reason, ReasonKind
+from ..reporting.record import SIZES, VALUES
 from ..selection.coupling import after_refusal
 from ..selection.goals import Goal
 from . import attributes, interrupts, ranks, surgery, verify_outputs
@@ -32,8 +33,6 @@ Choose = Callable[[], "tuple[Goal, PruningPlan]"]
 """Makes the goal and the plan, from what is known by now."""
 
 Result = TypeVar("Result")
-
-VALUES, SIZES = "values", "sizes"
 
 
 @dataclass(frozen=True)
@@ -242,7 +241,7 @@ def proven(
     Raises:
         Refused: it does not hold.
     """
-    exact = exact and (masked is None or verify_outputs.tell(masked.outputs))
+    exact = exact and (masked is None or verify_outputs.comparable(masked.outputs))
     verified = VALUES if masked and exact else SIZES
     try:
         apply_and_compare(channel_map, planned, undo_log, masked.outputs if masked else {}, exact)

@@ -20,7 +20,7 @@ from ..criteria.filters import L1Norm
 from ..criteria.named import AnyCriterion, as_criterion
 from ..errors import NothingToPruneError, PruneError, PruneWarning
 from ..plan import Array, Axis, Cost, Cut, PruningPlan
-from ..reporting.record import NOUNS, PruneRecord
+from ..reporting.record import NOUNS, VALUES, PruneRecord
 from ..selection.goals import Goal, goal
 from ..selection.kept_groups import layers_by_reason, layers_of, why_nothing
 from ..selection.options import Aim, Options
@@ -162,7 +162,7 @@ class Pruner:
             cost_after=self.cost(),
             widths=widths,
             seconds=time.perf_counter() - start,
-            verified=proven.verified if proven else "values",
+            verified=proven.verified if proven else VALUES,
             target=self.options.target,
             rank_correlation=self.ranking.finish(plan),
             latency=None if times is None else latency.now(self.channel_map, times, predicted),

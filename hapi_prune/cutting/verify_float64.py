@@ -16,6 +16,7 @@ from ..analysis.channel_map import ChannelMap, PlannedCut
 from ..analysis.example_input import Example
 from ..internals.layers import named_layers, named_tensors
 from ..plan import Array
+from ..reporting.record import SIZES, VALUES_IN_FLOAT64
 from . import surgery, verify_outputs
 from .undo_log import UndoLog
 from .verify_outputs import Refused
@@ -61,10 +62,10 @@ def verify_in_float64(channel_map: ChannelMap, planned: PlannedCut, doubt: Refus
             ours = outputs_in_float64(channel_map, modes) if theirs is not None else None
         if theirs is None or ours is None or again is None or not all(map(agrees, again, theirs)):
             verify_sizes(channel_map, planned.propagation)
-            return "sizes"
+            return SIZES
         for one, other in zip(ours, theirs):
             verify_outputs.compare(one, other, exact=True, most=PRECISE)
-        return "values in float64"
+        return VALUES_IN_FLOAT64
     finally:
         log.undo()
 

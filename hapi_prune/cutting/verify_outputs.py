@@ -105,8 +105,8 @@ def compare(
             raise Refused(Reason(ReasonKind.OTHER_VALUES, text))
 
 
-def tell(masked: Mapping[bool, list[npt.NDArray[Any]]]) -> bool:
-    """Whether the outputs of the masked network say anything: in each mode some number of them is finite."""
+def comparable(masked: Mapping[bool, list[npt.NDArray[Any]]]) -> bool:
+    """Whether the outputs of the masked network can be compared: in each mode some number of them is finite."""
     return all(any(np.isfinite(output).any() for output in outputs) for outputs in masked.values())
 
 

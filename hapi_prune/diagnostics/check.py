@@ -29,6 +29,7 @@ from ..internals.progress import bars, progress
 from ..internals.tensors import resize
 from ..plan import Array, PruningPlan, Reason, ReasonKind
 from ..reporting import tables
+from ..reporting.record import VALUES
 from ..selection.goals import Goal, goal
 from ..selection.options import Aim, Options
 from ..selection.ratios import share_of
@@ -227,7 +228,7 @@ def cut_and_compare(pruner: Pruner, ratio: float, optimizer: Any) -> tuple[float
         theirs = seen(network, given)
     record = pruner.cut(ratio, optimizer)
     ours = seen(network, given)
-    if any(groups[key].approximate for key in plan.kept) or record.verified != "values":
+    if any(groups[key].approximate for key in plan.kept) or record.verified != VALUES:
         return record.ratio, None
     verify_outputs.compare(ours[0], theirs[0], exact=True)
     # In training mode only where chance has no part (two seeds), and as far as the network holds still (noise).

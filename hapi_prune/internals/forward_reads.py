@@ -65,9 +65,10 @@ def recording_reads(network: paddle.nn.Layer, reads: ForwardReads) -> Iterator[N
 
     def sizes(value: Any) -> Any:
         found = shape.fget(value)
-        if not is_paddle_code(sys._getframe(1).f_code.co_filename):
+        path = sys._getframe(1).f_code.co_filename
+        if not is_paddle_code(path):
             reads.sizes = True
-            if -1 in found and is_user_code(sys._getframe(1).f_code.co_filename):
+            if -1 in found and is_user_code(path):
                 raise OpenSize(f"a shape is read that is not known while tracing: {found}")
         return found
 

@@ -10,7 +10,7 @@ from .tables import Metrics
 
 NOUNS = {"filters": "filters", "flops": "FLOPs", "params": "params", "latency": "latency"}
 """The noun for each target."""
-VERIFIED = ("values", "values in float64", "sizes")
+VALUES, VALUES_IN_FLOAT64, SIZES = VERIFIED = ("values", "values in float64", "sizes")
 """What a cut network can have been held against."""
 
 
@@ -67,7 +67,7 @@ class PruneRecord:
     recovered: tuple[tuple[int, Metrics], ...] = ()
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
-    verified: str = "values"
+    verified: str = VALUES
     target: str = "filters"
     metrics_healed: Metrics = field(default_factory=dict)
     stays: dict[str, str] = field(default_factory=dict)

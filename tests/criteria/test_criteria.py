@@ -162,6 +162,21 @@ def test_fpgm_counts_a_filter_as_often_as_it_occurs() -> None:
     np.testing.assert_allclose(FPGM()(weight), naive_fpgm(weight), rtol=1e-12)
 
 
+def test_fpgm_of_more_filters_than_are_compared_at_a_time() -> None:
+    weight = np.random.default_rng(5).normal(size=[2 * criteria._TOGETHER + 40, 3, 2, 1])
+    weight[[10, 290]] = weight[150]
+    scores = FPGM()(weight)
+    np.testing.assert_allclose(scores, naive_fpgm(weight), rtol=1e-9)
+    assert scores[10] == scores[150] == scores[290]
+
+
+def test_fpgm_tells_filters_of_one_hash_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(criteria, "_hashes", lambda rows: np.zeros(len(rows), np.uint64))
+    weight = np.random.default_rng(6).normal(size=[9, 4])
+    weight[7] = weight[2]
+    np.testing.assert_allclose(FPGM()(weight), naive_fpgm(weight), rtol=1e-9)
+
+
 def test_fpgm_is_exact_for_filters_far_from_zero() -> None:
     near = np.random.RandomState(4).standard_normal([16, 3, 3, 3]) * 2.0**-10
     far = near + 1000.0

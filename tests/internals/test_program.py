@@ -133,11 +133,22 @@ def test_what_data_or_chance_decide_is_refused_with_its_line(ask):
         ChannelMap(Asking(ask), [2, 3, 8, 8])
 
 
-def test_a_size_that_data_decide_is_no_number_in_a_trace():
+SIZED_BY_DATA = {
+    "nonzero": lambda x: paddle.nonzero(x > 0),
+    "arange": lambda x: paddle.arange(1 + paddle.argmax(x.flatten())),
+    "added": lambda x: 1 + paddle.nonzero(x > 0),
+}
+
+
+@pytest.mark.parametrize("converted", [True, False])
+@pytest.mark.parametrize("values", SIZED_BY_DATA.values(), ids=SIZED_BY_DATA)
+def test_a_size_that_data_decide_is_no_number_in_a_trace(values, converted, monkeypatch):
     seen = []
+    if not converted:  # as where Paddle cannot convert the code
+        monkeypatch.setattr(program, "_converted", None)
 
     def ask(x):
-        seen.append(paddle.nonzero(x > 0).shape[0])
+        seen.append(values(x).shape[0])
         return 0
 
     ChannelMap(Asking(ask), [2, 3, 8, 8])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hapi_prune.errors import PruneError
-from hapi_prune.plan import Cost, LayerCost, PruningPlan
+from hapi_prune.plan import Cost, Latency, LayerCost, PruningPlan
 from hapi_prune.reporting import history as module
 from hapi_prune.reporting.history import History
 from hapi_prune.reporting.record import PruneRecord, event_table
@@ -206,6 +206,13 @@ def changed(path, value):
 def test_damaged_json_is_a_prune_error(text):
     with pytest.raises(PruneError, match=r"History\.from_json"):
         History.from_json(text)
+
+
+def test_a_run_of_which_one_cut_alone_has_a_latency_is_told():
+    timed = record(9, target="latency", latency=Latency(8.0, 8.0, 6.0, 8.5, 6.5))
+    lines = History([record(), timed]).table().splitlines()
+    assert "75.0%" in lines[-2] and "6.5000" in lines[-2]
+    assert "75.0%" not in lines[-3]
 
 
 @given(st.data())

@@ -17,17 +17,15 @@ def told_apart(constraints: Constraints, label: Label, axis: int) -> bool:
 
     Then this axis is not the one that shrinks: what lies along it is removed together.
     """
-    line: Index = label.along([axis])[:, 0]
-    order = np.argsort(line, kind="stable")
-    ascending = line[order]
+    ascending: Index = np.sort(label.along([axis])[:, 0])
     if (ascending[1:] == ascending[:-1]).any():
         return False
     marks = hashed(ascending >> INDEX_BITS)
-    for atoms, slots in constraints.pins_on(line):
+    for atoms, slots in constraints.pins_on(ascending):
         at, slot, pin = np.searchsorted(ascending, atoms), slots >> PIN_BITS, slots[0] & ((1 << PIN_BITS) - 1)
         at, slot = np.divmod(distinct(at * (slot.max() + 1) + slot), slot.max() + 1)  # each slot of an atom once
         np.add.at(marks, at, hashed((slot << PIN_BITS) + pin))
-    return len(distinct(marks)) == len(line)
+    return len(distinct(marks)) == len(marks)
 
 
 def tied(constraints: Constraints, label: Label, axes: Iterable[int]) -> Label:
