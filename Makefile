@@ -26,7 +26,7 @@ test: $(READY)  ## run the tests, JOBS at a time
 test-quick: $(READY)  ## run the tests that are not marked slow: for the daily loop
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
 
-test-oldest: $(READY)  ## the quick tests with the oldest Paddle, Python and NumPy, in an empty environment of its own
+test-oldest: $(READY)  ## all but the slowest tests with the oldest Paddle, Python and NumPy, in an empty environment of its own
 	$(BIN)/python scripts/matrix.py --oldest
 
 test-onnx: $(READY)  ## the export to ONNX, in an environment of its own with what that needs

@@ -6,7 +6,7 @@
     python scripts/matrix.py --onnx                         # the export to ONNX, with its tools, as CI does; the same
 
 A cell installs the wheel of this checkout and what it requires, the oldest of it or the newest, and runs the tests that
-are marked `smoke`; with `--oldest` all that are not marked `slow`. `scripts/matrix.json` keeps the results, and both
+are marked `smoke`; with `--oldest` all that are not marked `slowest`. `scripts/matrix.json` keeps the results, and both
 READMEs show them. Needs uv, and the Pythons: as `python3.9` on the PATH, or in the folder of pyenv.
 """
 
@@ -32,7 +32,7 @@ PADDLES = ("3.0.0", "3.1.1", "3.2.2", "3.3.1")
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 NUMPYS = ("oldest", "newest")
 TOOLS = ("pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "mlxtend>=0.23")
-SMOKE, QUICK, ONNX = ("-m", "smoke"), ("-m", "not slow", "-n", "2"), ("-k", "onnx", "tests/exporting")
+SMOKE, QUICK, ONNX = ("-m", "smoke"), ("-m", "not slowest", "-n", "2"), ("-k", "onnx", "tests/exporting")
 WHEELS_ONLY = ("--only-binary", "numpy", "--only-binary", "paddlepaddle")
 
 Cell = dict[str, str]

@@ -22,6 +22,13 @@ TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """Lets glibc return free memory to the system: it would keep gigabytes of the networks of earlier tests."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks for marks
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("slowest"):
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def _alike(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -18,6 +18,7 @@ from pathlib import Path
 import mlxtend.data
 import numpy as np
 import pytest
+from daily import only
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 RECIPES = EXAMPLES / "recipes"
@@ -90,7 +91,7 @@ def test_the_page_of_recipes_has_them_all():
     assert sorted(re.findall(r"recipes/(\w+)\.py", page)) == NAMES
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "two_ranks"])
+@pytest.mark.parametrize("name", only(sorted({*NAMES} - {"two_ranks"}), {"flops_goal", "from_paddleslim"}))
 def test_a_recipe_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert SAYS[name] in ran(name)
@@ -102,7 +103,7 @@ def test_the_recipe_that_goes_on_goes_on(tmp_path, monkeypatch):
     assert "2 of 3 epochs are done." in ran("go_on")
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 def test_two_ranks_train_together(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ran("two_ranks", "-m", "paddle.distributed.launch", "--nproc_per_node=2", "--backend=gloo", "--log_dir=logs")
@@ -127,6 +128,7 @@ def test_a_recipe_takes_cifar10(tmp_path, monkeypatch):
     assert SAYS["flops_goal"] in ran("flops_goal", more=["--data-file", cifar10()])
 
 
+@pytest.mark.slow
 def test_the_tutorial_as_one_run_cuts_to_the_tutorials_numbers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     few = ["--samples", "32", "--epochs", "2", "--batch-size", "16"]
@@ -136,6 +138,7 @@ def test_the_tutorial_as_one_run_cuts_to_the_tutorials_numbers(tmp_path, monkeyp
     assert re.search(r" 512 +256 ", said) and re.search(r" 512 +205 ", said)
 
 
+@pytest.mark.slow
 def test_the_quick_start(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = printed(EXAMPLES / "quickstart.py", "--images", "64", "--epochs", "9")
@@ -143,6 +146,7 @@ def test_the_quick_start(tmp_path, monkeypatch):
     assert Path("output/pruning.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_networks_are_looked_at(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert re.search(

@@ -160,6 +160,7 @@ def note(saved):
 # What reads JSON
 
 
+@pytest.mark.slow
 def test_any_history(saved):
     @tried(documents(json.loads(note(saved)["history"])), refused=0.7)
     def holds(data):
@@ -188,6 +189,7 @@ def test_any_plan(saved):
         return False
 
 
+@pytest.mark.slow
 def test_any_note(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "ckpt")
     file = tmp_path / "ckpt" / f"2{NOTE}"
@@ -269,6 +271,7 @@ def silent(action):
         return action()
 
 
+@pytest.mark.slow
 def test_any_note_in_resume(saved, tmp_path):
     """With the right network: the run goes on, or nothing has been changed."""
     shutil.copytree(saved, tmp_path / "ckpt")
@@ -293,6 +296,7 @@ def test_any_note_in_resume(saved, tmp_path):
             return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [".pdparams", ".pdopt"])
 def test_any_bytes_for_arrays(saved, tmp_path, part):
     """`load` unpickles, as paddle.load does, and no more is promised: what it reads must come from someone you trust.

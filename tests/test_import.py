@@ -21,6 +21,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - b
 """
 
 
+@pytest.mark.slow
 def test_importing_loads_nothing_that_draws_or_writes():
     command = [sys.executable, "-W", "ignore", "-c", LOADED]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -42,6 +43,7 @@ print(loaded, missing)
 """
 
 
+@pytest.mark.slow
 def test_a_module_is_loaded_when_it_is_needed_and_no_earlier():
     command = [sys.executable, "-W", "ignore", "-c", LATER]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

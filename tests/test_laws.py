@@ -95,7 +95,7 @@ def anonymous(op):
     return replace(op, where="", scope=op.scope.split("/")[2:])
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 @law
 @given(recipes(written_down=True))
 def test_a_network_is_traced_to_the_same_program_with_and_without_converting_its_source(recipe):
@@ -162,6 +162,7 @@ def check_cut(cut, removed):
             assert np.array_equal(np.sort(positions), expected), (name, axis)
 
 
+@pytest.mark.slow
 @law
 @given(recipes(), st.sampled_from([0.3, 0.5]))
 def test_the_rules_need_no_correction_where_no_size_is_written_down(recipe, ratio):
@@ -171,6 +172,7 @@ def test_the_rules_need_no_correction_where_no_size_is_written_down(recipe, rati
     assert not pruner.channel_map.findings.refused, "the verification refused what the rules allowed"
 
 
+@pytest.mark.slow
 @law
 @given(recipes())
 def test_the_cut_network_trains_as_the_masked_one_trains(recipe):
@@ -200,7 +202,7 @@ def test_the_cut_network_trains_as_the_masked_one_trains(recipe):
             assert np.abs(tensor.grad.numpy() - expected).max() <= 1e-7 * (1e-3 + largest), name
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 @law
 @given(recipes(written_down=True))
 def test_two_cuts_are_their_composition(recipe):
@@ -238,7 +240,7 @@ def test_two_cuts_are_their_composition(recipe):
     reference.same(reference.arrays(dense), after)
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 @law
 @given(recipes(written_down=True))
 def test_the_cost_of_the_plan_is_the_cost_of_the_cut_network(recipe):
@@ -256,7 +258,7 @@ def test_the_cost_of_the_plan_is_the_cost_of_the_cut_network(recipe):
     assert sum(layer.params for layer in afresh.layers) == afresh.params
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 @law
 @given(recipes(written_down=True))
 def test_to_remove_nothing_changes_nothing(recipe):
@@ -276,6 +278,7 @@ HELD = ["conv", "concat", "activation", "depthwise", *3 * list(WRITTEN_DOWN)]
 """Blocks of which many hold numbers of channels in attributes."""
 
 
+@pytest.mark.slow
 @law
 @given(recipes(written_down=True, kinds=HELD), st.sampled_from([0.3, 0.5, 0.7]))
 def test_a_file_says_what_the_attributes_of_a_network_are(recipe, ratio):
@@ -289,6 +292,7 @@ def test_a_file_says_what_the_attributes_of_a_network_are(recipe, ratio):
     reference.same(dict(enumerate(ours)), dict(enumerate(theirs)))
 
 
+@pytest.mark.slow
 @law
 @given(recipes(written_down=True, kinds=HELD))
 def test_a_failure_takes_the_attributes_of_a_network_back(recipe):
@@ -329,7 +333,7 @@ FAILURES = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 @law
 @given(recipes(), st.sampled_from(list(FAILURES)))
 def test_a_failure_leaves_no_trace(recipe, where):
@@ -348,6 +352,7 @@ def test_a_failure_leaves_no_trace(recipe, where):
     reference.same(reference.arrays(network), reference.arrays(twin))
 
 
+@pytest.mark.slow
 @law
 @given(recipes(written_down=True))
 def test_the_surroundings_stay_as_they_were(recipe):
@@ -379,7 +384,7 @@ def test_the_surroundings_stay_as_they_were(recipe):
     assert all(np.isfinite(array).all() for array in reference.arrays(network).values())
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 @law
 @given(recipes(written_down=True))
 def test_pruning_is_deterministic(recipe):
@@ -421,6 +426,7 @@ INSIDE_UNITS = {
 """A unit of these has several channels on one axis, and they do not stand in the same order on all axes."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INSIDE_UNITS)
 def test_an_approximate_cut_is_wired_right_inside_its_units_or_not_made(name):
     off_by = [0.0]

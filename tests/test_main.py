@@ -120,6 +120,7 @@ def test_the_cost_at_a_ratio(capsys):
     assert json.loads(out)["widths"] == {"features.0": [6, 3], "features.3": [16, 8]}
 
 
+@pytest.mark.slow
 def test_a_check_that_fails_exits_with_1(capsys, monkeypatch):
     code, out, _ = said(capsys, "check", *LENET, "--ratio", "0.3", "--ratio", "0.5", "--criterion", "l1_norm")
     assert code == 0
@@ -192,6 +193,7 @@ def test_a_wrong_command_line_is_explained(capsys, arguments):
     assert "usage: python -m hapi_prune" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_is_a_command():
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).resolve().parent.parent)}
 

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 CELLS = json.loads((EXAMPLES / "prune_while_training.ipynb").read_text(encoding="utf-8"))["cells"]
 CODE = [cell for cell in CELLS if cell["cell_type"] == "code"]
 
 
+@pytest.mark.slow
 def test_it_runs_top_to_bottom(tmp_path):
     (tmp_path / "cells.py").write_text("\n".join("".join(cell["source"]) for cell in CODE), encoding="utf-8")
     process = subprocess.run(

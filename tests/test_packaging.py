@@ -23,6 +23,7 @@ SOURCES = [path for folder in ("hapi_prune", "tests", "examples") for path in so
 NEWER_ARGUMENTS = {"zip": {"strict"}, "dataclass": {"slots", "kw_only"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_nothing_is_newer_than_python_3_9(path):
     parsed = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))

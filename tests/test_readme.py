@@ -39,6 +39,7 @@ def blocks(page):
     return re.findall(r"```(python|text)\n(.*?)```", text_of(page), re.S)
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_every_code_block_runs_and_prints_what_it_says(tmp_path, monkeypatch):
     """Those of the Chinese page are the same, see `test_both_languages_say_the_same`."""

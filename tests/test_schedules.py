@@ -92,6 +92,7 @@ def test_the_ratio_never_falls_and_stays_in_range(kind: type, data: st.DataObjec
         due = now
 
 
+@pytest.mark.slow
 @every_schedule
 @laws
 @given(data=st.data(), length=st.integers(0, RUN))
@@ -109,6 +110,7 @@ def test_preview_is_what_the_calls_do(kind: type, data: st.DataObject, length: i
     assert all(layerwise(before) != layerwise(after) for before, (_, after) in zip(befores, events))
 
 
+@pytest.mark.slow
 @every_schedule
 @laws
 @given(data=st.data())

@@ -31,7 +31,7 @@ def drawn(channel_map: ChannelMap) -> dict[str, Any]:
 
     A layer with a tensor that was cut says what shape that had before.
     """
-    found = Drawing(channel_map)
+    found = PageGraph(channel_map)
     for number, (op, args, results) in enumerate(channel_map.state.propagation.evaluation.steps()):
         if args or op.name == INPUT:  # all others are numbers that the code holds
             found.add(number, op, results)
@@ -42,7 +42,7 @@ def drawn(channel_map: ChannelMap) -> dict[str, Any]:
     return {"version": VERSION, "nodes": list(found.nodes.values()), "vars": list(found.values.values()), "edges": []}
 
 
-class Drawing:
+class PageGraph:
     """Collects boxes and values.
 
     Attributes:

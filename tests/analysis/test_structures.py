@@ -12,6 +12,7 @@ import numpy as np
 import paddle
 import pytest
 import reference
+from daily import some
 from paddle import nn
 from paddle.nn.layer import activation
 from structures import Chain, Structure
@@ -134,8 +135,9 @@ def as_they_are(network):
             assert layer.weight is None or [width] == layer.weight.shape, name
 
 
-@pytest.mark.parametrize("wanted", ZOO.values(), ids=ZOO)
-def test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(wanted):
+@pytest.mark.parametrize("name", some(ZOO, 4))
+def test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(name):
+    wanted = ZOO[name]
     network = reference.randomise(wanted.build())
     given = example(network, wanted.inputs)
     masked = copy.deepcopy(network)
@@ -178,7 +180,7 @@ def live_units(channel_map):
     }
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", some(ZOO, 8, 1))
 def test_what_is_known_after_a_cut_is_what_a_new_trace_tells(name):
     pruner = Pruner(reference.randomise(ZOO[name].build()), ZOO[name].inputs, Options())
     pruner.cut(ZOO[name].ratio)
@@ -325,7 +327,7 @@ def test_the_worked_example_of_the_rules_readme_works(monkeypatch):
     space: dict[str, Any] = {"np": np, **vars(labels), **vars(registry)}
     exec(text.split("```python\n")[1].split("```")[0], space)
     assert TABLE.rules["maxout"] is space["maxout"] is not known
-    test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(ZOO["MaxOut"])
+    test_a_structure_is_pruned_and_computes_what_the_masked_network_computes("MaxOut")
 
 
 def test_sync_batch_norm_has_the_rule_of_batch_norm_and_needs_a_gpu_to_run():
@@ -340,7 +342,7 @@ def test_a_wrong_rule_is_noticed(monkeypatch):
     monkeypatch.setitem(TABLE.rules, "channel_shuffle", unary)
     monkeypatch.setattr(verify_outputs, "compare", lambda *args: None)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        test_a_structure_is_pruned_and_computes_what_the_masked_network_computes(ZOO["ShuffleByOperator"])
+        test_a_structure_is_pruned_and_computes_what_the_masked_network_computes("ShuffleByOperator")
 
 
 def test_a_buffer_that_forward_replaces_is_the_users_own_after_a_look_and_a_cut():

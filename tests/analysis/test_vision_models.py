@@ -13,6 +13,7 @@ import paddle
 import pytest
 import reference
 from counting import counted
+from daily import only
 
 from hapi_prune import PruneCallback, cost, prune
 from hapi_prune.cutting.pruning import Options, Pruner
@@ -55,19 +56,15 @@ QUICK = {
     "LeNet", "googlenet", "mobilenet_v1", "mobilenet_v3_small", "resnet18", "shufflenet_v2_x0_25", "squeezenet1_0",
     "squeezenet1_1",
 }  # fmt: skip
-"""Of each family a small one, for the daily loop; vgg and densenet have none."""
-
-
-def every(names, quick):
-    """The names as parameters, those that are not quick marked as slow."""
-    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+"""Of each family a small one, for old versions; vgg and densenet have none."""
+DAILY = {"LeNet", "squeezenet1_1"}
 
 
 def test_the_quick_ones_are_among_them():
     assert QUICK.issubset(GOLDEN)
 
 
-@pytest.mark.parametrize("name", every(GOLDEN, QUICK))
+@pytest.mark.parametrize("name", only(GOLDEN, DAILY, QUICK))
 def test_a_vision_model_is_counted_cut_and_trained(name, monkeypatch):
     shape, flops, params = GOLDEN[name]
     search = counted(monkeypatch)
@@ -204,7 +201,7 @@ def test_the_tutorial_in_a_run(epoch):
 # --- the filters that PaddleSlim keeps ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", every(dict.fromkeys(case[0] for case in KEPT_BY_PADDLESLIM), {"LeNet", "resnet18"}))
+@pytest.mark.parametrize("name", only(dict.fromkeys(case[0] for case in KEPT_BY_PADDLESLIM), {"LeNet", "resnet18"}, ()))
 def test_the_filters_kept_are_those_of_paddleslim(name):
     network = reference.narrow_classifier(getattr(paddle.vision.models, name)())  # drawn after the convolutions
     rng = np.random.RandomState(0)

@@ -10,12 +10,14 @@ import numpy as np
 import paddle
 import pytest
 from callbacks import curves, quiet
+from daily import some
 from fits import BATCH, HARMLESS, Images, Net, build, end, fit, same, widths
 from paddle import nn
 
 pytestmark = HARMLESS
 
 
+@pytest.mark.slow
 def test_a_callback_starts_clean_in_a_second_fit():
     model, twin = build(), build()
     callback = quiet({1: 0.5}, log_dir="log")
@@ -59,7 +61,8 @@ class Failing(paddle.callbacks.Callback):
             raise self.error("stop")
 
 
-@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_epoch_end", "on_eval_begin", "on_eval_end"])
+@pytest.mark.slow
+@pytest.mark.parametrize("hook", some(["on_epoch_begin", "on_epoch_end", "on_eval_begin", "on_eval_end"]))
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_after_a_run_that_another_callback_ended(hook, error):
     model = build()

@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 import pytest
 from callbacks import ONE, adamw, batches, quiet
+from daily import some
 from fits import BATCH, HARMLESS, SHAPE, Images, Net, Pairs, Scaled, Stream, build, end, fit, same, widths
 from paddle.static import InputSpec
 
@@ -48,7 +49,7 @@ RUNS = {
 
 
 @pytest.mark.filterwarnings("ignore:.*(AMP|amp|auto_cast|float16).*:UserWarning")  # on a CPU, float32 is what is left
-@pytest.mark.parametrize("case", RUNS)
+@pytest.mark.parametrize("case", some(RUNS, 3))
 def test_a_cut_in_the_run_is_a_cut_by_hand_between_two_runs(case):
     prepare, options = RUNS[case]
     cut, twin = (build(**copy.deepcopy(prepare)) for _ in range(2))

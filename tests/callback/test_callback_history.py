@@ -14,6 +14,7 @@ from hapi_prune.cutting.pruning import Options, Pruner
 pytestmark = HARMLESS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [None, Images(12, 3), batches(12, 3)])
 @pytest.mark.parametrize("eval_freq", [1, 3])
 def test_accuracies_belong_to_their_event(own, eval_freq):

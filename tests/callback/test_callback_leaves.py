@@ -24,6 +24,7 @@ def test_the_network_is_the_same_but_smaller():
     assert (conv._in_channels, conv._out_channels, model.network.fc.weight.shape) == (4, 6, [24, 4])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'inputs' was not specified when Model initialization:UserWarning")
 @pytest.mark.filterwarnings("ignore:The tensor `image` does not exists:UserWarning")  # of a converted network
 @pytest.mark.parametrize(

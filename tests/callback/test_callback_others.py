@@ -44,6 +44,7 @@ def test_checkpoints_shrink_and_load_into_an_equally_pruned_network():
     assert same(end(again), end(model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("first", [True, False])
 def test_visualdl_beside_it(shared, first):
@@ -101,6 +102,7 @@ def test_a_network_that_was_changed_and_no_longer_fits(change):
     assert same(before, {name: tensor.numpy() for name, tensor in network.named_parameters()})
 
 
+@pytest.mark.slow
 def test_the_order_of_callbacks_does_not_matter():
     ends = []
     for order in ((0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2), (2, 0, 3, 1)):  # each pair in both orders, twice

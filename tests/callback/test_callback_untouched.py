@@ -7,6 +7,7 @@ import random
 import paddle
 import pytest
 from callbacks import ONE, as_found, batches, quiet
+from daily import slow
 from fits import HARMLESS, At, Images, Net, Noisy, build, end, fit, generators, same, widths
 
 pytestmark = HARMLESS
@@ -22,6 +23,7 @@ NOTHING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:PruneCallback. the schedule goes on to epoch 7:hapi_prune.PruneWarning")
 @pytest.mark.parametrize("case", NOTHING)
 @pytest.mark.parametrize("spec", ["images", None])
@@ -42,7 +44,7 @@ def shuffled(seed):
 
 
 @pytest.mark.parametrize("spec", ["images", None])
-@pytest.mark.parametrize("of_fit", [None, Noisy(8, 1), shuffled(1)])
+@pytest.mark.parametrize("of_fit", [None, slow(Noisy(8, 1)), slow(shuffled(1))])
 def test_evaluations_around_the_cut_disturb_nothing(spec, of_fit):
     """Where training draws from every generator, too, and whatever it is that we evaluate on.
 
@@ -92,6 +94,7 @@ class Held(Remembering):
         raise TypeError("cannot pickle '_thread.lock' object")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["images", None])
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 @pytest.mark.parametrize("metric", [Remembering, None])

@@ -73,6 +73,7 @@ def test_scores_follow_their_filters_bitwise(criterion: Criterion, weight: Array
     assert score(criterion, weight[order], "conv").tolist() == score(criterion, weight, "conv")[order].tolist()
 
 
+@pytest.mark.slow
 @every_criterion
 @laws
 @given(weight=weights, power=st.integers(-8, 8), sign=st.sampled_from([-1.0, 1.0]))
@@ -82,6 +83,7 @@ def test_scores_scale_with_the_weight(criterion: Criterion, weight: Array, power
     np.testing.assert_allclose(scaled, abs(scale) * score(criterion, weight, "conv"), rtol=1e-12)
 
 
+@pytest.mark.slow
 @every_criterion
 @laws
 @given(weight=weights)
@@ -90,6 +92,7 @@ def test_equal_filters_have_equal_scores(criterion: Criterion, weight: Array) ->
     assert twice[: len(weight)].tolist() == twice[len(weight) :].tolist()
 
 
+@pytest.mark.slow
 @every_criterion
 @laws
 @given(weight=weights)

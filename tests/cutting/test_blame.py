@@ -194,6 +194,7 @@ def hybrid(depth):
     return nn.Sequential(nn.Conv2D(3, 16, 3, padding=1), *blocks, nn.Conv2D(16, 4, 1))
 
 
+@pytest.mark.slow
 def test_of_blocks_of_one_class_one_is_tried_for_all(monkeypatch):
     """Three groups of each block are refused, for two reasons: 12 blocks take no more passes than 2."""
     made: dict[str, int] = {}

@@ -16,7 +16,7 @@ SUPPORT = Path(__file__).parent.parent / "support"
 SCRIPT = SUPPORT / "training_run.py"
 PARTS = SUPPORT / "ranks_run.py"
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 
 def command(folder, script, *args):

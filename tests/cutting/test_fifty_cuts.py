@@ -72,7 +72,7 @@ def counted(model):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 def test_fifty_cuts_leave_nothing_behind():
     """Looked at after the second cut, when all is there that there ever is, and after the last one."""
 
@@ -122,6 +122,7 @@ def touched(model, record):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refused", [False, True])
 def test_a_cut_keeps_what_it_touches_once_and_lets_go_of_it(refused, monkeypatch):
     model = build(Wide, adam)
@@ -159,6 +160,7 @@ def test_a_cut_keeps_what_it_touches_once_and_lets_go_of_it(refused, monkeypatch
     assert all(parameter() is not None for parameter in held)  # the very same objects
 
 
+@pytest.mark.slow
 def test_a_model_that_is_dropped_goes():
     """No list, cache or writer of ours holds on to it after the run."""
     gone = []

@@ -198,6 +198,7 @@ def test_the_empty_cut_changes_nothing(make: Make) -> None:
 # And comes back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 3])
 @pytest.mark.parametrize("state", ["carry", "reset"])
 @pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)

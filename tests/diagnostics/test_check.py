@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F  # noqa: N812
 import pytest
+from daily import some
 from paddle import nn
 from structures import IMAGE, Chain, conv, conv_bn, pooled
 from zoo import ZOO
@@ -40,6 +41,7 @@ def only(network, inputs=IMAGE, ratio=0.5, criterion="l1_norm"):
     return report.rows[0]
 
 
+@pytest.mark.slow
 def test_lenet_at_all_ratios_by_all_criteria():
     report = check(paddle.vision.models.LeNet(), [1, 1, 28, 28])
     assert report.ok
@@ -53,8 +55,10 @@ def test_lenet_at_all_ratios_by_all_criteria():
 
 @pytest.mark.parametrize(
     "name",
-    ["Residual", "NestedConcat", "ShuffleByReshape", "DepthwiseTwice", "GroupResidual", "SqueezeExciteLinear",
-     "BufferOfChannels", "FrozenParameters", "PaddedShortcut", "OldBatchNorm", "Convolution1D", "ChannelsLast"],
+    some(
+        ["Residual", "NestedConcat", "ShuffleByReshape", "DepthwiseTwice", "GroupResidual", "SqueezeExciteLinear",
+         "BufferOfChannels", "FrozenParameters", "PaddedShortcut", "OldBatchNorm", "Convolution1D", "ChannelsLast"], 4,
+    ),
 )  # fmt: skip
 def test_a_structure_is_right_and_comes_back_as_it_was(name):
     network = ZOO[name].build()

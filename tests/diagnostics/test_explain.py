@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F  # noqa: N812
 import pytest
+from daily import slow, some
 from hypothesis import given
 from hypothesis import strategies as st
 from paddle import nn
@@ -59,7 +60,7 @@ def test_lenet_is_said_line_by_line():
     assert found.opaque == ()
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", some(ZOO, 8, 3))
 def test_what_is_said_is_what_a_cut_does(name):
     wanted = ZOO[name]
     network = wanted.build()
@@ -332,7 +333,7 @@ def test_the_picture_has_a_box_for_each_group_and_can_be_saved(tmp_path):
     assert "is not used in the forward pass" in svg
 
 
-@pytest.mark.parametrize("name", ["resnet18", pytest.param("inception_v3", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["resnet18", slow("inception_v3", slowest=True)])
 def test_boxes_do_not_overlap(name):
     side = 96 if name == "inception_v3" else 64
     svg = explain(getattr(paddle.vision.models, name)(), [1, 3, side, side]).svg()

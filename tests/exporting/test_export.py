@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from daily import some
 from fits import HARMLESS, Net, build
 from paddle import inference, nn
 from paddle.static import InputSpec
@@ -58,6 +59,7 @@ def run(path, *arrays):
     return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 @pytest.mark.apart
 def test_a_pruned_network_is_exported_and_is_as_small_as_it_says():
@@ -165,7 +167,7 @@ def test_arguments_by_keyword_alone_are_exported():
     assert export(network, "net", FORMS["keyword"]).difference <= 1e-5
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(ZOO) if "huffle" in name or "plit" in name])
+@pytest.mark.parametrize("name", some([name for name in sorted(ZOO) if "huffle" in name or "plit" in name], 5))
 def test_structures_are_exported_after_a_cut(name):
     one = ZOO[name]
     network = one.build()
@@ -247,6 +249,7 @@ def test_a_runtime_that_crashes_with_onednn_is_told_and_tried_without(monkeypatc
     assert sorted(os.listdir()) == ["net.json", "net.pdiparams"]
 
 
+@pytest.mark.slow
 @pytest.mark.apart
 def test_a_process_that_ends_badly_or_never_is_told(monkeypatch):
     export(Net(), "net", SHAPE)
@@ -308,6 +311,7 @@ def test_onnx_is_run_and_compared(network):
     np.testing.assert_allclose(theirs, made(paddle.to_tensor(images)).numpy(), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.apart
 def test_a_pruned_program_is_timed_beside_the_dense_one(monkeypatch):
     network = Forms()

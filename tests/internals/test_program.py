@@ -54,7 +54,7 @@ def does_the_same(channel_map):
         assert smaller_input.attributes(op) == smaller_input.attributes(before)
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_groups_are_those_of_the_converted_program(name, monkeypatch):
     network, inputs = NETWORKS[name].build(), NETWORKS[name].inputs

@@ -31,7 +31,6 @@ class Backbone:
         stays: the others by name (a glob), and a piece of the reason.
         inputs: its example input, as ``prune`` takes it.
         random: whether training draws random numbers.
-        waits: what the library still has to learn before this comes out as written here.
     """
 
     build: Callable[[], nn.Layer]
@@ -39,20 +38,19 @@ class Backbone:
     stays: dict[str, str]
     inputs: Any
     random: bool = False
-    waits: str = ""
 
 
 BACKBONES: dict[str, Backbone] = {}
 
 
 def backbone(
-    shrinks: int, stays: dict[str, str] | None = None, *, inputs: Any = None, random: bool = False, waits: str = ""
+    shrinks: int, stays: dict[str, str] | None = None, *, inputs: Any = None, random: bool = False
 ) -> Callable[[type[nn.Layer]], type[nn.Layer]]:
     """Enter a network."""
 
     def enter(build: type[nn.Layer]) -> type[nn.Layer]:
         assert build.__name__ not in BACKBONES
-        BACKBONES[build.__name__] = Backbone(build, shrinks, stays or {}, inputs or IMAGE, random, waits)
+        BACKBONES[build.__name__] = Backbone(build, shrinks, stays or {}, inputs or IMAGE, random)
         return build
 
     return enter

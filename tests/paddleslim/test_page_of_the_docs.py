@@ -31,6 +31,7 @@ class Colours(paddle.io.Dataset):
         return 32
 
 
+@pytest.mark.slow
 def test_every_code_block_runs_and_prints_what_it_says():
     session = {"train": Colours(), "val": Colours(), "np": np}
     printed = ""

@@ -122,6 +122,7 @@ def test_the_table_of_a_known_run():
     assert run().table() == GOLDEN
 
 
+@pytest.mark.slow
 @given(histories)
 def test_json_gives_back_the_same_history(history):
     text = history.to_json()
@@ -239,6 +240,7 @@ def test_json_with_any_part_replaced_is_a_prune_error_or_a_history(data):
     assert History.from_json(history.to_json()).to_json() == history.to_json()
 
 
+@pytest.mark.slow
 @given(histories)
 def test_every_line_is_equally_wide_and_at_most_100_columns(history):
     for text in [history.table(), *map(event_table, history)]:

@@ -77,6 +77,7 @@ def test_values_lead_from_layer_to_layer_when_folded_and_when_not():
     assert not any(node["attrs"] for node in nodes.values() if not node["is_leaf_node"]), "nothing is cut yet"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenet_v1", "shufflenet_v2_x0_25", "resnet18"])
 def test_every_tensor_of_a_real_network_is_there_at_its_size(name):
     network = getattr(paddle.vision.models, name)()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from daily import slow
 from PIL import Image
 from visualdl import LogReader, LogWriter
 from visualdl.io.bfile import LocalFileSystem
@@ -96,6 +97,7 @@ def curves(log_dir):
     return {t: [(p.id, p.value) for p in read.get_data("scalar", t)] for t in read.get_tags().get("scalar", [])}
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_everything_is_read_back():
     history = History([record()])
@@ -158,6 +160,7 @@ def test_hyper_parameters_name_the_metrics_that_are_there():
     assert set(metrics) <= curves("log").keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [True, False])
 def test_one_file_holds_the_curves_of_both_callbacks(first, capsys):
     made, theirs = Made("log"), paddle.callbacks.VisualDL("./log/")
@@ -185,6 +188,7 @@ def test_a_link_to_the_directory_is_the_same_directory():
     assert {tag.partition("/")[0] for tag in curves("log")} == {"train", "eval", "prune"}
 
 
+@pytest.mark.slow
 def test_a_second_fit_continues_the_curves(capsys):
     made = [Made("log"), paddle.callbacks.VisualDL("log")]
     fit(made)
@@ -354,7 +358,7 @@ def dark_bars(image):
     return (dark & ~np.roll(dark, 1, 0) & ~np.roll(dark, 1, 1)).sum()
 
 
-@pytest.mark.parametrize("layers", [0, 1, 3, 45, 200])
+@pytest.mark.parametrize("layers", [0, 1, 3, slow(45), slow(200)])
 def test_the_widths_are_drawn(layers):
     image = plots.widths_picture({f"block{i}.$conv_{i}$.层": (97, 2**i % 53) for i in range(layers)}, "title")
     assert image.mode == "RGB"
@@ -372,6 +376,7 @@ def test_more_kept_is_more_dark():
     assert dark(32) == pytest.approx(2 * dark(16), rel=0.03)
 
 
+@pytest.mark.slow
 def test_visualdl_and_matplotlib_are_loaded_when_they_are_needed():
     code = "import sys, hapi_prune.reporting.dashboard; print(sorted({'visualdl', 'matplotlib'} & sys.modules.keys()))"
     root = Path(hapi_prune.__file__).parent.parent

@@ -10,6 +10,7 @@ import pytest
 import reference
 from backbones_attention import PyramidVision, SwinTransformer, VisionTransformer
 from backbones_hybrid import CSWin, CvT, EdgeNeXt
+from daily import slow
 
 from hapi_prune import explain
 from hapi_prune.cutting.pruning import Options, Pruner
@@ -17,7 +18,7 @@ from hapi_prune.cutting.pruning import Options, Pruner
 IMAGE = [2, 3, 32, 32]
 
 
-@pytest.mark.parametrize("ratio", [0.1, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("ratio", [slow(0.1), 0.3, slow(0.5), slow(0.7), slow(0.9)])
 @pytest.mark.parametrize("build", [VisionTransformer, PyramidVision, CvT])
 def test_the_heads_keep_equal_parts_of_the_tokens_width(build, ratio):
     """There are two heads, so each layer keeps an even number, the nearest to what is asked."""
@@ -46,6 +47,7 @@ def without_norms(build):
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [0.3, 0.5])
 @pytest.mark.parametrize("build", [VisionTransformer, SwinTransformer, PyramidVision, CvT, CSWin, EdgeNeXt])
 def test_heads_and_tokens_are_cut_where_they_meet(build, ratio, monkeypatch):

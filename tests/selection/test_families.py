@@ -6,6 +6,7 @@ import paddle
 import pytest
 from backbones import BACKBONES
 from backbones_files import FILES
+from daily import some
 from paddle import nn
 from paddle.nn import functional as F  # noqa: N812
 from zoo import ZOO
@@ -38,7 +39,7 @@ def propagations(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("name", some(NETWORKS, 8, 2))
 def test_a_plan_takes_at_most_three_propagations(name, propagations):
     with paddle.utils.unique_name.guard():
         pruner = Pruner(NETWORKS[name].build(), NETWORKS[name].inputs, Options())
@@ -66,6 +67,7 @@ SOLVED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOLVED)
 def test_what_is_solved_is_what_the_labels_say(name):
     """Every size of every family, with and without rounding: it fits if and only if it solves the equations."""

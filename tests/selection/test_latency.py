@@ -79,6 +79,7 @@ def true_nanoseconds(network):
     return sum((stepped(op, args) or 0.0) * 1e9 for op, args, _ in steps)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_stepped")
 @pytest.mark.parametrize("scope", ["uniform", "global"])
 @pytest.mark.parametrize("ratio", [0.3, 0.5, 0.7])
@@ -250,6 +251,7 @@ def test_measuring_leaves_the_network_and_the_generators_alone():
     assert fits.same(fits.generators(), drawn)
 
 
+@pytest.mark.slow
 def test_a_run_by_the_real_clock_tells_what_it_predicted_and_what_it_took(capsys):
     model = fits.build(Wide)
     callback = PruneCallback({1: 0.2}, target="latency", log_dir="log", inputs=[4, 3, 12, 12])
@@ -267,6 +269,7 @@ def test_a_run_by_the_real_clock_tells_what_it_predicted_and_what_it_took(capsys
 
 @pytest.mark.usefixtures("_stepped")
 # The first of the two runs ends before the second cut, and says so.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:PruneCallback. the schedule goes on to epoch 3:hapi_prune.PruneWarning")
 def test_a_resumed_run_goes_by_the_table_that_it_began_with(tmp_path, monkeypatch):
     ends = []

@@ -13,6 +13,7 @@ from backbones import BACKBONES
 from backbones_attention import VisionTransformer
 from backbones_files import FILES
 from callbacks import quiet
+from daily import only, some
 from fits import build, fit
 from paddle import nn
 from zoo import ZOO
@@ -51,7 +52,7 @@ SPREAD = {"CondConv": 0.005, "Factorised": 0.002, "SegNeXt": 0.003}
 that it is taken to keep its size."""
 
 
-@pytest.mark.parametrize("name", sorted(BACKBONES))
+@pytest.mark.parametrize("name", some(BACKBONES, 8, 5))
 def test_the_cost_model_says_what_a_plan_will_cost(name):
     case = BACKBONES[name]
     try:
@@ -62,7 +63,7 @@ def test_the_cost_model_says_what_a_plan_will_cost(name):
     assert abs(model["flops"] - true.flops) <= SPREAD.get(name, 0) * true.flops
 
 
-@pytest.mark.parametrize("name", sorted(ZOO))
+@pytest.mark.parametrize("name", some(ZOO, 8, 6))
 def test_the_cost_model_is_right_for_every_structure(name):
     case = ZOO[name]
     try:
@@ -112,7 +113,7 @@ NETWORKS = {
 QUICK = {"resnet18", "mobilenet_v3_small", "squeezenet1_0"}
 
 
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])
+@pytest.mark.parametrize("name", only(NETWORKS, (), QUICK))
 def test_goals_are_met_on_the_networks_of_paddle(name):
     paddle.seed(0)
     network = reference.narrow_classifier(getattr(paddle.vision.models, name)())

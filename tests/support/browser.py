@@ -27,7 +27,7 @@ PATIENCE = 90.0
 """So many seconds are waited for an answer, or for something to be seen."""
 
 IN_A_BROWSER = [
-    pytest.mark.slow,
+    pytest.mark.slowest,
     pytest.mark.skipif(not BROWSER, reason="no Chromium on this machine: apt-get install chromium"),
 ]
 """For ``pytestmark``."""

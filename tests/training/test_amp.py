@@ -155,6 +155,7 @@ def test_without_master_weights_the_low_ones_are_scored_in_float32():
 # Pruned == masked, as far as the precision goes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18"])  # and up to 7e-3 in densenet121, which takes longer
 def test_a_low_network_is_not_refused_for_its_rounding(name, monkeypatch):
     """The same cut as in float32, and nothing said against it. 1e-3, as for float32, refuses each of these."""

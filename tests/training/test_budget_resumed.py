@@ -32,6 +32,7 @@ pytestmark = HARMLESS
 ONE = [1, *SHAPE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "options"),
     [

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import paddle
 import pytest
+from daily import slow
 from paddle import nn
 
 import hapi_prune
@@ -87,7 +88,7 @@ def test_the_file_is_as_small_as_the_network(pruned, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["mobilenet_v1", "shufflenet_v2_x0_25", "resnext50_32x4d", pytest.param("densenet121", marks=pytest.mark.slow)],
+    ["mobilenet_v1", slow("shufflenet_v2_x0_25"), slow("resnext50_32x4d"), slow("densenet121", slowest=True)],
 )
 def test_networks_of_paddle(name, tmp_path):
     make = getattr(paddle.vision.models, name)
@@ -191,6 +192,7 @@ def broken_files(path, tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(11))
 def test_what_is_no_checkpoint_of_this_network_is_refused_and_nothing_changed(pruned, tmp_path, number):
     path, text = broken_files(pruned[1], tmp_path)[number]

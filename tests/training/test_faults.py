@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from daily import slow, some
 from fits import HARMLESS, SHAPE, At, Images, build, end, fit, same, widths
 
 import hapi_prune
@@ -96,6 +97,7 @@ PLACES += [(os, "replace", 4 + k) for k in range(4)]
 PLACES += [(Path, "write_text", 2 + k) for k in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place[1]} {place[2]}")
 def test_a_full_disk_costs_the_checkpoint_that_is_being_written_and_no_other(place, monkeypatch):
     """The error is the user's: a run that cannot save is of no use. What was complete before still is."""
@@ -193,7 +195,14 @@ def broken_writer(monkeypatch, method, after):
 
 @pytest.mark.parametrize(
     ("method", "after"),
-    [("add_scalar", 0), ("add_scalar", 7), ("add_text", 0), ("add_image", 1), ("add_hparams", 0), ("flush", 5)],
+    [
+        ("add_scalar", 7),
+        slow("add_scalar", 0),
+        slow("add_text", 0),
+        slow("add_image", 1),
+        slow("add_hparams", 0),
+        slow("flush", 5),
+    ],
 )
 def test_a_writer_that_fails_midway_is_said_once_and_training_goes_on(method, after, monkeypatch):
     ends = []
@@ -250,7 +259,7 @@ HOOKS = ["on_epoch_begin", "on_epoch_end", "on_train_batch_begin", "on_train_bat
 HOOKS += ["on_eval_begin", "on_eval_batch_begin", "on_eval_batch_end", "on_eval_end"]
 
 
-@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("hook", some(HOOKS, first=3))
 @pytest.mark.parametrize("last", [True, False])
 def test_after_an_error_of_another_callback_all_is_as_found(hook, last):
     """Hapi then tells nobody that the run has ended."""
@@ -269,6 +278,7 @@ def test_after_an_error_of_another_callback_all_is_as_found(hook, last):
     assert "save" not in vars(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", ["on_train_begin", "on_train_end"])
 @pytest.mark.parametrize("last", [True, False])
 def test_after_an_error_at_the_beginning_or_the_end(hook, last):
@@ -367,7 +377,7 @@ def cut_states():
 PARTS_OF_A_CUT = int(os.environ.get("HAPI_PRUNE_INTERRUPTS", "40"))  # a long run sets it to some thousand
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 def test_ctrl_c_at_any_line_of_a_cut(cut_states):
     """Complete or undone: weights, gradients, state and attributes, bit by bit."""
     before, after, lines = cut_states
@@ -573,6 +583,7 @@ paddle.save(weights(model), sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_the_death_of_a_worker_gets_through_and_the_run_can_be_resumed():
     def run(*args):
         script = WORKER.format(support=str(Path(__file__).parent.parent / "support"))

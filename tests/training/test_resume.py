@@ -53,6 +53,7 @@ def whole(tmp_path_factory):
     return folder / "ckpt", result(folder / "end"), time.time() - began
 
 
+@pytest.mark.slow
 def test_a_run_in_parts_ends_as_one_run(whole, tmp_path):
     for stop in (2, 3):  # between cuts, and right before one
         finish(start(tmp_path / "ckpt", tmp_path / "end", stop))
@@ -62,7 +63,7 @@ def test_a_run_in_parts_ends_as_one_run(whole, tmp_path):
     assert {f"{epoch}{suffix}" for epoch in range(8) for suffix in (".pdparams", ".pdopt", NOTE)} <= names
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 def test_kill_9_at_any_moment(whole, tmp_path):
     """Inside a cut, inside a save, between two files of a checkpoint: wherever it hits."""
     moments = random.Random(0 if KILLS < 10 else None)
@@ -116,6 +117,7 @@ def test_a_folder_without_a_checkpoint_is_said_and_changes_nothing(tmp_path):
         assert resume(small_model(), hapi_prune.PruneCallback({1: 0.5}), tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_another_network_is_refused_and_left_alone(whole):
     model = small_model()
     before = {name: tensor.numpy().copy() for name, tensor in model.network.state_dict().items()}
@@ -204,6 +206,7 @@ def attention():
     return backbones_attention.VisionTransformer()
 
 
+@pytest.mark.slow
 # The first of the two runs ends before the second cut, and says so.
 @pytest.mark.filterwarnings("ignore:PruneCallback. the schedule goes on to epoch 3:hapi_prune.PruneWarning")
 @pytest.mark.parametrize("network", [lambda: fits.Net(0.2), attention], ids=["convolutions", "attention"])
