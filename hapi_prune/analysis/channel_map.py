@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import paddle
 
 from ..errors import PruneError
-from ..plan import Array, Axis, ChannelGroup, Cost, Cut, Index, PruningPlan, Reason
+from ..plan import Array, Axis, ChannelGroup, Cut, Index, PruningPlan, Reason
 from .example_input import Example, example
 from .graph import Graph, tensors_of, trace
 from .groups import Family, Grouping, ascending_pairs, group, not_among
@@ -23,6 +23,8 @@ from .propagation import Propagation, propagate
 from .runnable import runnable
 from .smaller_input import smaller, works_at_any_size
 from .units import Units
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,21 @@ class CutState:
         findings: what trying cuts has shown.
         fits: a cache of `selection.counts.fitted`: the units of each group at sizes that were tried for families, or
             the groups that do not fit there.
-        cost: a cache of `cost.cost_now`.
+        known: a cache of `once`.
     """
 
     propagation: Propagation
     grouping: Grouping
     findings: Findings
     fits: dict[tuple[frozenset[tuple[Axis, int]], bool], dict[str, int] | frozenset[str]] = field(default_factory=dict)
-    cost: Cost | None = None
+    known: dict[Hashable, Any] = field(default_factory=dict)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` computes from the labels and groups alone: once, until the next cut."""
+        if key not in self.known:
+            self.known[key] = make()
+        found: T = self.known[key]
+        return found
 
 
 @dataclass(frozen=True)
@@ -295,4 +304,4 @@ class ChannelMap:
         """Move on to the state after a cut."""
         self.state.propagation, self.state.grouping = propagation, grouping
         self.state.fits.clear()
-        self.state.cost = None
+        self.state.known.clear()

@@ -40,9 +40,7 @@ def cost(network: paddle.nn.Layer, inputs: Any) -> Cost:
 def cost_now(channel_map: ChannelMap) -> Cost:
     """What the network costs as it is now; counted once after each cut."""
     state = channel_map.state
-    if state.cost is None:
-        state.cost = cost_at(channel_map.graph, state.propagation)
-    return state.cost
+    return state.once("cost", lambda: cost_at(channel_map.graph, state.propagation))
 
 
 def cost_at(graph: Graph, propagation: Propagation) -> Cost:

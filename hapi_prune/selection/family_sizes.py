@@ -12,10 +12,9 @@ import numpy.typing as npt
 from ..analysis.channel_map import ChannelMap
 from ..analysis.partitions import Partition, Section
 from ..plan import Axis, ChannelGroup
-from .limits import Limits
+from .limits import Flags, Limits
 
 Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 NEAR = 1e-6
 """Numbers of slices that differ by less than this are equal; the difference is due to rounding."""
@@ -93,13 +92,12 @@ class FamilySizes:
 
     def steps(self, limits: Limits, exact: bool = True, blocks: int = 1) -> list[int]:
         """The steps with a solution within the limits, largest first; only multiples of ``blocks`` if there are any."""
-        found = []
-        for step in range(self.widest - 1, 0, -1):
-            if self.solved[exact].fits[step - 1]:
-                sizes = self.at(step, exact)
-                fits = all(sizes[axis] <= self.has[axis] for axis in sizes)
-                if fits and all(limits.allow(self.was[axis], sizes[axis]) for axis in self.filters):
-                    found.append(step)
+        fits = self.solved[exact].fits.copy()
+        for (axis, was), sizes in zip(self.was.items(), self._sizes[exact]):
+            fits &= sizes <= self.has[axis]
+            if axis in self.filters:
+                fits &= limits.allow(was, sizes)
+        found: list[int] = (np.flatnonzero(fits) + 1)[::-1].tolist()
         return [step for step in found if step % blocks == 0] or found
 
     @cached_property
@@ -171,7 +169,11 @@ class FamilySizes:
 
 
 def family_sizes(channel_map: ChannelMap, members: frozenset[str]) -> FamilySizes:
-    """The `FamilySizes` of a family of the channel map."""
+    """The `FamilySizes` of a family of the channel map as it is now."""
+    return channel_map.state.once(("family sizes", members), lambda: _family_sizes(channel_map, members))
+
+
+def _family_sizes(channel_map: ChannelMap, members: frozenset[str]) -> FamilySizes:
     now, origin = channel_map.groups, channel_map.origin.groups
     free = {key: origin[key] for key in sorted(members) if key in now and not now[key].frozen}
     was: dict[Axis, int] = {}

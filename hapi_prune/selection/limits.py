@@ -5,6 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+Counts = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -33,6 +39,11 @@ class Limits:
         """The next multiple of `round_to`."""
         return -(-count // self.round_to) * self.round_to
 
-    def allow(self, size: int, count: int) -> bool:
-        """Whether a layer with ``size`` original filters may have ``count``."""
-        return count == size or (count >= self.lowest(size) and count % self.round_to == 0)
+    def below(self, size: int, now: int) -> range:
+        """The counts, largest first, that a group of ``size`` original units may shrink to from ``now``."""
+        return range((now - 1) // self.round_to * self.round_to, self.lowest(size) - 1, -self.round_to)
+
+    def allow(self, size: int, counts: Counts) -> Flags:
+        """Whether a layer with ``size`` original filters may have as many as each of ``counts``."""
+        fits: Flags = (counts == size) | ((counts >= self.lowest(size)) & (counts % self.round_to == 0))
+        return fits

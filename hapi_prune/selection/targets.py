@@ -6,7 +6,8 @@ by the importances that the scope gives. Of all beginnings of the queue, the one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -53,15 +54,22 @@ class Solver:
 
     def __init__(self, channel_map: ChannelMap, wanted: Goal, aim: Aim, scores: Mapping[str, Scores]) -> None:
         self._map, self._wanted, self._aim, self._scores = channel_map, wanted, aim, scores
-        filters = [axis for scored in wanted.scored.values() for axis in scored]
-        self._model = CostModel(channel_map, aim.target, filters, aim.times)
+        filters = frozenset(axis for scored in wanted.scored.values() for axis in scored)
+        self._model = channel_map.state.once(
+            ("cost model", aim.target, filters, id(aim.times)),  # `Pruner` keeps the times
+            lambda: CostModel(channel_map, aim.target, filters, aim.times),
+        )
         self.original = original(aim, channel_map, wanted)
 
     def lowest(self) -> int:
         """The cost if all groups are as small as the limits allow."""
         smallest: dict[str, int] = {}
-        for block in self._blocks({}, lambda key: np.zeros(self._map.groups[key].size)):
-            smallest.update(block[-1].counts if block else {})
+        for key, family in self._blocks().items():
+            if family:
+                steps = self._family_steps(family, 0, lambda key: np.zeros(self._map.groups[key].size))
+                smallest.update(steps[-1].counts if steps else {})
+            elif counts := self._counts(key):
+                smallest[key] = counts[-1]
         return self._model.at(smallest)
 
     def solve(self, ratio: float) -> dict[str, int]:
@@ -100,15 +108,13 @@ class Solver:
     def _share_out(self, goal: float, fixed: Mapping[str, int]) -> dict[str, int]:
         """Set the ratios that meet ``goal``, and return the counts of groups without a family; not of ``fixed``."""
         importances = self._importances()
-        queue = sorted(
-            (
-                step
-                for block in self._blocks(fixed, importances.__getitem__)
-                for step in block
-                if np.isfinite(step.importance)
-            ),
-            key=lambda step: step.importance,
-        )
+        steps: list[Step] = []
+        for block, (key, family) in enumerate(self._blocks(fixed).items()):
+            if family:
+                steps += self._family_steps(family, block, importances.__getitem__)
+            else:
+                steps += self._steps(key, block, importances[key])
+        queue = sorted((step for step in steps if math.isfinite(step.importance)), key=lambda step: step.importance)
         taken = nearest_beginning(
             queue,
             goal,
@@ -136,25 +142,21 @@ class Solver:
         found = self._aim.scope(asked, self._scores, costs)
         return {key: importances_of(found.get(key, 0.0), key, origin[key].size, groups[key].size) for key in asked}
 
-    def _blocks(self, fixed: Mapping[str, int], importances: ImportanceOf) -> Iterator[list[Step]]:
-        """The steps of each block, a group or a family."""
-        seen: set[frozenset[str]] = set()
-        number = 0
-        for key in self._wanted.ratios:
-            family = self._map.findings.family_of(key)
-            if key in fixed or family in seen:
-                continue
-            seen |= {family} if family else set()
-            yield self._family_steps(family, number, importances) if family else self._steps(key, number, importances)
-            number += 1
+    def _blocks(self, fixed: Collection[str] = ()) -> dict[str, frozenset[str]]:
+        """The families by one of their groups, and the groups that are none's, without those that are ``fixed``."""
+        families = {key: self._map.findings.family_of(key) for key in self._wanted.ratios if key not in fixed}
+        first = {family: key for key, family in reversed(families.items())}
+        return {key: family for key, family in families.items() if not family or first[family] == key}
 
-    def _steps(self, key: str, block: int, importances: ImportanceOf) -> list[Step]:
-        size, now, limits = self._map.origin.groups[key].size, self._map.groups[key].size, self._aim.limits
-        counts = [n for n in range(now - 1, limits.lowest(size) - 1, -1) if limits.allow(size, n)]
-        if self._aim.times is not None:
-            counts = self._cheaper(key, counts)
-        importance = importances(key)
-        return [Step(float(importance[now - n - 1]), block, {key: n}, 1 - n / size) for n in counts]
+    def _counts(self, key: str) -> Sequence[int]:
+        """The counts, largest first, that a group without a family may shrink to."""
+        size, now = self._map.origin.groups[key].size, self._map.groups[key].size
+        counts = self._aim.limits.below(size, now)
+        return counts if self._aim.times is None else self._cheaper(key, counts)
+
+    def _steps(self, key: str, block: int, importance: npt.NDArray[np.float64]) -> list[Step]:
+        size, now, each = self._map.origin.groups[key].size, self._map.groups[key].size, importance.tolist()
+        return [Step(each[now - n - 1], block, {key: n}, 1 - n / size) for n in self._counts(key)]
 
     def _cheaper(self, key: str, counts: Sequence[int]) -> list[int]:
         """Those of the descending ``counts`` that take less time than all larger ones."""

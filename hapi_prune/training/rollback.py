@@ -49,7 +49,7 @@ class RestorePoint:
         """Copy a run; ``folder``: where copies of large networks go, None for the default of `tempfile`."""
         optimizer, state = paddle_model.optimizer(model), pruner.channel_map.state
         snapshot = Snapshot(model.network, optimizer, folder, leave=(paddle_model.RETIRED,))
-        copied = replace(state, fits=dict(state.fits))
+        copied = replace(state, fits=dict(state.fits), known=dict(state.known))
         gathered, unit_ranks = pruner.gathered, pruner.ranking.unit_ranks
         return cls(snapshot, copied, gathered, unit_ranks, fit_state.scaler_state(model), fit_state.callbacks())
 
