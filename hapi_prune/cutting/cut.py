@@ -275,7 +275,7 @@ def apply_and_compare(
         for training in masked or (False,):
             pruned = verify_outputs.attempt(network, channel_map.tried_on, training)
             if training in masked:
-                most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map), training)
+                most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map, training), training)
                 verify_outputs.compare(pruned, masked[training], exact, most)
         untrained = channel_map.graph.reads.mode and True not in masked
         unlike = channel_map.tried_on is not channel_map.example and not channel_map.works_at_any_size

@@ -15,6 +15,7 @@ from ..analysis.example_input import Example
 from ..errors import gist
 from ..internals.layers import named_tensors
 from ..internals.preserve import forward_pass
+from ..internals.program import CAST_FROM
 from ..internals.stacks import is_user_code
 from ..plan import Reason, ReasonKind
 from . import interrupts
@@ -118,7 +119,9 @@ def distance(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> float:
     return float(np.abs(ours - theirs)[finite].max()) / (float(np.abs(theirs[finite]).max()) or 1.0)
 
 
-def casts(channel_map: ChannelMap) -> set[str]:
-    """The element types that the network casts to on its way, as in mixed precision."""
-    ops = [op for one in channel_map.traced.passes for op in one.program.ops]
-    return {str(op.attrs.get("dtype")) for op in ops if op.name == "cast"}
+def casts(channel_map: ChannelMap, training: bool) -> set[str]:
+    """The types that the network rounds real numbers to on its way in a mode, as in mixed precision."""
+    graph = channel_map.graph
+    ops = (graph.training if training else graph.evaluation).ops
+    types = {(op.attrs[CAST_FROM].lower(), str(op.attrs.get("dtype")).lower()) for op in ops if op.name == "cast"}
+    return {to for before, to in types if "float" in before and "float" in to}

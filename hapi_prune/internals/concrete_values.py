@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -116,14 +117,33 @@ class ConcreteValues:
 
 
 @contextmanager
-def finite_values() -> Iterator[None]:
-    """Within the block, let iteration over symbolic values end after the last slice. Paddle's own never ends."""
+def as_on_tensors() -> Iterator[None]:
+    """Within the block, let symbolic values do what tensors do, where Paddle's own do not.
+
+    Iteration ends after the last slice, and a value without axes floor-divided by a number has the shape that a tensor
+    gets: [1] in all versions so far.
+    """
 
     def slices(value: Any) -> Iterator[Any]:
         return iter([value[index] for index in range(len(value))])
 
-    with replaced(Value, {"__len__": lambda value: value.shape[0], "__iter__": slices}):
+    def dividing(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def divided(value: Any, other: Any) -> Any:
+            found = method(value, other)
+            return found if found.shape or isinstance(other, Value) else found.reshape(_floor_divided_shape())
+
+        return divided
+
+    divisions = {name: dividing(getattr(Value, name)) for name in ("__floordiv__", "__rfloordiv__")}
+    _floor_divided_shape()  # while there is no program that it would be added to
+    with replaced(Value, {"__len__": lambda value: value.shape[0], "__iter__": slices, **divisions}):
         yield
+
+
+@cache
+def _floor_divided_shape() -> list[int]:
+    """The shape of a tensor without axes that was floor-divided by a number."""
+    return list((paddle.ones([], "int64") // 2).shape)
 
 
 def _called_at(frame: FrameType | None) -> str:

@@ -20,7 +20,7 @@ import paddle
 from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.static import InputSpec
 
-from .concrete_values import ConcreteValues, finite_values
+from .concrete_values import ConcreteValues, as_on_tensors
 from .forward_reads import ForwardReads, OpenSize, recording_reads
 from .layers import named_layers
 from .preserve import forward_pass, forwards
@@ -32,6 +32,9 @@ _PARAMETER = "builtin.parameter"
 
 _WRITES = ("set_value_", "set_value_with_tensor_")
 """Ops of ``x[...] = y``. Paddle makes a new value; whoever held the old one sees the new, as with tensors."""
+
+CAST_FROM = "from"
+"""The attribute of a cast that says which type it is given."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def traced(
         with recording_reads(network, reads):
             return function(values)
 
-    with stacks.kept(), finite_values():
+    with stacks.kept(), as_on_tensors():
         try:
             made = symbolic(watched, leaves)
         except Exception as error:  # whatever cannot be done with symbolic values
@@ -186,6 +189,8 @@ class _Reader:
             attrs["place"] = str(attrs["place"])  # to Paddle 3.0 no two places are equal
         scope, owner = self._stacks.made_in(stack)
         operands, results = op.operands_source(), op.results()
+        if name == "cast":
+            attrs[CAST_FROM] = str(operands[0].dtype)
         inner = [self._number(value) for block in op.blocks() for value in _captured(block)]
         numbers = [self._number(value) if value.initialized() else None for value in operands]
         made = tuple(self._number(value) for value in results)

@@ -11,8 +11,9 @@ from paddle import nn
 
 from hapi_prune import PruneError, prune
 from hapi_prune.analysis.channel_map import ChannelMap
+from hapi_prune.cutting import verify_outputs
 from hapi_prune.cutting.pruning import Options, Pruner
-from hapi_prune.plan import Cut, ReasonKind
+from hapi_prune.plan import Cut, Reason, ReasonKind
 
 IMAGE = [2, 3, 12, 12]
 
@@ -96,6 +97,33 @@ def test_where_float64_is_not_to_be_had_sizes_are_compared():
     record = prune(Casting(), IMAGE, 0.4)
     assert record.widths["b"] == (30, 18)
     assert record.verified == "sizes"
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_a_little_noise_is_enough_to_look_closer(real, monkeypatch):
+    """One change of the input may move the output by less than another: a tenth of the tolerance is suspicious."""
+    network = Chaotic(300.0)
+    off = {False: 2e-3}
+
+    def moved(pruned, masked, exact, most=verify_outputs.TOLERANCE):
+        if off.pop(False, None) and real:  # as if it had been rounding, in float32 alone
+            raise verify_outputs.Refused(Reason(ReasonKind.OTHER_VALUES, "changes output 0 by 2.0e-03"))
+        return compare(pruned, masked, exact, most)
+
+    compare = verify_outputs.compare
+    monkeypatch.setattr(verify_outputs, "compare", moved)
+    assert prune(network, IMAGE, 0.4).verified == ("values in float64" if real else "values")
+
+
+def test_casts_of_computed_sizes_round_no_data():
+    class Sized(Chaotic):
+        def forward(self, x):
+            rows = paddle.ceil(paddle.shape(x)[2] / 3).astype("int32")
+            return super().forward(x[:, :, : rows * 3])
+
+    record = prune(Sized(), IMAGE, 0.4)
+    assert record.widths["b"] == (30, 18)
+    assert record.verified == "values in float64"
 
 
 def test_outputs_of_which_no_number_is_finite_prove_nothing():

@@ -366,6 +366,22 @@ class RowsInALoop(Chain):
         return paddle.concat(rows, axis=2)
 
 
+@structure("b", {"a": "is regrouped into computed sizes, 'reshape'"})
+class HalvesOfPadding(Chain):
+    """Pads to whole windows, one half on each side: half of a size that it computes is a tensor with an axis."""
+
+    def middle(self, x):
+        size = paddle.shape(x)[2]
+        windows = paddle.ceil(size / 3).astype("int32")
+        padding = (windows * 3 - size).astype("int32")
+        if padding > 0:
+            sides = paddle.concat([padding // 2, padding - padding // 2])
+            x = F.pad(x, paddle.concat([sides, sides]))
+        n, c = x.shape[:2]
+        rows = x.reshape([n, c, windows, 3, windows, 3])
+        return rows.mean([3, 5])
+
+
 @structure("a b")
 class SizesLeftOpen(Chain):
     """Reads a shape that Paddle leaves open while it traces, and computes with it: of an image of a computed size."""

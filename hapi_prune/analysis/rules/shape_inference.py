@@ -1,4 +1,7 @@
-"""Sizes that Paddle leaves open at trace time, because the program computes them from other sizes."""
+"""Sizes that Paddle leaves open at trace time, because the program computes them from other sizes.
+
+A size of -1 is not known, and what is computed from it is not either.
+"""
 
 from __future__ import annotations
 
@@ -99,6 +102,9 @@ def windows(call: Call) -> tuple[int, ...]:
         if attrs.get("adaptive"):
             shape[axis] = kernel[n]
             continue
+        if x[axis] < 0:
+            shape[axis] = -1
+            continue
         reach = (kernel[n] - 1) * dilation[n] + 1
         room = x[axis] + margins(call, n, len(axes), x[axis], reach, stride[n]) - reach
         shape[axis] = (-(-room // stride[n]) if attrs.get("ceil_mode") else room // stride[n]) + 1
@@ -116,7 +122,8 @@ def transposed(call: Call) -> tuple[int, ...]:
     for n, axis in enumerate(axes):
         reach = (kernel[n] - 1) * dilation[n] + 1
         size = (x[axis] - 1) * stride[n] - margins(call, n, len(axes), x[axis], reach, stride[n]) + reach
-        shape[axis] = asked[n] if asked else size + spread(extra, len(axes))[n]
+        grown = size + spread(extra, len(axes))[n] if x[axis] >= 0 else -1
+        shape[axis] = asked[n] if asked else grown
     return tuple(shape)
 
 
@@ -133,7 +140,7 @@ def interpolated(call: Call) -> tuple[int, ...]:
         if size > 0:
             shape[axis] = size
         elif factors:
-            shape[axis] = int(x[axis] * (factors * len(axes))[n])
+            shape[axis] = int(x[axis] * (factors * len(axes))[n]) if x[axis] >= 0 else -1
     return tuple(shape)
 
 
@@ -143,10 +150,10 @@ def padded(call: Call) -> tuple[int, ...]:
     x = call.traced_arg(0).shape
     pads = list(call.op.attrs["paddings"]) if call.op.name == "pad" else list(call.numbers(1, "paddings") or ())
     if call.op.name == "pad":
-        return tuple(size + pads[2 * axis] + pads[2 * axis + 1] for axis, size in enumerate(x))
+        return tuple(size + sum(pads[2 * axis : 2 * axis + 2]) if size >= 0 else -1 for axis, size in enumerate(x))
     axes, shape = image(call)[1], list(x)
     for n, axis in enumerate(reversed(axes)):
-        shape[axis] += sum(pads[2 * n : 2 * n + 2])
+        shape[axis] += sum(pads[2 * n : 2 * n + 2]) if shape[axis] >= 0 else 0
     return tuple(shape)
 
 
@@ -158,7 +165,7 @@ def reshuffled(call: Call) -> tuple[int, ...]:
     r = int(call.op.attrs["upscale_factor" if up else "downscale_factor"])
     shape[channel] = shape[channel] // (r * r) if up else shape[channel] * r * r
     for axis in axes:
-        shape[axis] = shape[axis] * r if up else shape[axis] // r
+        shape[axis] = -1 if shape[axis] < 0 else shape[axis] * r if up else shape[axis] // r
     return tuple(shape)
 
 
@@ -187,7 +194,7 @@ def product(call: Call) -> tuple[int, ...]:
         y[-2:] = y[:-3:-1]
     rank = max(len(x), len(y))
     lead = zip([1] * (rank - len(x)) + x[:-2], [1] * (rank - len(y)) + y[:-2])
-    return (*(max(a, b) for a, b in lead), x[-2], y[-1])
+    return (*(-1 if -1 in pair and max(pair) < 2 else max(pair) for pair in lead), x[-2], y[-1])
 
 
 @shape_rule("embedding", "one_hot")
