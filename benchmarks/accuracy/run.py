@@ -95,18 +95,19 @@ class Experiment:
 
     def dense(self, epochs: int, last: int, rate: float) -> tuple[nn.Layer, Any]:
         """The network trained for ``last`` of ``epochs`` epochs, and its optimizer's state; kept for the next run."""
-        path = Path(self.args.out) / f"dense-{self.args.blocks}-{self.args.images}-{epochs}-{last}-{rate}-{self.seed}"
+        what = (self.args.blocks, self.args.images, epochs, last, rate, self.seed)
+        path = Path(self.args.out) / f"dense-{'-'.join(map(str, what))}.pkl"
         paddle.seed(self.seed)
         network = resnet(self.args.blocks)
         model = self.model(network, epochs, rate)
         if not last:
             return network, []
-        if not path.with_suffix(".pkl").exists():
+        if not path.exists():
             self.fit(model, 0, last, [])
             state = [tensor.numpy() for tensor in network.state_dict().values()]
             momentum = [tensor.numpy() for tensor in velocities(model)]
-            path.with_suffix(".pkl").write_bytes(pickle.dumps((state, momentum)))
-        state, momentum = pickle.loads(path.with_suffix(".pkl").read_bytes())
+            path.write_bytes(pickle.dumps((state, momentum)))
+        state, momentum = pickle.loads(path.read_bytes())
         for tensor, value in zip(network.state_dict().values(), state):
             tensor.set_value(value)
         return network, momentum

@@ -24,8 +24,9 @@ Runs = dict[tuple[str, str, float], list[dict[str, Any]]]
 def runs_in(folder: Path) -> Runs:
     """The runs so far, network by network, the best mean first."""
     found: Runs = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in [*sorted(folder.glob("*.json")), *sorted(folder.glob("one_beginning/*.json"))]:
         run = json.loads(path.read_text(encoding="utf-8"))
+        run["one_beginning"] = path.parent != folder
         found.setdefault((network_of(run), run["way"], run["goal"]), []).append(run)
     mean = {key: float(np.mean([run["top1"] for run in made])) for key, made in found.items()}
     first = list(dict.fromkeys(network for network, *_ in found))  # in the order of the files: smaller ones first
@@ -33,14 +34,17 @@ def runs_in(folder: Path) -> Runs:
 
 
 def network_of(run: dict[str, Any]) -> str:
-    """What the network is called, and how long it was trained where that is not for 10 epochs."""
+    """What the network is called, how long it was trained if not for 10 epochs, and whether all seeds began alike."""
     epochs = run["settings"]["epochs"]
-    return f"ResNet-{6 * run['settings']['blocks'] + 2}" + (f", {epochs} epochs" if epochs != 10 else "")
+    name = f"ResNet-{6 * run['settings']['blocks'] + 2}" + (f", {epochs} epochs" if epochs != 10 else "")
+    return name + (", one beginning" if run["one_beginning"] else "")
 
 
 def table(runs: Runs) -> str:
-    """In Markdown: mean and spread over the seeds; differences are to dense runs of the same seeds and test images."""
-    dense = {judged(run): run["top1"] for made in runs.values() for run in made if run["way"] == "dense"}
+    """In Markdown: mean and spread over the seeds; differences are to dense runs of the same beginning and images."""
+    dense: dict[tuple[str, float, int], list[float]] = {}
+    for run in (run for made in runs.values() for run in made if run["way"] == "dense"):
+        dense.setdefault(judged(run), []).append(run["top1"])
     lines = [
         "| network | way | FLOPs removed | runs | test images | top-1 | spread | to dense | right after the cuts |",
         "|---|---|---:|---:|---:|---:|---:|---:|---|",
@@ -49,7 +53,7 @@ def table(runs: Runs) -> str:
         top1 = [100 * run["top1"] for run in made]
         removed = np.mean([run["flops_removed"] for run in made])
         images = " or ".join(f"{count:,}" for count in sorted({run["settings"]["test_images"] for run in made}))
-        apart = [100 * (run["top1"] - dense[judged(run)]) for run in made if judged(run) in dense]
+        apart = [100 * (run["top1"] - np.mean(dense[judged(run)])) for run in made if judged(run) in dense]
         cuts = zip(*(run["top1_after_each_cut"] for run in made))
         cells = [
             *(name, way, f"{removed:.1%}", str(len(made)), images, f"{np.mean(top1):.1f}"),
@@ -61,9 +65,13 @@ def table(runs: Runs) -> str:
     return "\n".join(lines)
 
 
-def judged(run: dict[str, Any]) -> tuple[str, int, int]:
-    """What has to be the same for two runs to be compared: the network, the seed, and the images it is judged by."""
-    return network_of(run), run["seed"], run["settings"]["test_images"]
+def judged(run: dict[str, Any]) -> tuple[str, float, int]:
+    """What has to be the same for two runs to be compared: the network, the beginning, and the images it is judged by.
+
+    The beginning is told by the seed; where all seeds began alike, by the accuracy before the first cut.
+    """
+    began = run["top1_before_the_first_cut"] if run["one_beginning"] else run["seed"]
+    return network_of(run), began, run["settings"]["test_images"]
 
 
 def plot(runs: Runs, path: str) -> None:

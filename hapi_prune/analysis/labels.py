@@ -106,7 +106,7 @@ class Signal:
         shape: the shape at the sizes under test.
         labels: what is known of its slices.
         tensor: structured name, where the value is a tensor of the network itself.
-        value: the numbers, where they are written into the program and few.
+        value: the numbers, where they are few, and written into the program or computed from sizes.
         uniform: axes along which all slices are alike, so that any number of them will do.
         drawn: whether its numbers are drawn at random, one for each element, so that fewer of them would be others.
         nonzero: whether slices that are removed may be other than zero in the masked network, as behind a sigmoid.
@@ -124,7 +124,7 @@ class Signal:
     shape: tuple[int, ...]
     labels: tuple[Label, ...] = ()
     tensor: str = ""
-    value: tuple[int, ...] | None = None
+    value: tuple[float, ...] | None = None
     uniform: frozenset[int] = frozenset()
     drawn: bool = False
     nonzero: bool = False

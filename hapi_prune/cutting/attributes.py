@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..analysis.channel_map import ChannelMap, PlannedCut
+from ..analysis.channel_map import ChannelMap
+from ..analysis.cut_state import PlannedCut
 from ..analysis.held_counts import Count, proposals, unhelpful_attributes
 from ..analysis.propagation import Propagation
 from ..internals.layers import named_layers

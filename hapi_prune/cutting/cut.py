@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ..analysis.channel_map import ChannelMap, Findings, PlannedCut
+from ..analysis.channel_map import ChannelMap
+from ..analysis.cut_state import Findings, PlannedCut
 from ..analysis.labels import Mismatch
 from ..errors import PruneError
 from ..plan import Array, Cut, PruningPlan, Reason, ReasonKind

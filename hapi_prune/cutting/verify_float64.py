@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import paddle
 
-from ..analysis.channel_map import ChannelMap, PlannedCut
+from ..analysis.channel_map import ChannelMap
+from ..analysis.cut_state import PlannedCut
 from ..analysis.example_input import Example
 from ..internals.layers import named_layers, named_tensors
 from ..plan import Array

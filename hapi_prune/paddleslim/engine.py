@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import paddle
 
-from ..analysis.channel_map import PlannedCut
 from ..analysis.cost import cost_at
+from ..analysis.cut_state import PlannedCut
 from ..analysis.labels import Mismatch
 from ..analysis.layer_names import resolve
 from ..cutting import interrupts, optimizers, ranks, surgery

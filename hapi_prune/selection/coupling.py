@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
-from ..analysis.channel_map import ChannelMap, Findings
+from ..analysis.channel_map import ChannelMap
+from ..analysis.cut_state import Findings
 from ..analysis.groups import Family
 from ..plan import PruningPlan, Reason
 from .goals import protected_axes, stays

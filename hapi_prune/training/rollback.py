@@ -8,7 +8,7 @@ from typing import Any
 
 import paddle
 
-from ..analysis.channel_map import CutState
+from ..analysis.cut_state import CutState
 from ..cutting import ranks
 from ..cutting.pruning import Pruner
 from ..cutting.snapshot import Snapshot

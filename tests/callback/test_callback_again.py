@@ -10,7 +10,6 @@ import numpy as np
 import paddle
 import pytest
 from callbacks import curves, quiet
-from daily import some
 from fits import BATCH, HARMLESS, Images, Net, build, end, fit, same, widths
 from paddle import nn
 
@@ -62,8 +61,15 @@ class Failing(paddle.callbacks.Callback):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("hook", some(["on_epoch_begin", "on_epoch_end", "on_eval_begin", "on_eval_end"]))
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize(
+    ("hook", "error"),
+    [
+        ("on_epoch_begin", KeyboardInterrupt),
+        ("on_epoch_end", ValueError),
+        ("on_eval_begin", KeyboardInterrupt),
+        ("on_eval_end", ValueError),
+    ],
+)
 def test_after_a_run_that_another_callback_ended(hook, error):
     model = build()
     callback = quiet({1: 0.5}, log_dir="log")

@@ -21,7 +21,8 @@ from hapi_prune.internals import concrete_values, program, symbolic
 
 assert len(FILES) == 9, "which enter the networks"
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track:UserWarning")
-NETWORKS = {**ZOO, **BACKBONES}
+NETWORKS = {**ZOO, **dict([*BACKBONES.items()][::2])}
+"""Every second of the relatives: their parts are structures of the zoo, and converting a large one takes seconds."""
 
 
 def not_symbolic(function, leaves):
@@ -71,11 +72,9 @@ def test_the_groups_are_those_of_the_converted_program(name, monkeypatch):
     try:
         wanted = hung_together(ChannelMap(network, inputs))
     except PruneError:
-        assert name in ("ComputedRange", "HalvesOfPadding", "SizesLeftOpen"), (
-            "which cannot be converted, and are there for it"
-        )
+        assert name in ("ComputedRange", "SizesLeftOpen"), "which cannot be converted, and are there for it"
         return
-    if name == "Loop":  # of which Paddle makes an op that cannot be followed
+    if name in ("Loop", "HalvesOfPadding"):  # of which Paddle makes an op that cannot be followed
         assert wanted["a.weight"][1][1].startswith("is used where the values of tensors decide")
         return
     assert found == wanted

@@ -366,7 +366,7 @@ class RowsInALoop(Chain):
         return paddle.concat(rows, axis=2)
 
 
-@structure("b", {"a": "is regrouped into computed sizes, 'reshape'"})
+@structure("a b")
 class HalvesOfPadding(Chain):
     """Pads to whole windows, one half on each side: half of a size that it computes is a tensor with an axis."""
 
@@ -380,6 +380,19 @@ class HalvesOfPadding(Chain):
         n, c = x.shape[:2]
         rows = x.reshape([n, c, windows, 3, windows, 3])
         return rows.mean([3, 5])
+
+
+@structure("a b mid.0 mid.2")
+class CroppedToUnknown(Chain):
+    """Images of a size that cannot be followed: convolutions, biases, padding and pooling go on with it."""
+
+    def __init__(self):
+        super().__init__(8)
+        self.mid = nn.Sequential(conv(8, 7), nn.ReLU(), nn.Conv2DTranspose(7, 8, 3, 2), nn.MaxPool2D(2))
+
+    def middle(self, x):
+        rows = paddle.shape(x)[2].astype("float32").sqrt().square().round().astype("int32")
+        return F.interpolate(F.pad(self.mid(x[:, :, :rows]), [1, 1, 1, 1]), scale_factor=2)
 
 
 @structure("a b")

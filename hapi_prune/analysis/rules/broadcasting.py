@@ -14,7 +14,7 @@ from ..constraints import Constraints
 from ..labels import Label, Mismatch, Signal, Value, signals_of
 from ..op import Op
 from .reduction import told_apart
-from .registry import Call, free, rule
+from .registry import Call, free, in_float32, rule
 
 FIXED = "meets a value of fixed size"
 BLOCK = "is one of several blocks, which stay"
@@ -202,22 +202,25 @@ def elementwise(call: Call) -> Sequence[Value]:
     return [replace(broadcast(call, args, traced), value=computed(call, args))]
 
 
-ARITHMETIC: dict[str, Callable[[int, int], int]] = {
+ARITHMETIC: dict[str, Callable[[float, float], float]] = {
     "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "floor_divide": operator.floordiv,
-    "remainder": operator.mod, "maximum": lambda a, b: max(a, b), "minimum": lambda a, b: min(a, b),
+    "divide": operator.truediv, "remainder": operator.mod,
+    "maximum": lambda a, b: max(a, b), "minimum": lambda a, b: min(a, b),
 }  # fmt: skip
 
+DIVIDING = ("divide", "floor_divide", "remainder")
 
-def computed(call: Call, args: Sequence[Signal]) -> tuple[int, ...] | None:
+
+def computed(call: Call, args: Sequence[Signal]) -> tuple[float, ...] | None:
     """The numbers of the result, if those of the operands are known: programs compute sizes from sizes."""
     function = ARITHMETIC.get(call.op.name)
     if function is None or len(args) != 2 or None in (args[0].value, args[1].value):
         return None
     one, other = args[0].value or (), args[1].value or ()
     length = max(len(one), len(other))
-    if {len(one), len(other)} - {1, length} or (call.op.name in ("floor_divide", "remainder") and 0 in other):
+    if {len(one), len(other)} - {1, length} or (call.op.name in DIVIDING and 0 in other):
         return None
-    return tuple(function(a, b) for a, b in zip(one * (length // len(one)), other * (length // len(other))))
+    return tuple(in_float32(function(a, b)) for a, b in zip(one * (length // len(one)), other * (length // len(other))))
 
 
 @rule("prelu", flops=free)

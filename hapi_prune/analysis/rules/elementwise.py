@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from ..labels import Signal, Value
 from ..op import Op
-from .registry import Call, elements, free, rule
+from .registry import Call, elements, free, in_float32, rule
 
 
 def one_each(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
@@ -46,13 +47,18 @@ def unary(call: Call) -> Sequence[Value]:
     return [result, *extra]
 
 
-def scaled(call: Call, x: Signal) -> tuple[int, ...] | None:
+ROUNDED: dict[str, Callable[[float], int]] = {"ceil": math.ceil, "floor": math.floor, "trunc": math.trunc}
+
+
+def scaled(call: Call, x: Signal) -> tuple[float, ...] | None:
     """The numbers of the result, if those of the operand are known: programs compute sizes from sizes."""
-    if call.op.name in ("cast", "assign"):
-        return x.value
-    factor, shift = call.numbers(1, "scale"), call.op.attrs.get("bias", 0)
-    if call.op.name != "scale" or not factor or shift != int(shift):
+    name, numbers, attrs = call.op.name, x.value or (), call.op.attrs
+    if name in ROUNDED or (name == "cast" and "int" in str(attrs.get("dtype")).lower()):
+        return tuple(ROUNDED.get(name, math.trunc)(n) for n in numbers)
+    if name in ("cast", "assign"):
+        return numbers
+    factor = call.arg(1).value if call.has(1) else (attrs.get("scale", 1),)
+    if name != "scale" or not factor:
         return None
-    if not call.op.attrs.get("bias_after_scale", True):
-        return tuple(int((n + int(shift)) * factor[0]) for n in x.value or ())
-    return tuple(int(n * factor[0]) + int(shift) for n in x.value or ())
+    before, behind = (0, attrs.get("bias", 0))[:: 1 if attrs.get("bias_after_scale", True) else -1]
+    return tuple(in_float32(in_float32((n + before) * in_float32(factor[0])) + behind) for n in numbers)

@@ -31,7 +31,7 @@ def gather(call: Call) -> Sequence[Value]:
     x, index = call.arg(0), call.arg(1)
     axis = (call.numbers(2, "axis") or (0,))[0] % len(x.shape)
     if x.value is not None and index.value is not None:
-        return [Signal(call.shape(), value=tuple(x.value[n] for n in index.value))]
+        return [Signal(call.shape(), value=tuple(x.value[int(n)] for n in index.value))]
     picked, rank = picked_by(call, x, axis, index), len(index.shape)
     labels = [la for la in x.labels if axis not in la.axes]
     moved = tuple(la.renamed([a + (rank - 1) * (a > axis) for a in la.axes]) for la in labels)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ...errors import PruneError
 from ..constraints import Constraints
 from ..labels import Signal, Value, signals_of
@@ -122,10 +124,9 @@ class Call:
         """
         if self.has(index):
             operand = self.args[index]
-            if isinstance(operand, tuple):
-                parts = [part.value for part in operand]
-                return None if None in parts else tuple(n for part in parts if part for n in part)
-            return operand.value if operand is not None else None
+            parts = [part.value for part in (operand if isinstance(operand, tuple) else [operand]) if part is not None]
+            found = [n for part in parts for n in part or ()]
+            return None if None in parts or not all(map(is_whole, found)) else tuple(map(int, found))
         value = self.op.attrs.get(attr)
         if value is None:
             return None
@@ -166,6 +167,17 @@ ShapeRule = Callable[[Call], tuple[int, ...]]
 def free(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int, int]:
     """Nothing: by convention, moving data and element-wise work are not counted."""
     return 0, 0
+
+
+def is_whole(number: object) -> bool:
+    """Whether a number could be a size or the place of a slice: a whole one, of no more than 62 bits."""
+    return isinstance(number, (int, float)) and abs(number) < 2**62 and number == int(number)
+
+
+def in_float32(number: float) -> float:
+    """A number that Paddle computes from sizes, rounded as there: 12 times a third is 4, and not a little more."""
+    found = number if number == int(number) else float(np.float32(number))
+    return int(found) if found == int(found) else found
 
 
 def elements(value: Value) -> int:

@@ -156,21 +156,32 @@ def cut_out(call: Call) -> Sequence[Value]:
     axes = [axis % len(traced.shape) for axis in call.op.attrs["axes"]]
     starts, ends = call.numbers(1), call.numbers(2)
     strides = (call.numbers(3) if call.op.name == "strided_slice" else None) or tuple(1 for _ in axes)
+    gone = sorted((axis % len(traced.shape) for axis in call.op.attrs.get("decrease_axis") or ()), reverse=True)
     if starts is None or ends is None:
-        call.constraints.stop(x.labels, "is sliced at computed places")
-        return [call.plain()]
+        return [at_computed_places(call, axes, gone, "is sliced at computed places")]
     if x.value is not None:
         numbers = x.value[starts[0] : ends[0] : strides[0]]
         return [Signal(() if call.op.attrs.get("decrease_axis") else (len(numbers),), value=numbers)]
     if any(traced.shape[axis] == -1 for axis in axes):
-        call.constraints.stop(x.labels, "is sliced where its size is computed")
-        return [call.plain()]
+        return [at_computed_places(call, axes, gone, "is sliced where its size is computed")]
     for axis, start, end, stride in zip(axes, starts, ends, strides):
         span = range(*slice(start, end, stride).indices(traced.shape[axis]))
         x = part(call, x, axis, ranged(call, axis, span, start), len(span))
-    for axis in sorted((a % len(traced.shape) for a in call.op.attrs.get("decrease_axis") or ()), reverse=True):
+    for axis in gone:
         x = squeezed(x, axis)
     return [x]
+
+
+def at_computed_places(call: Call, axes: Sequence[int], gone: Sequence[int], reason: str) -> Signal:
+    """A range that is not known along some axes, of which those that are ``gone`` are left out: the others pass."""
+    x, left = call.arg(0), iter(call.shape())
+    call.constraints.stop([label for label in x.labels if set(axes) & set(label.axes)], reason)
+    sizes = [1 if axis in gone else next(left) for axis in range(len(x.shape))]
+    shape = tuple(sizes[axis] if axis in axes else size for axis, size in enumerate(x.shape))
+    x = Signal(shape, tuple(label for label in x.labels if not set(axes) & set(label.axes)))
+    for axis in gone:
+        x = squeezed(x, axis)
+    return x
 
 
 def ranged(call: Call, axis: int, span: range, start: int = 0) -> Index:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..labels import Signal, Value
-from .registry import Call, free, rule
+from .registry import Call, free, is_whole, rule
 
 
 @rule("full", "full_int_array", "assign_value_", "assign_value", "data", "feed", "arange", "randperm", "eye",
@@ -20,6 +20,8 @@ def source(call: Call) -> Sequence[Value]:
         return [call.plain(n) for n in range(len(call.op.shapes))]
     numbers = written if isinstance(written, list) else [written] * min(math.prod(call.shape()), 16)
     whole = len(numbers) <= 4096 and all(is_whole(n) for n in numbers)
+    if call.op.name == "full" and numbers == [written] and isinstance(written, float) and math.isfinite(written):
+        return [Signal(call.shape(), value=(int(written) if whole else written,))]  # sizes may be divided by it
     uniform = frozenset(a for a, size in enumerate(call.shape()) if size > 1) if call.op.name == "full" else frozenset()
     return [Signal(call.shape(), value=tuple(int(n) for n in numbers) if whole else None, uniform=uniform)]
 
@@ -44,11 +46,6 @@ def drawn_for_each(call: Call) -> Sequence[Value]:
     x = call.arg(0)
     call.constraints.mix_with_drawn(x.labels, set(range(len(x.shape))))
     return [replace(x, tensor="", value=None, drawn=True)]
-
-
-def is_whole(number: object) -> bool:
-    """Whether a number could be a size or the place of a slice: a whole one, of no more than 62 bits."""
-    return isinstance(number, (int, float)) and abs(number) < 2**62 and number == int(number)
 
 
 @rule("shape", "shape64", "numel", flops=free)
