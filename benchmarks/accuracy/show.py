@@ -84,7 +84,8 @@ def plot(runs: Runs, path: str) -> None:
         axes.plot([np.mean(top1)] * 2, [place - 0.3, place + 0.3], color="#1c5d99", linewidth=2.5)
     names = [f"{name}, {way}" + (f", -{goal:.0%} FLOPs" if goal else "") for name, way, goal in runs]
     axes.set_yticks(range(len(runs)), names[::-1])
-    axes.set_xlabel("top-1 accuracy, %; a dot for each seed, a bar at the mean")
+    axes.set_xlabel("top-1, %: each seed, and the mean")
+    axes.margins(y=0.01)
     axes.grid(axis="x", alpha=0.4)
     axes.spines[["top", "right", "left"]].set_visible(False)
     FigureCanvasAgg(figure).print_png(path)
