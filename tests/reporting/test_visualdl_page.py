@@ -67,6 +67,10 @@ def asked(address):
         return json.loads(answer.read())
 
 
+TEXT = "document.body ? document.body.innerText : ''"
+"""What the page says; before it is loaded it has no body."""
+
+
 def test_the_page_shows_the_curves_and_the_pruned_network(tmp_path):
     log_dir = str(tmp_path / "log")
     fit(build(), PruneCallback({1: 0.25, 2: 0.5}, verbose=0, log_dir=log_dir), eval_data=Images(8, 1))
@@ -98,6 +102,5 @@ def test_a_log_without_ours_has_neither(tmp_path):
     with served(log_dir) as page:
         for path, colour in (("scalar", CURVE), ("graph/dynamic_graph", BOX)):
             with opened(f"{page}/{path}", tmp_path) as tab:
-                text = "document.body ? document.body.innerText : ''"  # there is none before the page is loaded
-                assert "SAMPLES" in tab.until(lambda: tab.ask(text), lambda found: "SAMPLES" in found)
+                assert "SAMPLES" in tab.until(lambda: tab.ask(TEXT), lambda found: "SAMPLES" in found)
                 assert pixels(tab.seen()[CHARTS], colour) < STRAY
