@@ -102,10 +102,8 @@ def outputs_in_float64(
     ``perturbation``: relative change of the input.
     """
     network, given = channel_map.network, channel_map.tried_on
-    if any(
-        verify_outputs.casts(channel_map, training) for training in modes
-    ):  # it would compute in lower precision all the same
-        return None
+    if any(verify_outputs.casts(channel_map, training) for training in modes):
+        return None  # it would compute in lower precision all the same
     try:
         with in_float64(network, given, 1 + perturbation) as precise:
             return [verify_outputs.outputs(network, precise, training) for training in modes]
