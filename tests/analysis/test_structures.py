@@ -354,3 +354,26 @@ def test_a_buffer_that_forward_replaces_is_the_users_own_after_a_look_and_a_cut(
     Pruner(network, ZOO["ReplacedBuffer"].inputs, Options()).cut(0.5)
     assert network.mean is held and network.mean.shape == [4]
     assert np.isin(network.mean.numpy(), values).all()
+
+
+class Unknown(nn.Layer):
+    """Convolutions and the like on images of a height that cannot be followed."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.up = nn.Conv2D(3, 8, 3), nn.Conv2D(8, 4, 3), nn.Conv2DTranspose(8, 8, 3, 2)
+
+    def forward(self, x):
+        rows = paddle.shape(x)[2].astype("float32").sqrt().square().round().astype("int32")
+        x = nn.functional.max_pool2d(self.up(self.a(x[:, :, :rows])), 3)
+        return self.b(nn.functional.interpolate(nn.functional.pad(x, [1, 1, 1, 1]), scale_factor=2))
+
+
+def test_what_is_computed_from_an_unknown_size_is_unknown():
+    evaluation = ChannelMap(Unknown(), [2, 3, 16, 16]).traced.evaluation
+    images = [
+        result for _, _, results in evaluation.steps() for result in results if len(getattr(result, "shape", ())) == 4
+    ]
+    heights = [image.shape[2] for image in images if image.shape[0] == 2 and image.shape[3] > 1]
+    assert heights[0] == 16
+    assert set(heights[1:]) == {-1}
