@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -45,12 +43,17 @@ def view(tensor: paddle.Tensor) -> npt.NDArray[Any]:
 
     The view is invalid as soon as the tensor is deleted or has another storage.
     """
-    size = prod(tensor.shape)
-    if not (tensor.place.is_cpu_place() and tensor.is_dense() and tensor.is_contiguous() and size):
+    shape = tuple(tensor.shape)
+    if not (tensor.place.is_cpu_place() and tensor.is_dense() and tensor.is_contiguous() and all(shape)):
         return np.asarray(tensor.numpy())
-    dtype = numpy_type(tensor.dtype)
-    memory = (ctypes.c_char * (size * dtype.itemsize)).from_address(tensor.data_ptr())
-    return np.frombuffer(memory, dtype).reshape(tensor.shape)
+    return np.asarray(_Memory(tensor.data_ptr(), shape, numpy_type(tensor.dtype)))
+
+
+class _Memory:
+    """Memory as NumPy takes it. An array type of ctypes would be made, and kept, for each size that is looked at."""
+
+    def __init__(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.__array_interface__ = {"version": 3, "data": (address, False), "shape": shape, "typestr": dtype.str}
 
 
 @contextmanager
@@ -58,7 +61,7 @@ def written(tensor: paddle.Tensor) -> Iterator[npt.NDArray[Any]]:
     """The numbers of ``tensor`` as an array, within a block; what is written to it is written to the tensor."""
     array = view(tensor)
     yield array
-    if array.ctypes.data != tensor.data_ptr():
+    if not isinstance(array.base, _Memory):
         resize(tensor, array)
 
 
