@@ -51,6 +51,11 @@ def later(goal: float, epochs: int) -> Schedule:
     return Polynomial(goal, start=1, end=min(4, epochs - 2), initial=goal * 0.4)
 
 
+def inside_blocks() -> dict[str, Any]:
+    """Only what no other block sees: the channels that the residual sums share stay."""
+    return {"criterion": "bn_scale", "skip": ["0", "*.conv2"], "max_ratio": 0.9}
+
+
 ALL = [
     Way("dense"),
     Way("two programs", at_once, two_programs=True),
@@ -77,11 +82,8 @@ ALL = [
     Way("gradual, bn_scale", gradual, lambda: {"criterion": "bn_scale"}),
     Way("gradual, bn_scale, compensated", gradual, lambda: {"criterion": "bn_scale", "compensate": True}),
     Way("early, bn_scale", gradual, lambda: {"criterion": "bn_scale"}, first=2),
-    Way(
-        "gradual, bn_scale, inside blocks",
-        gradual,
-        lambda: {"criterion": "bn_scale", "skip": ["0", "*.conv2"], "max_ratio": 0.9},
-    ),
+    Way("gradual, bn_scale, inside blocks", gradual, inside_blocks),
+    Way("early, bn_scale, inside blocks", gradual, inside_blocks, first=2),
     Way("gradual, random", gradual, lambda: {"criterion": "random"}),
     Way("gradual, fpgm", gradual, lambda: {"criterion": "fpgm"}),
     Way("earlier", gradual, first=1),

@@ -102,4 +102,5 @@ def with_attributes_named(channel_map: ChannelMap, planned: PlannedCut, refused:
     )
     if not reason.where or not open_to:
         return refused
-    return Refused(Reason(reason.kind, f"{reason.text}; {', '.join(open_to)}", reason.op, reason.where))
+    text = f"{reason.text}; {', '.join(open_to)}"
+    return Refused(Reason(reason.kind, text, reason.op, reason.where), refused.owner)

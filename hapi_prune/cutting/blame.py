@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -25,6 +25,11 @@ Retry = Callable[[Sequence[list[str]], Refused], "Refused | None"]
 Place = tuple[int, int, tuple[int, ...]]
 """Of an op at a line of the user's code, its number among those of one layer, the operand, and axes of that."""
 
+AROUND = ((False, False), (True, False), (True, True))
+"""``around`` and ``below`` of `reaching_groups`, from narrow to wide: what meets at a line, is summed in the same
+layer, or is in one that it calls: what a layer is given may be looked at, as by ``x.shape``, and go on to a Linear
+without meeting anything before."""
+
 Spot = tuple[tuple[str, ...], str, int]
 """Where an axis is in the network, in words that are the same for all layers of one class: see `spot_of`."""
 
@@ -34,8 +39,9 @@ def blamed_groups(
 ) -> dict[str, Reason]:
     """The groups that ``plan`` cannot cut, and why.
 
-    Where the network stopped at a line of the user's code, the groups that reach that line are suspected. Of those that
-    reach it at one place, or are at the same spot in layers of one class, one stands for all.
+    Where the network stopped at a line of the user's code, those that reach it are to blame if it does not stop there
+    without them; where it stops next, others are. Of those that reach a line at one place, or are at the same spot in
+    layers of one class, one stands for all.
     """
     sure: set[str] = set()
 
@@ -50,42 +56,60 @@ def blamed_groups(
     by_family: dict[frozenset[str], list[str]] = {}
     for key in plan.kept:
         by_family.setdefault(channel_map.findings.family_of(key) or frozenset([key]), []).append(key)
-    found: dict[str, Reason] = {}
+    parts, found = list(by_family.values()), dict[str, Reason]()
+    doubt: Refused | None = refused
     with progress("group", len(plan.kept)) as at:
-        for suspects, doubt in suspected(channel_map, list(by_family.values()), refused, retry):
-            found.update(likewise(alike(channel_map, suspects, doubt.stopped_at), doubt, retry))
+        while doubt is not None:
+            guilty, doubt = stopping(channel_map, parts, doubt, retry)
+            found.update(guilty)
+            parts = [part for part in parts if not guilty.keys() & {*part}]
     return found
 
 
-def suspected(
+def stopping(
     channel_map: ChannelMap, parts: Sequence[list[str]], refused: Refused, retry: Retry
-) -> list[tuple[Sequence[list[str]], Refused]]:
-    """The parts that may be to blame, and for which refusal.
+) -> tuple[dict[str, Reason], Refused | None]:
+    """The keys to blame for where the network stopped, and why what remains without them is refused, if it is.
 
-    Those that reach the line at which the network stopped are left out, and the others tried: where these stop at
-    another line, those that reach that one are suspected too, and so on.
+    Those are suspected that reach the op there, then those that reach its layer, see `AROUND`, with those that reach
+    the line at the same place in other layers. They are to blame if the network does not stop there without them, or
+    if it stops with them alone. If there are no such, all are suspected.
     """
-    found: list[tuple[Sequence[list[str]], Refused]] = []
-    left, doubt, lines = list(parts), refused, set[str]()
-    while True:
-        reach = reaching_groups(channel_map, doubt.stopped_at)
-        suspects, others = ([part for part in left if bool(reach & {*part}) == wanted] for wanted in (True, False))
-        if doubt.stopped_at in lines:  # not those that reach it are to blame, or not they alone
-            return [(parts, refused)]
-        if not suspects or not others:
-            return [*found, (left, doubt)]
-        found.append((suspects, doubt))
-        lines.add(doubt.stopped_at)
-        again = retry(others, doubt)
-        if again is None:
-            return found
-        left, doubt = others, again
+    tried: list[list[str]] = []
+    for around, below in AROUND if refused.stopped_at else ():
+        here = reaching_groups(channel_map, refused.stopped_at, around, below, refused.owner)
+        suspects = [part for part in parts if here.keys() & {*part}]
+        if suspects == tried:
+            continue
+        tried, reached = suspects, reaching_groups(channel_map, refused.stopped_at, around, below)
+        likely = at_one_place(suspects, parts, reached)
+        rest = [part for part in parts if part not in suspects and part not in likely]
+        again = retry(rest, refused) if rest else None
+        doubt = refused if again is None or again.place != refused.place else retry(suspects, refused)
+        if doubt is not None:
+            found = likewise(alike(channel_map, suspects, doubt.stopped_at), doubt, retry)
+            guilty = [part for part in suspects if found.keys() & {*part}]
+            likely = [part for part in at_one_place(guilty, parts, reached) if part not in suspects]
+            if likely and (more := retry(likely, refused)):
+                found.update({key: more.reason for part in likely for key in part})
+            left = [part for part in parts if not found.keys() & {*part}]
+            return found, again if left == rest or not left else retry(left, refused)
+    return likewise(alike(channel_map, parts, refused.stopped_at), refused, retry), None
+
+
+def at_one_place(
+    some: Sequence[list[str]], parts: Sequence[list[str]], reached: Mapping[str, set[Place]]
+) -> list[list[str]]:
+    """The other ``parts`` that reach a line last where one of ``some`` does."""
+    places = {max(reached[key]) for part in some for key in part if key in reached}
+    there = {key for key, at in reached.items() if max(at) in places}
+    return [part for part in parts if part not in some and there & {*part}]
 
 
 def alike(channel_map: ChannelMap, parts: Sequence[list[str]], where: str = "") -> list[list[list[str]]]:
     """The ``parts`` of a plan sorted by where they reach a line of the user's code last, or else by their spots."""
     found: dict[frozenset[object], list[list[str]]] = {}
-    reached = places_reached(channel_map, lambda op: op.where == where) if where else {}
+    reached = reaching_groups(channel_map, where)
     for part in parts:
         axes = {axis for key in part for axis in channel_map.groups[key].index}
         places = frozenset[object](max(reached[key]) for key in part if key in reached)
@@ -153,19 +177,15 @@ def holding_together(
     return set()
 
 
-def meeting_groups(channel_map: ChannelMap, where: str) -> Iterator[set[str]]:
-    """The groups that meet at a line of the user's code; then, as they may be summed over there, in the same layers.
-
-    At last in those that these call too: what a layer is given may be looked at, as by ``x.shape``, and go on to a
-    Linear without meeting anything before.
-    """
-    if where:
-        yield reaching_groups(channel_map, where)
-        yield reaching_groups(channel_map, where, around=True)
-        yield reaching_groups(channel_map, where, around=True, below=True)
+def meeting_groups(channel_map: ChannelMap, where: str) -> Iterator[Set[str]]:
+    """The groups that meet at a line of the user's code; then wider and wider, see `AROUND`."""
+    for around, below in AROUND if where else ():
+        yield reaching_groups(channel_map, where, around, below).keys()
 
 
-def reaching_groups(channel_map: ChannelMap, where: str, around: bool = False, below: bool = False) -> set[str]:
+def reaching_groups(
+    channel_map: ChannelMap, where: str, around: bool = False, below: bool = False, owner: str | None = None
+) -> dict[str, set[Place]]:
     """The groups whose channels reach an op at a line of the user's code, or one in the same layers as these.
 
     Args:
@@ -173,15 +193,20 @@ def reaching_groups(channel_map: ChannelMap, where: str, around: bool = False, b
         where: the line, ``file:line``.
         around: whether what is in the same layers counts.
         below: whether what is in the layers that these call does, too.
+        owner: the layer in whose code the line is; None for all.
+
+    Returns:
+        For each group the places at which it does.
     """
     ops = [op for one in channel_map.state.propagation.passes for op in one.program.ops]
-    scopes = {op.scope for op in ops if where and op.where == where}
+    at_line = [op for op in ops if where and op.where == where and owner in (None, op.owner)]
+    scopes, there = {op.scope for op in at_line}, {id(op) for op in at_line}
     inside = tuple(f"{scope}/" for scope in scopes if scope) if below else ()
 
     def chosen(op: Op) -> bool:
-        return bool(scopes) and (op.where == where or (around and op.scope in scopes) or op.scope.startswith(inside))
+        return bool(scopes) and (id(op) in there or (around and op.scope in scopes) or op.scope.startswith(inside))
 
-    return {*places_reached(channel_map, chosen)}
+    return places_reached(channel_map, chosen)
 
 
 def places_reached(channel_map: ChannelMap, chosen: Callable[[Op], bool]) -> dict[str, set[Place]]:

@@ -13,10 +13,10 @@ import paddle
 from ..analysis.channel_map import ChannelMap
 from ..analysis.example_input import Example
 from ..errors import gist
-from ..internals.layers import named_tensors
+from ..internals.layers import named_layers, named_tensors
 from ..internals.preserve import forward_pass
 from ..internals.program import CAST_FROM
-from ..internals.stacks import is_user_code
+from ..internals.stacks import is_user_code, layer_at_work
 from ..plan import Reason, ReasonKind
 from . import interrupts
 
@@ -47,11 +47,17 @@ class Refused(Exception):
 
     Attributes:
         reason: why, and where in the user's code.
+        owner: the layer in whose code the network stopped; None where it ran to the end, or no layer is known.
     """
 
-    def __init__(self, reason: Reason) -> None:
-        self.reason = reason
+    def __init__(self, reason: Reason, owner: str | None = None) -> None:
+        self.reason, self.owner = reason, owner
         super().__init__(str(reason))
+
+    @property
+    def place(self) -> tuple[str, str | None]:
+        """The line at which the network stopped, and the layer."""
+        return self.stopped_at, self.owner
 
     @property
     def stopped_at(self) -> str:
@@ -83,10 +89,12 @@ def attempt(network: paddle.nn.Layer, given: Example, training: bool) -> list[np
     try:
         return outputs(network, given, training)
     except Exception as error:  # the user's forward may raise anything
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if is_user_code(f.filename)]
-        where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        steps = [step for step in traceback.walk_tb(error.__traceback__) if is_user_code(step[0].f_code.co_filename)]
+        frame, line = steps[-1] if steps else (None, 0)
+        where = f"{frame.f_code.co_filename}:{line}" if frame else ""
+        owner = layer_at_work(frame, {id(layer): name for name, layer in named_layers(network).items()})
         text = f"does not run at other sizes: {where or 'an unknown place'} ({gist(error)[:160]})"
-        raise Refused(Reason(ReasonKind.DOES_NOT_RUN, text, where=where)) from error
+        raise Refused(Reason(ReasonKind.DOES_NOT_RUN, text, where=where), owner) from error
 
 
 def compare(

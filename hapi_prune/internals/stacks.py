@@ -77,7 +77,7 @@ class Stacks:
                 frame = frame.f_back
             path = frame.f_code.co_filename
             where = f"{path}:{frame.f_lineno}" if is_user_code(path) else ""
-            self._made.append(Origin(where, self._calls[-1], self._layer_at_work(frame)))
+            self._made.append(Origin(where, self._calls[-1], layer_at_work(frame, self._names)))
             # With a text of its own, as Python would look for the line in a file each time.
             return traceback.StackSummary([traceback.FrameSummary(_MARK, len(self._made) - 1, "layer", line="")])
 
@@ -101,20 +101,25 @@ class Stacks:
         finally:
             self._calls.pop()
 
-    def _layer_at_work(self, frame: FrameType | None) -> str | None:
-        """The layer whose code runs in a frame or called it: the first argument there, or ``self`` in what it encloses.
 
-        Only frames of the trace are looked into: a frame holds on to what was seen of it for as long as it runs.
-        """
-        while frame is not None and not (code := frame.f_code).co_filename.startswith(_HERE):
-            names = {"self", *code.co_varnames[: min(code.co_argcount, 1)]} & {*code.co_varnames, *code.co_freevars}
-            if names and is_user_code(code.co_filename):
-                found = (self._names.get(id(frame.f_locals.get(name))) for name in names)
-                layer = next((name for name in found if name is not None), None)
-                if layer is not None:
-                    return layer
-            frame = frame.f_back
-        return None
+def layer_at_work(frame: FrameType | None, names: Mapping[int, str]) -> str | None:
+    """The layer whose code runs in a frame or called it: the first argument there, or ``self`` in what it encloses.
+
+    Only frames of the user's are looked into: a frame holds on to what was seen of it for as long as it runs.
+
+    Args:
+        frame: the innermost frame.
+        names: id of each layer -> its name.
+    """
+    while frame is not None and not (code := frame.f_code).co_filename.startswith(_HERE):
+        given = {"self", *code.co_varnames[: min(code.co_argcount, 1)]} & {*code.co_varnames, *code.co_freevars}
+        if given and is_user_code(code.co_filename):
+            found = (names.get(id(frame.f_locals.get(name))) for name in given)
+            layer = next((name for name in found if name is not None), None)
+            if layer is not None:
+                return layer
+        frame = frame.f_back
+    return None
 
 
 @cache

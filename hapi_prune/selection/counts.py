@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
 
@@ -59,8 +59,8 @@ def balanced(channel_map: ChannelMap, wanted: Goal, counts: dict[str, int], limi
         found = fitted(channel_map, frozenset().union(*chosen), list(chosen.values()))
         guilty = [members for members in chosen if isinstance(found, frozenset) and found & members]
         fits = dict.fromkeys(guilty or chosen, found)
-        if len(guilty) == len(chosen):  # one of them, or that all are asked for at once: then each is tried alone
-            fits = {members: fitted(channel_map, members, [choice]) for members, choice in chosen.items()}
+        if len(guilty) == len(chosen):  # one of them, or that all are asked for at once
+            fits = fitted_by_halves(channel_map, chosen)
         for members, one in fits.items():
             searches[members].report(isinstance(one, dict))
         if all(isinstance(one, dict) and searches[members].choice is chosen[members] for members, one in fits.items()):
@@ -92,6 +92,19 @@ def fitted(channel_map: ChannelMap, members: frozenset[str], choices: Sequence[C
     if asked not in tried:
         tried[asked] = units_at(channel_map, members, option, asked[1])
     return tried[asked]
+
+
+def fitted_by_halves(channel_map: ChannelMap, chosen: Mapping[frozenset[str], Choice]) -> dict[frozenset[str], Fit]:
+    """As `fitted`, for each family: with others if they fit together, or else by itself."""
+    families, fits = list(chosen), dict[frozenset[str], Fit]()
+    middle = len(families) // 2
+    for half in (families[:middle], families[middle:]) if middle else (families,):
+        found = fitted(channel_map, frozenset().union(*half), [chosen[members] for members in half])
+        if isinstance(found, dict) or len(half) == 1:
+            fits.update(dict.fromkeys(half, found))
+        else:
+            fits.update(fitted_by_halves(channel_map, {members: chosen[members] for members in half}))
+    return fits
 
 
 def units_at(channel_map: ChannelMap, members: frozenset[str], option: dict[Axis, int], exact: bool) -> Fit:

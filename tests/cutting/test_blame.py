@@ -275,6 +275,39 @@ def test_of_groups_that_reach_a_line_along_one_axis_one_is_tried_for_all(monkeyp
     assert [len(keys) for keys in asked] == [1, 1, 5], "the others, one of them, and the rest of them together"
 
 
+class Heads(nn.Layer):
+    """What it is given is told apart into heads by its shape, and what it makes of it by a number in words."""
+
+    def __init__(self, width, inner):
+        super().__init__()
+        self.q, self.back = nn.Linear(width, width), nn.Linear(width, width)
+        self.up, self.down = nn.Conv2D(width, inner, 1), nn.Conv2D(inner, width, 1)
+        self.text = str(inner)
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        q = nn.functional.softmax(self.q(x.flatten(2).transpose([0, 2, 1])).reshape([n, h * w, 4, c // 4]), -1)
+        x = x + self.back(q.reshape([n, h * w, c])).transpose([0, 2, 1]).reshape([n, c, h, w])
+        return x + self.down(self.up(x).reshape([n, int(self.text), h, w]))
+
+
+@pytest.mark.parametrize("depth", [2, 6])
+def test_what_stops_at_two_lines_of_each_of_many_blocks_is_found_in_four_trials(depth, monkeypatch):
+    """Without those to blame for one line the network stops at the next one, and without both kinds it runs."""
+    layers, width, asked, real = [nn.Conv2D(3, 16, 1)], 16, [], module.rehearsed
+    for block in range(depth):
+        layers += [Heads(width, 8 + 4 * block), nn.Conv2D(width, width + 4, 1)]
+        width += 4
+    network = nn.Sequential(*layers, nn.Conv2D(width, 8, 1), nn.Conv2D(8, 4, 1))
+    monkeypatch.setattr(module, "rehearsed", lambda *args: asked.append(args[1]) or real(*args))
+    widths = Pruner(network, [2, 3, 4, 4], Options()).cut(0.3).widths
+    inside = {f"{2 * n + 1}.{layer}" for n in range(depth) for layer in ("up", "down")}
+    assert {name for name, (was, now) in widths.items() if was == now} == {
+        *inside, *(f"{2 * n}" for n in range(depth)), f"{2 * depth + 2}",
+    }  # fmt: skip
+    assert len(asked) <= 4
+
+
 REFUSED = module.Refused(Reason(ReasonKind.DOES_NOT_RUN, "does not run"))
 
 

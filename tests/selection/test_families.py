@@ -16,6 +16,7 @@ from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.analysis.labels import Mismatch
 from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.errors import NothingToPruneError
+from hapi_prune.selection import counts
 from hapi_prune.selection.counts import Choice, Search, units_at
 from hapi_prune.selection.family_sizes import family_sizes
 
@@ -175,3 +176,30 @@ def test_a_search_ends_where_what_held_with_others_holds_no_more():
     for _ in range(2):
         search.report(False)
     assert search.is_over
+
+
+@pytest.mark.parametrize(("apart", "most"), [({3, 20}, 4), ({15, 16}, 2), ({0, 1}, 10), ({0, 1, 30, 31}, 20)])
+def test_families_that_do_not_fit_all_at_once_are_told_apart_by_halving(apart, most, monkeypatch):
+    """Of 32 families those in ``apart`` fit only if no other of them is there."""
+    asked, names = [], [frozenset([f"{n:02}"]) for n in range(32)]
+
+    def fitted(channel_map, members, choices):
+        asked.append(members)
+        fits = len(members & {f"{n:02}" for n in apart}) < 2
+        return dict.fromkeys(members, 5) if fits else members
+
+    monkeypatch.setattr(counts, "fitted", fitted)
+    choices = {members: Choice(5, {}, True, 0) for members in names}
+    found = counts.fitted_by_halves(None, choices)
+    assert {members for members, fit in found.items() if isinstance(fit, dict)} == set(names)
+    assert len(asked) <= most
+
+
+def test_of_families_that_do_not_fit_by_themselves_only_those_are_said_not_to(monkeypatch):
+    def fitted(channel_map, members, choices):
+        return members if members & {"07"} else dict.fromkeys(members, 5)
+
+    monkeypatch.setattr(counts, "fitted", fitted)
+    names = [frozenset([f"{n:02}"]) for n in range(9)]
+    found = counts.fitted_by_halves(None, {members: Choice(5, {}, True, 0) for members in names})
+    assert {members for members, fit in found.items() if not isinstance(fit, dict)} == {frozenset(["07"])}
