@@ -44,14 +44,17 @@ def blamed_groups(
     layers of one class, one stands for all.
     """
     sure: set[str] = set()
+    known: dict[tuple[frozenset[str], bool], Refused | None] = {}
 
     def retry(parts: Sequence[list[str]], refused: Refused) -> Refused | None:
         only = PruningPlan({key: plan.kept[key] for keys in parts for key in keys})
-        found = rehearsed(channel_map, only, not refused.stopped_at)
-        if found is None or len(parts) == 1:
-            sure.update(only.kept)
-            at(len(sure))
-        return found
+        asked = frozenset(only.kept), not refused.stopped_at
+        if asked not in known:
+            known[asked] = rehearsed(channel_map, only, asked[1])
+            if known[asked] is None or len(parts) == 1:
+                sure.update(only.kept)
+                at(len(sure))
+        return known[asked]
 
     by_family: dict[frozenset[str], list[str]] = {}
     for key in plan.kept:
@@ -82,28 +85,28 @@ def stopping(
         if suspects == tried:
             continue
         tried, reached = suspects, reaching_groups(channel_map, refused.stopped_at, around, below)
-        likely = at_one_place(suspects, parts, reached)
-        rest = [part for part in parts if part not in suspects and part not in likely]
+        suspects = [*suspects, *of_one_kind(suspects, parts, reached)]
+        rest = [part for part in parts if part not in suspects]
         again = retry(rest, refused) if rest else None
-        doubt = refused if again is None or again.place != refused.place else retry(suspects, refused)
+        doubt = refused if again is None or again.place != refused.place else retry(tried, refused)
         if doubt is not None:
             found = likewise(alike(channel_map, suspects, doubt.stopped_at), doubt, retry)
-            guilty = [part for part in suspects if found.keys() & {*part}]
-            likely = [part for part in at_one_place(guilty, parts, reached) if part not in suspects]
-            if likely and (more := retry(likely, refused)):
-                found.update({key: more.reason for part in likely for key in part})
             left = [part for part in parts if not found.keys() & {*part}]
-            return found, again if left == rest or not left else retry(left, refused)
+            return found, again if again is None or left == rest else retry(left, refused)
     return likewise(alike(channel_map, parts, refused.stopped_at), refused, retry), None
 
 
-def at_one_place(
+def of_one_kind(
     some: Sequence[list[str]], parts: Sequence[list[str]], reached: Mapping[str, set[Place]]
 ) -> list[list[str]]:
-    """The other ``parts`` that reach a line last where one of ``some`` does."""
-    places = {max(reached[key]) for part in some for key in part if key in reached}
-    there = {key for key, at in reached.items() if max(at) in places}
-    return [part for part in parts if part not in some and there & {*part}]
+    """The other ``parts`` that reach a line last where those of ``some`` do."""
+    kinds = [places_of(part, reached) for part in some]
+    return [part for part in parts if part not in some and places_of(part, reached) in kinds]
+
+
+def places_of(part: Sequence[str], reached: Mapping[str, set[Place]]) -> frozenset[Place]:
+    """Where the groups of a part reach a line last."""
+    return frozenset(max(reached[key]) for key in part if key in reached)
 
 
 def alike(channel_map: ChannelMap, parts: Sequence[list[str]], where: str = "") -> list[list[list[str]]]:
@@ -112,9 +115,8 @@ def alike(channel_map: ChannelMap, parts: Sequence[list[str]], where: str = "") 
     reached = reaching_groups(channel_map, where)
     for part in parts:
         axes = {axis for key in part for axis in channel_map.groups[key].index}
-        places = frozenset[object](max(reached[key]) for key in part if key in reached)
         spots = frozenset[object](spot_of(axis, channel_map.graph.kinds) for axis in axes)
-        found.setdefault(places or spots, []).append(part)
+        found.setdefault(places_of(part, reached) or spots, []).append(part)
     return list(found.values())
 
 
