@@ -17,20 +17,40 @@ from matplotlib.figure import Figure
 HERE = Path(__file__).resolve().parent
 
 
+ENOUGH = 3
+"""So many runs with beginnings of their own replace those that all began alike."""
+
 Runs = dict[tuple[str, str, float], list[dict[str, Any]]]
 """The runs of each network, way and goal."""
 
 
 def runs_in(folder: Path) -> Runs:
-    """The runs so far, network by network, the best mean first."""
+    """The runs so far, network by network, the nearest to dense ones first."""
     found: Runs = {}
     for path in [*sorted(folder.glob("*.json")), *sorted(folder.glob("one_beginning/*.json"))]:
         run = json.loads(path.read_text(encoding="utf-8"))
         run["one_beginning"] = path.parent != folder
-        found.setdefault((network_of(run), run["way"], run["goal"]), []).append(run)
-    mean = {key: float(np.mean([run["top1"] for run in made])) for key, made in found.items()}
+        replaced = found.get((network_of({**run, "one_beginning": False}), run["way"], run["goal"]), [])
+        if not run["one_beginning"] or run["way"] == "dense" or len(replaced) < ENOUGH:
+            found.setdefault((network_of(run), run["way"], run["goal"]), []).append(run)
+    dense = dense_of(found)
+    below = {key: float(np.mean([to_dense(run, dense) for run in made])) for key, made in found.items()}
     first = list(dict.fromkeys(network for network, *_ in found))  # in the order of the files: smaller ones first
-    return {key: found[key] for key in sorted(found, key=lambda key: (first.index(key[0]), -mean[key]))}
+    return {key: found[key] for key in sorted(found, key=lambda key: (first.index(key[0]), -below[key]))}
+
+
+def dense_of(runs: Runs) -> dict[Any, float]:
+    """The mean accuracy of dense runs of each beginning, see `judged`, and of each network."""
+    found: dict[Any, list[float]] = {}
+    for run in (run for made in runs.values() for run in made if run["way"] == "dense"):
+        for key in (judged(run), network_of(run)):
+            found.setdefault(key, []).append(run["top1"])
+    return {key: float(np.mean(top1)) for key, top1 in found.items()}
+
+
+def to_dense(run: dict[str, Any], dense: dict[Any, float]) -> float:
+    """How far a run is above a dense one of the same beginning; where there is none, above the network's mean."""
+    return float(run["top1"]) - dense.get(judged(run), dense.get(network_of(run), 0.0))
 
 
 def network_of(run: dict[str, Any]) -> str:
@@ -42,9 +62,7 @@ def network_of(run: dict[str, Any]) -> str:
 
 def table(runs: Runs) -> str:
     """In Markdown: mean and spread over the seeds; differences are to dense runs of the same beginning and images."""
-    dense: dict[tuple[str, float, int], list[float]] = {}
-    for run in (run for made in runs.values() for run in made if run["way"] == "dense"):
-        dense.setdefault(judged(run), []).append(run["top1"])
+    dense = dense_of(runs)
     lines = [
         "| network | way | FLOPs removed | runs | test images | top-1 | spread | to dense | right after the cuts |",
         "|---|---|---:|---:|---:|---:|---:|---:|---|",
@@ -53,7 +71,7 @@ def table(runs: Runs) -> str:
         top1 = [100 * run["top1"] for run in made]
         removed = np.mean([run["flops_removed"] for run in made])
         images = " or ".join(f"{count:,}" for count in sorted({run["settings"]["test_images"] for run in made}))
-        apart = [100 * (run["top1"] - np.mean(dense[judged(run)])) for run in made if judged(run) in dense]
+        apart = [100 * to_dense(run, dense) for run in made if judged(run) in dense]
         cuts = zip(*(run["top1_after_each_cut"] for run in made))
         cells = [
             *(name, way, f"{removed:.1%}", str(len(made)), images, f"{np.mean(top1):.1f}"),
