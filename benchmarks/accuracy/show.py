@@ -93,16 +93,17 @@ def judged(run: dict[str, Any]) -> tuple[str, float, int]:
 
 
 def plot(runs: Runs, path: str) -> None:
-    """A dot for each run, a line at each way's mean."""
+    """How far each run ends from a dense one, a dot each, and a line at each way's mean; see `to_dense`."""
+    dense = dense_of(runs)
     figure = Figure((9, 0.9 + 0.32 * len(runs)), dpi=120, layout="constrained")
     axes = figure.subplots()
     for place, made in enumerate(reversed(runs.values())):
-        top1 = [100 * run["top1"] for run in made]
-        axes.plot(top1, [place] * len(top1), "o", color="#9ec3e6", markersize=6)
-        axes.plot([np.mean(top1)] * 2, [place - 0.3, place + 0.3], color="#1c5d99", linewidth=2.5)
+        apart = [100 * to_dense(run, dense) for run in made]
+        axes.plot(apart, [place] * len(apart), "o", color="#9ec3e6", markersize=6)
+        axes.plot([np.mean(apart)] * 2, [place - 0.3, place + 0.3], color="#1c5d99", linewidth=2.5)
     names = [f"{name}, {way}" + (f", -{goal:.0%} FLOPs" if goal else "") for name, way, goal in runs]
     axes.set_yticks(range(len(runs)), names[::-1])
-    axes.set_xlabel("top-1, %: each seed, and the mean")
+    axes.set_xlabel("points of top-1 to dense: each run, and the mean")
     axes.margins(y=0.01)
     axes.grid(axis="x", alpha=0.4)
     axes.spines[["top", "right", "left"]].set_visible(False)
