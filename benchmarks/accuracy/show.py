@@ -103,7 +103,7 @@ def plot(runs: Runs, path: str) -> None:
         axes.plot([np.mean(apart)] * 2, [place - 0.3, place + 0.3], color="#1c5d99", linewidth=2.5)
     names = [f"{name}, {way}" + (f", -{goal:.0%} FLOPs" if goal else "") for name, way, goal in runs]
     axes.set_yticks(range(len(runs)), names[::-1])
-    axes.set_xlabel("points of top-1 to dense: each run, and the mean")
+    axes.set_xlabel("points of top-1 to dense")
     axes.margins(y=0.01)
     axes.grid(axis="x", alpha=0.4)
     axes.spines[["top", "right", "left"]].set_visible(False)
