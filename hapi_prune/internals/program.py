@@ -24,7 +24,7 @@ from .concrete_values import ConcreteValues, as_on_tensors
 from .forward_reads import ForwardReads, OpenSize, recording_reads
 from .layers import named_layers
 from .preserve import forward_pass, forwards
-from .stacks import Stacks
+from .stacks import Stacks, user_line
 from .symbolic import Symbolic, notes, symbolic
 
 _PARAMETER = "builtin.parameter"
@@ -184,9 +184,10 @@ class _Reader:
 
     def _op(self, op: Any) -> RawOp:
         attrs, name = op.attrs(), op.name().replace("pd_op.", "", 1)
-        origin = self._stacks.origin(attrs.pop("op_callstack", None) or ())
+        stack = attrs.pop("op_callstack", None) or ()
         if "place" in attrs:
             attrs["place"] = str(attrs["place"])  # to Paddle 3.0 no two places are equal
+        scope, owner = self._stacks.made_in(stack)
         operands, results = op.operands_source(), op.results()
         if name == "cast":
             attrs[CAST_FROM] = str(operands[0].dtype)
@@ -196,7 +197,7 @@ class _Reader:
         if name in _WRITES:
             self._numbers[operands[0].id] = made[0]
         shapes = tuple(_shape(value) for value in results)
-        return RawOp(name, attrs, (*numbers, *inner), made, shapes, origin.where, origin.scope, origin.owner)
+        return RawOp(name, attrs, (*numbers, *inner), made, shapes, user_line(stack), scope, owner)
 
     def _number(self, value: Any) -> int:
         number = self._numbers.setdefault(value.id, self._given)

@@ -8,7 +8,6 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from types import FrameType
 from typing import Any
@@ -20,24 +19,7 @@ _HOME = os.path.join(os.path.dirname(paddle.__file__), "")
 _HERE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _MODELS = os.path.join(_HOME, "vision", "")
 _MARK = "<made in>"
-"""The file name of the one frame that is left of a traced op's stack, its line the number of what is known of it."""
-
-_HEAD = f'  File "{_MARK}", line '
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where an op of a traced program was made.
-
-    Attributes:
-        where: ``file:line`` of the user's code; empty where none is known.
-        scope: the call of layers, outermost first.
-        owner: the layer in whose code; None where it was made in none.
-    """
-
-    where: str = ""
-    scope: str = ""
-    owner: str | None = None
+"""The file name of the frame in which a traced op carries where it was made; no file of a user's is called so."""
 
 
 class Stacks:
@@ -46,7 +28,7 @@ class Stacks:
     Paddle asks Python for the stack at each op, and keeps what it gets for ever: two thirds of the time of a trace, and
     most of the memory that it never gives back. It also writes on each op which calls of layers it was made in, as each
     layer returns, and goes through the whole program for it: time that grows with the square of the network's depth.
-    Here it is given one frame with a number, by which `origin` knows the rest.
+    Here the call and the layer go by a number, in a frame of its own in front of the line.
 
     Args:
         names: id of each layer -> its name.
@@ -54,14 +36,15 @@ class Stacks:
 
     def __init__(self, names: Mapping[int, str]) -> None:
         self._names = names
-        self._made: list[Origin] = []
+        self._made: list[tuple[str, str | None]] = []
         self._calls = [""]
         self._begun = 0
 
-    def origin(self, stack: Sequence[str]) -> Origin:
-        """Where an op with this stack was made."""
-        found = next((line for line in stack if line.startswith(_HEAD)), None)
-        return Origin() if found is None else self._made[int(found[len(_HEAD) :].partition(",")[0])]
+    def made_in(self, stack: Sequence[str]) -> tuple[str, str | None]:
+        """The call of layers that an op with this stack was made in, and the layer in whose code."""
+        head = f'  File "{_MARK}", line '
+        numbers = (int(line[len(head) :].partition(",")[0]) for line in stack if line.startswith(head))
+        return next((self._made[number] for number in numbers), ("", None))
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -69,19 +52,18 @@ class Stacks:
         whole, named = traceback.extract_stack, getattr(paddle_layers, "name_struct", None)
         thread = threading.get_ident()
 
-        def one_frame(*args: Any, **options: Any) -> traceback.StackSummary:
+        def user_line(*args: Any, **options: Any) -> traceback.StackSummary:
             if args or options or threading.get_ident() != thread:
                 return whole(*args, **options)
             frame = sys._getframe(1)
             while frame.f_back is not None and _goes_on(frame.f_code.co_filename):
                 frame = frame.f_back
-            path = frame.f_code.co_filename
-            where = f"{path}:{frame.f_lineno}" if is_user_code(path) else ""
-            self._made.append(Origin(where, self._calls[-1], layer_at_work(frame, self._names)))
-            # With a text of its own, as Python would look for the line in a file each time.
-            return traceback.StackSummary([traceback.FrameSummary(_MARK, len(self._made) - 1, "layer", line="")])
+            mark = (_MARK, len(self._made), "layer", "")
+            self._made.append((self._calls[-1], layer_at_work(frame, self._names)))
+            code = frame.f_code  # without the text of the line, for which Python would look at the file each time
+            return traceback.StackSummary.from_list([mark, (code.co_filename, frame.f_lineno, code.co_name, "")])
 
-        traceback.extract_stack = one_frame
+        traceback.extract_stack = user_line
         if named is not None:
             paddle_layers.name_struct = self._call
         try:
@@ -120,6 +102,17 @@ def layer_at_work(frame: FrameType | None, names: Mapping[int, str]) -> str | No
                 return layer
         frame = frame.f_back
     return None
+
+
+def user_line(stack: Sequence[str]) -> str:
+    """``file:line`` of the innermost frame of a stack that is neither Paddle's nor ours."""
+    for frame in reversed(stack):
+        if not frame.startswith('  File "'):
+            continue
+        path, _, rest = frame[8:].partition('"')
+        if is_user_code(path):
+            return f"{path}:{rest.split('line ')[1].split(',')[0]}"
+    return ""
 
 
 @cache
