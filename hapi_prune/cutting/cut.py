@@ -156,7 +156,7 @@ def rehearsed(channel_map: ChannelMap, plan: PruningPlan, compare: bool = True) 
     try:
         rehearse(channel_map, plan, compare)
     except Refused as refused:
-        return refused
+        return Refused(refused.reason, refused.owner)  # a new one, whose traceback keeps nothing of the trial alive
     return None
 
 
