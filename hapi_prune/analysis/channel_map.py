@@ -11,6 +11,7 @@ import paddle
 
 from ..errors import PruneError
 from ..plan import Array, Axis, ChannelGroup, Cut, Index, PruningPlan
+from .after_cut import Survivors, keeps_order
 from .cut_state import CutState, Findings, PlannedCut
 from .example_input import Example, example
 from .graph import Graph, tensors_of, trace
@@ -61,6 +62,11 @@ class ChannelMap:
     def works_at_any_size(self) -> bool:
         """Whether the network is the same for images and batches of any size."""
         return works_at_any_size(self.graph, self.traced)
+
+    @cached_property
+    def _keeps_order(self) -> bool:
+        """Whether the state after a cut is what is left of the one before, see `after_cut`."""
+        return self.works_at_any_size and keeps_order(self.traced)
 
     @property
     def tensors(self) -> dict[str, paddle.Tensor]:
@@ -169,14 +175,30 @@ class ChannelMap:
     def plan_cut(self, plan: PruningPlan) -> PlannedCut:
         """What ``plan`` removes, and the network after it. Nothing is changed.
 
-        The labels are propagated once more at the new sizes. Units of the smaller network are matched with the kept
-        units of the same group, in order, so that slices end up where the smaller network expects them, even behind a
-        channel shuffle or a split.
-
         Raises:
             Mismatch: a network of these sizes would not run, or not as this one does.
         """
         self.require_own(plan)
+        axes = sorted({axis for key in plan.kept for axis in self.groups[key].index})
+        if self._keeps_order:
+            left = Survivors(self.state.propagation, self.state.grouping, plan)
+            (propagation, grouping), positions = left.state(), {axis: left.positions(axis) for axis in axes}
+        else:
+            propagation, grouping, positions = self._propagated(plan)
+        kept_axes: dict[str, dict[int, Index]] = {}
+        for name, slot in axes:
+            kept_axes.setdefault(name, {})[slot] = positions[name, slot]
+        before = {name: self.graph.shape(name, self.sizes) for name in kept_axes}
+        picks = propagation.constraints.picks
+        numbers = {name: picks[name].at(propagation.sizes[name, 0]) for name in kept_axes if name in picks}
+        return PlannedCut(Cut(before, kept_axes, numbers), propagation, grouping)
+
+    def _propagated(self, plan: PruningPlan) -> tuple[Propagation, Grouping, dict[Axis, Index]]:
+        """The labels and the groups after ``plan``, propagated at the new sizes, and which positions stay on each axis.
+
+        Units of the smaller network are matched with the kept units of the same group, in order, so that slices end up
+        where the smaller network expects them, even behind a channel shuffle or a split.
+        """
         propagation, grouping = self.at(self.sizes_after(plan), picks=self.picks_after(plan))
         positions: dict[Axis, Index] = {axis: np.full(size, -1) for axis, size in propagation.sizes.items()}
         for key, now in self.groups.items():
@@ -187,13 +209,7 @@ class ChannelMap:
             for axis, index in after.index.items() if after is not None else ():
                 positions[axis][index.ravel()] = now.index[axis][kept].ravel()
         self._require_same_wiring(propagation, grouping, positions)
-        kept_axes: dict[str, dict[int, Index]] = {}
-        for name, slot in sorted({axis for key in plan.kept for axis in self.groups[key].index}):
-            kept_axes.setdefault(name, {})[slot] = positions[name, slot]
-        before = {name: self.graph.shape(name, self.sizes) for name in kept_axes}
-        picks = propagation.constraints.picks
-        numbers = {name: picks[name].at(propagation.sizes[name, 0]) for name in kept_axes if name in picks}
-        return PlannedCut(Cut(before, kept_axes, numbers), propagation, grouping)
+        return propagation, grouping, positions
 
     def _require_same_wiring(self, after: Propagation, grouping: Grouping, positions: dict[Axis, Index]) -> None:
         """Slices that are tied in the smaller network must have been tied in this one.

@@ -92,8 +92,7 @@ class Constraints:
 
     def origins(self, label: Label) -> set[Axis]:
         """The axes of the network's tensors that a label comes from, also by way of other ops."""
-        numbers = label.atoms[label.atoms >= 0] >> INDEX_BITS
-        return {self._axes[number] for number in set(numbers.tolist())}
+        return {self._axes[number] for number in axis_numbers(label.atoms[label.atoms >= 0])}
 
     def picks_in(self, atoms: Index) -> Picks | None:
         """The index buffer whose entries are ``atoms``, if there is one that picks channels."""

@@ -172,8 +172,11 @@ def collect(
     keys: dict[int, str] | None,
 ) -> tuple[dict[str, ChannelGroup], dict[int, str]]:
     """Sort the atoms by axis, footprint, unit and color, and read off the groups and the key of each footprint."""
-    ascending, first = np.unique(footprints, return_index=True)
-    rank = np.argsort(np.argsort(first))[np.searchsorted(ascending, footprints)]
+    units = np.flatnonzero(root == np.arange(number.count))  # a unit goes by its smallest atom
+    _, at, place = np.unique(footprints[units], return_index=True, return_inverse=True)
+    first, rank = units[at], np.zeros(number.count, np.int64)
+    rank[units] = np.argsort(np.argsort(first))[place.ravel()]
+    rank = rank[root]
     index = slices(number, root, in_order(number, root, colors, rank), rank, footprints)
     reasons = first_reasons(number, root, constraints.frozen)
     approximate = first_reasons(number, root, constraints.mixed)
@@ -231,8 +234,8 @@ def first_reasons(number: Numbering, root: Index, said: list[tuple[Index, Reason
     """For each unit the first reason that any of its atoms was given."""
     first: dict[int, Reason] = {}
     for atoms, reason in said:
-        for unit in np.unique(root[number(atoms.ravel())]):
-            first.setdefault(int(unit), reason)
+        for unit in distinct(root[number(atoms.ravel())]).tolist():
+            first.setdefault(unit, reason)
     return first
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Union
 
 import numpy as np
@@ -132,7 +133,7 @@ class Signal:
     @property
     def size(self) -> int:
         """How many elements the value has."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     def on(self, axis: int) -> tuple[Label, ...]:
         """The labels that vary along an axis.

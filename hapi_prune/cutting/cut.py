@@ -269,14 +269,15 @@ def apply_and_compare(
     exact: bool,
 ) -> None:
     """Remove the slices for good, run the network in both modes, and compare what it returns with ``masked``."""
-    network, constraints = channel_map.network, channel_map.traced.constraints
-    surgery.shrink(network, channel_map.tensors, planned.cut, constraints.depthwise, undo_log)
+    network, tensors = channel_map.network, channel_map.tensors
+    surgery.shrink(network, tensors, planned.cut, channel_map.traced.constraints.depthwise, undo_log)
     surgery.set_counts(network, planned.counts, undo_log)
     with surgery.widths_follow(network, undo_log):
         for training in masked or (False,):
             pruned = verify_outputs.attempt(network, channel_map.tried_on, training)
             if training in masked:
-                most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map, training), training)
+                casts = verify_outputs.casts(channel_map, training)
+                most = verify_outputs.tolerance(tensors.values(), casts, training)
                 verify_outputs.compare(pruned, masked[training], exact, most)
         untrained = channel_map.graph.reads.mode and True not in masked
         unlike = channel_map.tried_on is not channel_map.example and not channel_map.works_at_any_size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -60,10 +60,12 @@ def removed(cut: Cut, name: str, shape: tuple[int, ...]) -> list[tuple[Index, Sh
     """
     found: list[tuple[Index, Shape]] = []
     for axis, positions in cut.kept[name].items():
-        gone = np.delete(np.arange(shape[axis]), positions)
-        before = np.arange(prod(shape[:axis]))[:, None] * shape[axis]
-        size = prod(shape[axis + 1 :])
-        found.append(((before + gone).ravel(), (-1, size) if size > 1 else (-1,)))
+        goes = np.ones(shape[axis], bool)
+        goes[positions] = False
+        places, size = np.flatnonzero(goes), prod(shape[axis + 1 :])
+        if axis:
+            places = (np.arange(prod(shape[:axis]))[:, None] * shape[axis] + places).ravel()
+        found.append((places, (-1, size) if size > 1 else (-1,)))
     return found
 
 
@@ -111,9 +113,9 @@ def left(cut: Cut, name: str, tensor: paddle.Tensor) -> paddle.Tensor:
     return found
 
 
-def set_counts(network: paddle.nn.Layer, counts: Iterable[Count], undo_log: UndoLog, back: bool = False) -> None:
+def set_counts(network: paddle.nn.Layer, counts: Sequence[Count], undo_log: UndoLog, back: bool = False) -> None:
     """Set attributes of layers to what they have to be after a cut; or ``back`` to what they were before it."""
-    layers_by_name = layers.named_layers(network)
+    layers_by_name = layers.named_layers(network) if counts else {}
     for count in counts:
         undo_log.assign(layers_by_name[count.layer], count.attribute, count.before if back else count.after)
 

@@ -85,7 +85,8 @@ def noise_of(channel_map: ChannelMap, training: bool) -> float:
     floats = [leaf.is_floating_point() for leaf in given.leaves]
     leaves = [leaf * (1 + PERTURBATION) if real else leaf for leaf, real in zip(given.leaves, floats)]
     perturbed = verify_outputs.outputs(network, replace(given, leaves=leaves), training)
-    most = verify_outputs.tolerance(network, verify_outputs.casts(channel_map, training), training)
+    casts = verify_outputs.casts(channel_map, training)
+    most = verify_outputs.tolerance(channel_map.tensors.values(), casts, training)
     return max((verify_outputs.distance(one, other) / most for one, other in zip(perturbed, plain)), default=0.0)
 
 

@@ -13,7 +13,7 @@ import paddle
 from ..analysis.channel_map import ChannelMap
 from ..analysis.example_input import Example
 from ..errors import gist
-from ..internals.layers import named_layers, named_tensors
+from ..internals.layers import named_layers
 from ..internals.preserve import forward_pass
 from ..internals.program import CAST_FROM
 from ..internals.stacks import is_user_code, layer_at_work
@@ -34,9 +34,9 @@ RANDOM = {"dropout", "rrelu", "gaussian", "uniform", "bernoulli", "randint", "ra
 """Ops that draw as many numbers as they have elements, so that a smaller network draws others."""
 
 
-def tolerance(network: paddle.nn.Layer, casts: Iterable[str], training: bool) -> float:
-    """How far pruned and masked may be apart in the lowest precision that a network stores or casts to."""
-    stored = {str(dtype) for dtype in {tensor.dtype for tensor in named_tensors(network).values()}}
+def tolerance(tensors: Iterable[paddle.Tensor], casts: Iterable[str], training: bool) -> float:
+    """How far pruned and masked may be apart in the lowest precision that is stored or cast to."""
+    stored = {str(dtype) for dtype in {tensor.dtype for tensor in tensors}}
     lowest = max((LOW[low] for low in LOW if any(low in name.lower() for name in {*stored, *casts})), default=0.0)
     ratio = TRAINING_TOLERANCE / TOLERANCE if training else 1.0
     return max(TOLERANCE, lowest) * ratio

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def statistics(layers: Iterable[paddle.nn.Layer]) -> Iterator[None]:
         for layer, tensors in held:
             hold(layer, tensors)
         for tensor, array in kept:
-            if not np.array_equal(tensor.numpy(), array):
+            if tensor.numpy().tobytes() != array.tobytes():
                 tensor.set_value(array)
 
 
@@ -181,8 +182,8 @@ def quiet() -> Iterator[None]:
 
 def registries() -> list[dict[Any, Any]]:
     """What each module has been warned of so far."""
-    spaces = [getattr(module, "__dict__", {}) for module in list(sys.modules.values())]
-    return [space["__warningregistry__"] for space in spaces if "__warningregistry__" in space]
+    modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
+    return [found for module in modules if (found := vars(module).get("__warningregistry__")) is not None]
 
 
 def filters_version() -> object:

@@ -62,7 +62,7 @@ def doubled_ranks(scores: npt.ArrayLike) -> tuple[int, ...]:
     """
     _, group, counts = np.unique(np.asarray(scores), return_inverse=True, return_counts=True)
     twice = 2 * np.cumsum(counts) - counts - 1
-    return tuple(int(place) for place in twice[group.ravel()])
+    return tuple(twice[group.ravel()].tolist())
 
 
 def spearman(left: npt.ArrayLike, right: npt.ArrayLike) -> float | None:

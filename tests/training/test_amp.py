@@ -184,12 +184,12 @@ def test_what_is_more_than_rounding_is_refused(kind, fine, wrong, cast):
     network = nn.Linear(2, 2)
     if not cast:
         network.to(dtype=kind)
-    most = verify_outputs.tolerance(network, {f"paddle.{kind}"} if cast else (), training=False)
+    most = verify_outputs.tolerance(network.parameters(), {f"paddle.{kind}"} if cast else (), training=False)
     ones = [np.ones([2, 2], "float32")]
     verify_outputs.compare([ones[0] + np.float32(fine)], ones, True, most)
     with pytest.raises(verify_outputs.Refused, match="of its largest value"):
         verify_outputs.compare([ones[0] + np.float32(wrong)], ones, True, most)
-    assert verify_outputs.tolerance(network, {f"paddle.{kind}"}, training=True) == pytest.approx(3 * most)
+    assert verify_outputs.tolerance(network.parameters(), {f"paddle.{kind}"}, training=True) == pytest.approx(3 * most)
 
 
 class Cast(Net):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ..labels import Label, Signal, Value, signals_of
 from ..op import Op
 from .broadcasting import broadcast, head_of_each, meet, separate, settled
@@ -23,7 +21,7 @@ def product_flops(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple
     x, out = args[0], outs[0]
     assert isinstance(x, Signal) and isinstance(out, Signal)
     summed = x.shape[-2 if op.attrs.get("transpose_x") and len(x.shape) > 1 else -1]
-    macs = int(np.prod(out.shape, dtype=np.int64)) * summed
+    macs = out.size * summed
     return macs, macs
 
 

@@ -1,0 +1,143 @@
+"""The labels and the groups after a cut, by arithmetic: what stays keeps its order, wherever it goes.
+
+Where every label is one row of slices that no operation tells apart, an operation does to fewer slices what it does to
+all of them, so its results are the old ones without what is gone. Nothing has to be propagated anew, and no wiring has
+to be compared. Other networks, with groups of convolutions, shuffles or splits, are propagated at their new sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..plan import Axis, ChannelGroup, Index, PruningPlan
+from .constraints import Constraints
+from .groups import Grouping, Numbering
+from .labels import INDEX_BITS, Label, Signal, Value, signals_of
+from .propagation import Pass, Propagation
+
+
+def keeps_order(propagation: Propagation) -> bool:
+    """Whether every label is one row of slices, with an atom each, that no operation tells apart.
+
+    Then the state after a cut is what is left of the one before; for networks that work at any size, see
+    `smaller_input.works_at_any_size`, as others have sizes of channels written into their code.
+    """
+    found = propagation.constraints
+    if found.pins or found.balanced or found.picks:
+        return False
+    labels = {
+        id(label): label
+        for one in propagation.passes
+        for values in (*one.operands, *one.results)
+        for signal in signals_of(values)
+        for label in signal.labels
+    }
+    return all(len(label.axes) == 1 and label.atoms.min(initial=0) >= 0 for label in labels.values())
+
+
+class Survivors:
+    """The atoms that a plan leaves, and their numbers once the others are gone.
+
+    Args:
+        before: the labels before the cut.
+        grouping: the groups before the cut.
+        plan: what to keep of them.
+    """
+
+    def __init__(self, before: Propagation, grouping: Grouping, plan: PruningPlan) -> None:
+        self._before, self._grouping, self._plan = before, grouping, plan
+        self._number = number = grouping.number
+        self._start = dict(zip(number.axes, number.starts.tolist()))
+        self._stays = np.ones(number.count, bool)
+        for group, kept in self._shrinking():
+            gone = np.delete(np.arange(group.size), kept)
+            for axis, index in group.index.items():
+                self._stays[self._start[axis] + index[gone].ravel()] = False
+        counts = np.add.reduceat(self._stays, number.starts[:-1]) if number.count else np.zeros(0, int)
+        self.sizes: dict[Axis, int] = {**before.sizes, **dict(zip(number.axes, counts.tolist()))}
+        ends = np.cumsum(counts)
+        self._places = np.cumsum(self._stays) - 1 - np.repeat(ends - counts, np.diff(number.starts))
+        firsts = np.array([before.constraints.numbers[axis] for axis in number.axes], np.int64) << INDEX_BITS
+        self._atoms = self._places + firsts[number.axis_of]
+        self._labels: dict[int, Label] = {}
+
+    def _shrinking(self) -> list[tuple[ChannelGroup, list[int]]]:
+        """The groups that lose units, and the units that they keep."""
+        pairs = [(self._grouping.groups[key], list(kept)) for key, kept in self._plan.kept.items()]
+        return [(group, kept) for group, kept in pairs if len(kept) < group.size]
+
+    def positions(self, axis: Axis) -> Index:
+        """The positions along an axis that stay, ascending."""
+        start = self._start[axis]
+        found: Index = np.flatnonzero(self._stays[start : start + self._before.sizes[axis]])
+        return found
+
+    def state(self) -> tuple[Propagation, Grouping]:
+        """The labels and the groups that are left."""
+        ties = self._grouping.ties[:, self._stays[self._grouping.ties[0]]]
+        constraints = self._constraints(ties)
+        passes = [self._pass(one, constraints) for one in self._before.passes]
+        number = Numbering(constraints)
+        numbers = self._places + number.starts[self._number.axis_of]
+        grouping = replace(self._grouping, groups=self._groups(), number=number, ties=numbers[ties])
+        return Propagation(constraints, passes[0], passes[-1]), grouping
+
+    def _constraints(self, ties: Index) -> Constraints:
+        """What the rules learned, of the atoms that stay."""
+        was, tied = self._before.constraints, self._atoms[ties]
+        return replace(
+            was,
+            sizes=dict(self.sizes),
+            ties=[(tied[0], tied[1])],
+            frozen=[(self._left(atoms), reason) for atoms, reason in was.frozen],
+            mixed=[(self._left(atoms), reason) for atoms, reason in was.mixed],
+        )
+
+    def _left(self, atoms: Index) -> Index:
+        """The new numbers of those of ``atoms`` that stay."""
+        numbers = self._number(atoms)
+        left: Index = self._atoms[numbers[self._stays[numbers]]]
+        return left
+
+    def _groups(self) -> dict[str, ChannelGroup]:
+        """The groups of those units that stay."""
+        found = {}
+        for key, group in self._grouping.groups.items():
+            kept = np.array(self._plan.kept.get(key, range(group.size)), dtype=np.int64)
+            index = {axis: self._places[self._start[axis] + rows[kept]] for axis, rows in group.index.items()}
+            found[key] = ChannelGroup(key, len(kept), index, group.approximate, group.frozen)
+        return found
+
+    def _pass(self, one: Pass, constraints: Constraints) -> Pass:
+        """One program with the signals that are left."""
+        known: dict[int, Signal] = {}
+
+        def left(value: Value) -> Value:
+            if not isinstance(value, Signal):
+                return value and tuple(map(signal_left, value))
+            return signal_left(value) if value.labels else value
+
+        def signal_left(signal: Signal) -> Signal:
+            if id(signal) not in known:  # the result of one operation is an operand of others
+                tensor = signal.tensor
+                known[id(signal)] = constraints.source(tensor, signal.shape) if tensor else self._signal(signal)
+            return known[id(signal)]
+
+        operands = [list(map(left, values)) for values in one.operands]
+        return Pass(one.program, operands, [list(map(left, values)) for values in one.results], one.not_followed)
+
+    def _signal(self, signal: Signal) -> Signal:
+        """What is left of a signal."""
+        labels, shape = tuple(map(self._label, signal.labels)), list(signal.shape)
+        for label in labels:
+            shape[label.axes[0]] = len(label.atoms)
+        rest = (signal.tensor, signal.value, signal.uniform, signal.drawn, signal.nonzero)
+        return Signal(tuple(shape), labels, *rest)
+
+    def _label(self, label: Label) -> Label:
+        """What is left of a label, which many signals share."""
+        if id(label) not in self._labels:
+            self._labels[id(label)] = Label(label.axes, self._left(label.atoms))
+        return self._labels[id(label)]
