@@ -44,6 +44,10 @@ class Survivors:
         before: the labels before the cut.
         grouping: the groups before the cut.
         plan: what to keep of them.
+
+    Attributes:
+        sizes: the size of every axis afterwards.
+        positions: for each axis the positions that stay, ascending.
     """
 
     def __init__(self, before: Propagation, grouping: Grouping, plan: PruningPlan) -> None:
@@ -59,20 +63,18 @@ class Survivors:
         self.sizes: dict[Axis, int] = {**before.sizes, **dict(zip(number.axes, counts.tolist()))}
         ends = np.cumsum(counts)
         self._places = np.cumsum(self._stays) - 1 - np.repeat(ends - counts, np.diff(number.starts))
+        left = np.flatnonzero(self._stays)
+        left -= number.starts[number.axis_of[left]]
+        parts = zip(number.axes, (ends - counts).tolist(), ends.tolist())
+        self.positions: dict[Axis, Index] = {axis: left[begin:end] for axis, begin, end in parts}
         firsts = np.array([before.constraints.numbers[axis] for axis in number.axes], np.int64) << INDEX_BITS
         self._atoms = self._places + firsts[number.axis_of]
-        self._labels: dict[int, Label] = {}
+        self._rows: dict[int, Index] = {}
 
     def _shrinking(self) -> list[tuple[ChannelGroup, list[int]]]:
         """The groups that lose units, and the units that they keep."""
         pairs = [(self._grouping.groups[key], list(kept)) for key, kept in self._plan.kept.items()]
         return [(group, kept) for group, kept in pairs if len(kept) < group.size]
-
-    def positions(self, axis: Axis) -> Index:
-        """The positions along an axis that stay, ascending."""
-        start = self._start[axis]
-        found: Index = np.flatnonzero(self._stays[start : start + self._before.sizes[axis]])
-        return found
 
     def state(self) -> tuple[Propagation, Grouping]:
         """The labels and the groups that are left."""
@@ -121,15 +123,20 @@ class Survivors:
 
         def signal_left(signal: Signal) -> Signal:
             if id(signal) not in known:  # the result of one operation is an operand of others
-                tensor = signal.tensor
-                known[id(signal)] = constraints.source(tensor, signal.shape) if tensor else self._signal(signal)
+                known[id(signal)] = self._tensor(signal, constraints) if signal.tensor else self._signal(signal)
             return known[id(signal)]
 
         operands = [list(map(left, values)) for values in one.operands]
         return Pass(one.program, operands, [list(map(left, values)) for values in one.results], one.not_followed)
 
+    def _tensor(self, signal: Signal, constraints: Constraints) -> Signal:
+        """What is left of a tensor of the network: its own atoms, which others carry from here."""
+        found = constraints.source(signal.tensor, signal.shape)
+        self._rows.update((id(was.atoms), now.atoms) for was, now in zip(signal.labels, found.labels))
+        return found
+
     def _signal(self, signal: Signal) -> Signal:
-        """What is left of a signal."""
+        """What is left of any other signal."""
         labels, shape = tuple(map(self._label, signal.labels)), list(signal.shape)
         for label in labels:
             shape[label.axes[0]] = len(label.atoms)
@@ -137,7 +144,8 @@ class Survivors:
         return Signal(tuple(shape), labels, *rest)
 
     def _label(self, label: Label) -> Label:
-        """What is left of a label, which many signals share."""
-        if id(label) not in self._labels:
-            self._labels[id(label)] = Label(label.axes, self._left(label.atoms))
-        return self._labels[id(label)]
+        """What is left of a label, whose atoms many share."""
+        atoms = self._rows.get(id(label.atoms))
+        if atoms is None:
+            atoms = self._rows[id(label.atoms)] = self._left(label.atoms)
+        return Label(label.axes, atoms)

@@ -182,7 +182,7 @@ class ChannelMap:
         axes = sorted({axis for key in plan.kept for axis in self.groups[key].index})
         if self._keeps_order:
             left = Survivors(self.state.propagation, self.state.grouping, plan)
-            (propagation, grouping), positions = left.state(), {axis: left.positions(axis) for axis in axes}
+            (propagation, grouping), positions = left.state(), left.positions
         else:
             propagation, grouping, positions = self._propagated(plan)
         kept_axes: dict[str, dict[int, Index]] = {}

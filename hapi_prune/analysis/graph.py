@@ -88,7 +88,10 @@ class Graph:
 
     def shape(self, name: str, sizes: dict[Axis, int]) -> tuple[int, ...]:
         """Shape of a tensor at ``sizes``."""
-        return tuple(sizes.get((name, axis), size) for axis, size in enumerate(self.shapes[name]))
+        found = list(self.shapes[name])
+        for axis, size in enumerate(found):
+            found[axis] = sizes.get((name, axis), size)
+        return tuple(found)
 
 
 def tensors_of(network: paddle.nn.Layer) -> dict[str, paddle.Tensor]:

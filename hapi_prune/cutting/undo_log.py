@@ -16,7 +16,7 @@ class UndoLog:
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
-        self._held: dict[int, tuple[paddle.Tensor, paddle.Tensor]] = {}
+        self._held: dict[int, tuple[paddle.Tensor, Any]] = {}
 
     def remember(self, undo: Callable[[], None]) -> None:
         """Note how to undo a change that is about to be made."""
@@ -31,7 +31,7 @@ class UndoLog:
         if id(tensor) not in self._held:
             # The old storage itself is kept, not a copy, and only at the first write: later ones are not restored to.
             self._held[id(tensor)] = tensor, tensors.storage(tensor)
-            self.remember(lambda: tensors.become(*self._held.pop(id(tensor))))
+            self.remember(lambda: tensors.restore(*self._held.pop(id(tensor))))
         tensors.become(tensor, other)
 
     def assign(self, owner: object, name: str, value: object) -> None:

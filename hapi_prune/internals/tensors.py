@@ -22,20 +22,17 @@ def resize(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
 
 
 def empty(shape: Sequence[int], tensor: paddle.Tensor) -> paddle.Tensor:
-    """A new uninitialised tensor, of the type and in the place of ``tensor``."""
-    found = _empty(shape, tensor.dtype)
-    return found if found.place == tensor.place else found._copy_to(tensor.place, True)
+    """A new uninitialised tensor, of the type and in the place of ``tensor``.
 
-
-def _empty(shape: Sequence[int], dtype: Any) -> paddle.Tensor:
-    """As ``paddle.empty``, without the checks of arguments that take most of its time."""
-    return paddle._C_ops.empty(shape, dtype, paddle.framework._current_expected_place_())
+    As ``paddle.empty``, without the checks of arguments that take most of its time.
+    """
+    return paddle._C_ops.empty(shape, tensor.dtype, tensor.place)
 
 
 @cache
-def numpy_type(dtype: Any) -> np.dtype[Any]:
-    """NumPy's type for the elements of a tensor of ``dtype``."""
-    return np.asarray(paddle.empty([0], dtype=dtype).numpy()).dtype
+def _numpy_type(dtype: Any) -> str:
+    """NumPy's type for the elements of a tensor of ``dtype``, as `_Memory` tells it."""
+    return np.asarray(paddle.empty([0], dtype=dtype).numpy()).dtype.str
 
 
 def view(tensor: paddle.Tensor) -> npt.NDArray[Any]:
@@ -46,14 +43,16 @@ def view(tensor: paddle.Tensor) -> npt.NDArray[Any]:
     shape = tuple(tensor.shape)
     if not (tensor.place.is_cpu_place() and tensor.is_dense() and tensor.is_contiguous() and all(shape)):
         return np.asarray(tensor.numpy())
-    return np.asarray(_Memory(tensor.data_ptr(), shape, numpy_type(tensor.dtype)))
+    return np.asarray(_Memory(tensor.data_ptr(), shape, _numpy_type(tensor.dtype)))
 
 
 class _Memory:
     """Memory as NumPy takes it. An array type of ctypes would be made, and kept, for each size that is looked at."""
 
-    def __init__(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.__array_interface__ = {"version": 3, "data": (address, False), "shape": shape, "typestr": dtype.str}
+    __slots__ = ("__array_interface__",)
+
+    def __init__(self, address: int, shape: tuple[int, ...], kind: str) -> None:
+        self.__array_interface__ = {"version": 3, "data": (address, False), "shape": shape, "typestr": kind}
 
 
 @contextmanager
@@ -77,11 +76,16 @@ def become(tensor: paddle.Tensor, other: paddle.Tensor) -> None:
     tensor.get_tensor()._share_data_with(other.get_tensor())
 
 
-def storage(tensor: paddle.Tensor) -> paddle.Tensor:
-    """Another tensor with the storage that ``tensor`` has now, which keeps it alive when `become` replaces it."""
-    held = _empty([0], tensor.dtype)
-    held.get_tensor()._share_data_with(tensor.get_tensor())
+def storage(tensor: paddle.Tensor) -> Any:
+    """The shape and storage that ``tensor`` has now, kept alive when `become` replaces it; `restore` takes it."""
+    held = paddle.base.core.DenseTensor()
+    held._share_data_with(tensor.get_tensor())
     return held
+
+
+def restore(tensor: paddle.Tensor, held: Any) -> None:
+    """Give ``tensor`` the shape and the storage that it had when `storage` was asked for them."""
+    tensor.get_tensor()._share_data_with(held)
 
 
 def gradients(tensor: paddle.Tensor) -> list[paddle.Tensor]:
@@ -115,6 +119,8 @@ def gradient_places(tensor: paddle.Tensor) -> dict[str, paddle.Tensor]:
 
 def own_tensors(layer: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
     """The parameters and buffers that belong to a layer itself, by attribute."""
+    if not (layer._parameters or layer._buffers):  # as of every other layer: activations, and those that hold layers
+        return {}
     found = {**layer._parameters, **layer._buffers}
     return {name: tensor for name, tensor in found.items() if tensor is not None}
 

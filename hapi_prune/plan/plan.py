@@ -194,8 +194,10 @@ class Cut:
         Returns:
             Its sizes now.
         """
-        kept = self.kept[name]
-        return tuple(len(kept[axis]) if axis in kept else size for axis, size in enumerate(self.before[name]))
+        sizes = list(self.before[name])
+        for axis, positions in self.kept[name].items():
+            sizes[axis] = len(positions)
+        return tuple(sizes)
 
     def gather(self, name: str, array: Array, lead: int = 0) -> Array:
         """The part of ``array`` that stays, for an array that mirrors tensor ``name``.

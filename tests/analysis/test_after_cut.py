@@ -81,7 +81,7 @@ def twice(channel_map):
         propagation, grouping, positions = channel_map._propagated(plan)
         require_equal(left.state(), (propagation, grouping))
         for axis in {axis for key in plan.kept for axis in channel_map.groups[key].index}:
-            assert np.array_equal(left.positions(axis), positions[axis])
+            assert np.array_equal(left.positions[axis], positions[axis])
         channel_map.advance(*left.state())
     return True
 

@@ -49,7 +49,7 @@ SAID = {"matmul", "bmm", "mv", "einsum", "builtin.combine", "builtin.split"}
 
 def marked(op: Op, args: Sequence[Value], results: Sequence[Value]) -> list[Value]:
     """The results of an op, which say of themselves whether what goes may be other than zero. In doubt it may."""
-    if op.name in SAID or not may_be_nonzero(op, args):
+    if op.name in SAID or not any(signal.labels for signal in signals_of(results)) or not may_be_nonzero(op, args):
         return list(results)
 
     def mark(signal: Signal) -> Signal:
