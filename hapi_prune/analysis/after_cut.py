@@ -27,14 +27,13 @@ def keeps_order(propagation: Propagation) -> bool:
     found = propagation.constraints
     if found.pins or found.balanced or found.picks:
         return False
-    labels = {
-        id(label): label
-        for one in propagation.passes
-        for values in (*one.operands, *one.results)
-        for signal in signals_of(values)
-        for label in signal.labels
-    }
-    return all(len(label.axes) == 1 and label.atoms.min(initial=0) >= 0 for label in labels.values())
+    rows: dict[int, Index] = {}
+    for values in (values for one in propagation.passes for values in (*one.operands, *one.results)):
+        for signal in (signal for signal in signals_of(values) if not signal.tensor):
+            if any(len(label.axes) > 1 for label in signal.labels):
+                return False
+            rows.update((id(label.atoms), label.atoms) for label in signal.labels)
+    return all(atoms.min(initial=0) >= 0 for atoms in rows.values())
 
 
 class Survivors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,11 @@ from paddle.static import InputSpec
 from ..errors import PruneError
 
 ALLOWED = "a shape such as [1, 3, 32, 32], an InputSpec, a Tensor, or a list, tuple or dict of these"
+
+
+DRAWN = 32_771
+"""So many numbers are drawn for an example, and come again: more take longer than much else. A prime number, so that no
+two lines or images are the same."""
 
 
 @dataclass(frozen=True)
@@ -111,5 +117,5 @@ def leaf(value: Any) -> paddle.Tensor:
         raise PruneError("inputs", f"shape {shape}", "sizes of at least 1; only the batch may be open", ALLOWED)
     if "float" not in dtype:
         return paddle.zeros(sizes, dtype=dtype)
-    numbers = np.random.default_rng(0).standard_normal(sizes, dtype=np.float32)
-    return paddle.to_tensor(numbers).astype(dtype)
+    numbers = np.random.default_rng(0).standard_normal(min(prod(sizes), DRAWN), dtype=np.float32)
+    return paddle.to_tensor(np.resize(numbers, sizes)).astype(dtype)

@@ -209,13 +209,15 @@ def slices(
     """For each footprint the positions of its units on each axis; ``order`` has those of an axis and unit together."""
     axes, units = number.axis_of[order], root[order]
     edges = np.flatnonzero(np.diff(rank[order]) | np.diff(axes)) + 1
-    starts, ends = (np.concatenate(parts) for parts in (([0], edges), (edges, [number.count])))
+    starts, ends = (np.concatenate(parts).astype(np.int64) for parts in (([0], edges), (edges, [number.count])))
     nth = np.cumsum(np.diff(units, prepend=-1) != 0)
     positions = order - number.starts[axes]
     found: dict[int, dict[Axis, Index]] = {}
-    for start, end in zip(starts.tolist(), ends.tolist()) if number.count else ():
-        index = positions[start:end].reshape(int(nth[end - 1] - nth[start]) + 1, -1)
-        found.setdefault(int(footprints[order[start]]), {})[number.axes[axes[start]]] = index
+    if number.count:
+        sizes = nth[ends - 1] - nth[starts] + 1
+        parts = (starts, ends, sizes, axes[starts], footprints[order[starts]])
+        for start, end, size, axis, footprint in zip(*(part.tolist() for part in parts)):
+            found.setdefault(footprint, {})[number.axes[axis]] = positions[start:end].reshape(size, -1)
     return found
 
 

@@ -12,7 +12,7 @@ import paddle
 
 from ..analysis.held_counts import Count
 from ..internals import layers
-from ..internals.tensors import empty, gradients, own_tensors, view, written
+from ..internals.tensors import empty, gradients, own_tensors, view, write_back
 from ..plan import Array, Cut, Index
 from .undo_log import UndoLog
 
@@ -37,19 +37,20 @@ def masked(tensors: Mapping[str, paddle.Tensor], cut: Cut) -> Iterator[None]:
     aside: list[tuple[paddle.Tensor, list[tuple[Index, Array, Shape]]]] = []
     try:
         for name in (name for name in cut.kept if name not in cut.numbers):
-            with written(tensors[name]) as array:
-                parts: list[tuple[Index, Array, Shape]] = []
-                aside.append((tensors[name], parts))
-                for slices, shape in removed(cut, name, array.shape):
-                    flat = array.reshape(shape)
-                    parts.append((slices, np.take(flat, slices, axis=0), shape))
-                    flat[slices] = 0
+            array, parts = view(tensors[name]), list[tuple[Index, Array, Shape]]()
+            aside.append((tensors[name], parts))
+            for slices, shape in removed(cut, name, array.shape):
+                flat = array.reshape(shape)
+                parts.append((slices, np.take(flat, slices, axis=0), shape))
+                flat[slices] = 0
+            write_back(tensors[name], array)
         yield
     finally:
         for tensor, parts in aside:
-            with written(tensor) as array:
-                for slices, values, shape in reversed(parts):
-                    array.reshape(shape)[slices] = values
+            array = view(tensor)
+            for slices, values, shape in reversed(parts):
+                array.reshape(shape)[slices] = values
+            write_back(tensor, array)
 
 
 def removed(cut: Cut, name: str, shape: tuple[int, ...]) -> list[tuple[Index, Shape]]:
@@ -101,15 +102,16 @@ def shrink(
 def left(cut: Cut, name: str, tensor: paddle.Tensor) -> paddle.Tensor:
     """What stays of a tensor that mirrors ``name``, or is it: gathered right into memory of Paddle's."""
     found, array = empty(cut.after(name), tensor), view(tensor)
-    with written(found) as memory:
-        if name in cut.numbers:
-            memory[...] = cut.numbers[name]
-        else:
-            *first, last = cut.kept[name]
-            for axis in first:
-                array = np.take(array, cut.kept[name][axis], axis=axis)
-            # All positions are inside; with "clip" NumPy does not first gather into memory of its own to find that out.
-            np.take(array, cut.kept[name][last], axis=last, out=memory, mode="clip")
+    memory = view(found)
+    if name in cut.numbers:
+        memory[...] = cut.numbers[name]
+    else:
+        *first, last = cut.kept[name]
+        for axis in first:
+            array = np.take(array, cut.kept[name][axis], axis=axis)
+        # All positions are inside; with "clip" NumPy does not first gather into memory of its own to find that out.
+        np.take(array, cut.kept[name][last], axis=last, out=memory, mode="clip")
+    write_back(found, memory)
     return found
 
 

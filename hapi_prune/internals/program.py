@@ -173,7 +173,6 @@ class _Reader:
     def __init__(self, stacks: Stacks, made: Symbolic) -> None:
         self._stacks, self._made = stacks, made
         self._numbers: dict[str, int] = {}
-        self._given = 0
 
     def raw_program(self, reads: ForwardReads) -> RawProgram:
         """All of it."""
@@ -191,7 +190,8 @@ class _Reader:
         operands, results = op.operands_source(), op.results()
         if name == "cast":
             attrs[CAST_FROM] = str(operands[0].dtype)
-        inner = [self._number(value) for block in op.blocks() for value in _captured(block)]
+        blocks = op.blocks() if op.num_regions() else ()
+        inner = [self._number(value) for block in blocks for value in _captured(block)]
         numbers = [self._number(value) if value.initialized() else None for value in operands]
         made = tuple(self._number(value) for value in results)
         if name in _WRITES:
@@ -200,9 +200,7 @@ class _Reader:
         return RawOp(name, attrs, (*numbers, *inner), made, shapes, user_line(stack), scope, owner)
 
     def _number(self, value: Any) -> int:
-        number = self._numbers.setdefault(value.id, self._given)
-        self._given += number == self._given
-        return number
+        return self._numbers.setdefault(value.id, len(self._numbers))
 
 
 def _captured(block: Any) -> Iterator[Any]:

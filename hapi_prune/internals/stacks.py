@@ -58,10 +58,9 @@ class Stacks:
             frame = sys._getframe(1)
             while frame.f_back is not None and _goes_on(frame.f_code.co_filename):
                 frame = frame.f_back
-            mark = (_MARK, len(self._made), "layer", "")
+            mark, code = _line(_MARK, len(self._made), "layer"), frame.f_code
             self._made.append((self._calls[-1], layer_at_work(frame, self._names)))
-            code = frame.f_code  # without the text of the line, for which Python would look at the file each time
-            return traceback.StackSummary.from_list([mark, (code.co_filename, frame.f_lineno, code.co_name, "")])
+            return traceback.StackSummary([mark, _line(code.co_filename, frame.f_lineno, code.co_name)])
 
         traceback.extract_stack = user_line
         if named is not None:
@@ -84,6 +83,11 @@ class Stacks:
             self._calls.pop()
 
 
+def _line(path: str, number: int, function: str) -> traceback.FrameSummary:
+    """A line of a stack without its text, for which Python would look at the file each time."""
+    return traceback.FrameSummary(path, number, function, lookup_line=False, line="")
+
+
 def layer_at_work(frame: FrameType | None, names: Mapping[int, str]) -> str | None:
     """The layer whose code runs in a frame or called it: the first argument there, or ``self`` in what it encloses.
 
@@ -94,12 +98,15 @@ def layer_at_work(frame: FrameType | None, names: Mapping[int, str]) -> str | No
         names: id of each layer -> its name.
     """
     while frame is not None and not (code := frame.f_code).co_filename.startswith(_HERE):
-        given = {"self", *code.co_varnames[: min(code.co_argcount, 1)]} & {*code.co_varnames, *code.co_freevars}
-        if given and is_user_code(code.co_filename):
-            found = (names.get(id(frame.f_locals.get(name))) for name in given)
-            layer = next((name for name in found if name is not None), None)
-            if layer is not None:
-                return layer
+        if is_user_code(code.co_filename):
+            given = code.co_varnames[: min(code.co_argcount, 1)]
+            if given != ("self",) and ("self" in code.co_varnames or "self" in code.co_freevars):
+                given = ("self", *given)
+            held = frame.f_locals if given else {}
+            for name in given:
+                layer = names.get(id(held.get(name)))
+                if layer is not None:
+                    return layer
         frame = frame.f_back
     return None
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -55,11 +54,8 @@ class _Memory:
         self.__array_interface__ = {"version": 3, "data": (address, False), "shape": shape, "typestr": kind}
 
 
-@contextmanager
-def written(tensor: paddle.Tensor) -> Iterator[npt.NDArray[Any]]:
-    """The numbers of ``tensor`` as an array, within a block; what is written to it is written to the tensor."""
-    array = view(tensor)
-    yield array
+def write_back(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
+    """Give a tensor the numbers of its `view`, if that is a copy."""
     if not isinstance(array.base, _Memory):
         resize(tensor, array)
 

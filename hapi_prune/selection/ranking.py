@@ -25,14 +25,25 @@ class Ranking:
     """The ranking of the units of each group at the last cut.
 
     Attributes:
-        unit_ranks: for each group, the ranks of the units that are left, at the last cut in which it lost some.
         scores: for each group that loses units in the current or last cut, the scores of its units before it.
     """
 
     def __init__(self) -> None:
-        self.unit_ranks: UnitRanks = {}
+        self._ranks: UnitRanks = {}
+        self._left: dict[str, Scores] = {}
         self.scores: dict[str, Scores] = {}
         self._usual: dict[str, Scores] = {}
+
+    @property
+    def unit_ranks(self) -> UnitRanks:
+        """For each group, the ranks of the units that are left, at the last cut in which it lost some."""
+        self._ranks = {**self._ranks, **{key: doubled_ranks(scores) for key, scores in self._left.items()}}
+        self._left = {}
+        return self._ranks
+
+    @unit_ranks.setter
+    def unit_ranks(self, ranks: UnitRanks) -> None:
+        self._ranks, self._left = ranks, {}
 
     def begin(self, plan: PruningPlan, scores: Mapping[str, Scores], usual: Mapping[str, Scores] | None) -> None:
         """Before a cut: keep the scores that its plan was made by.
@@ -48,8 +59,7 @@ class Ranking:
     def finish(self, plan: PruningPlan) -> dict[str, float]:
         """After a cut: its rank correlations, in [-1, 1], by name. The ranks of the units left are kept."""
         found = {LAST: agreement(self.unit_ranks, self.scores), USUAL: agreement(self._usual, self.scores)}
-        left = {key: doubled_ranks(self.scores[key][list(kept)]) for key, kept in plan.kept.items()}
-        self.unit_ranks = {**self.unit_ranks, **left}
+        self._left.update((key, self.scores[key][list(kept)]) for key, kept in plan.kept.items())
         return {name: value for name, value in found.items() if value is not None}
 
 

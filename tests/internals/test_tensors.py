@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from hapi_prune.internals.tensors import view, written
+from hapi_prune.internals.tensors import view, write_back
 
 DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int8", "bool"]
 
@@ -31,8 +31,9 @@ def test_what_does_not_lie_in_one_piece_is_copied_and_written_back():
     tensor = paddle.arange(6, dtype="float32").reshape([2, 3])
     turned = paddle.as_strided(tensor, [3, 2], [1, 3])
     assert not turned.is_contiguous()
-    with written(turned) as array:
-        array[0] = 7
+    array = view(turned)
+    array[0] = 7
+    write_back(turned, array)
     assert turned.numpy().tolist() == [[7, 7], [1, 4], [2, 5]]
 
 
@@ -46,7 +47,8 @@ def test_a_part_of_another_tensor_is_seen_where_it_begins(part):
 def test_what_is_written_is_the_tensor_s_and_its_storage_stays():
     tensor = paddle.zeros([2, 2])
     place = tensor.data_ptr()
-    with written(tensor) as array:
-        array[1] = np.nan
+    array = view(tensor)
+    array[1] = np.nan
+    write_back(tensor, array)
     assert tensor.data_ptr() == place
     assert np.array_equal(tensor.numpy(), [[0, 0], [np.nan, np.nan]], equal_nan=True)

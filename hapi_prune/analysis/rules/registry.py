@@ -205,8 +205,9 @@ def flops_of(op: Op, args: Sequence[Value], outs: Sequence[Value]) -> tuple[int,
     """
     count = TABLE.flops.get(op.name)
     found = count(op, args, outs) if count else None
-    open_ = any(-1 in signal.shape for signal in signals_of([*args[:1], *outs[:1]]))
-    return None if open_ and found and any(found) else found
+    if not found or not any(found):
+        return found
+    return None if any(-1 in signal.shape for signal in signals_of([*args[:1], *outs[:1]])) else found
 
 
 def rule(*names: str, flops: FlopsRule | None = None) -> Callable[[Rule], Rule]:
