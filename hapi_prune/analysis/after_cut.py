@@ -77,7 +77,7 @@ class Survivors:
 
     def state(self) -> tuple[Propagation, Grouping]:
         """The labels and the groups that are left."""
-        ties = self._grouping.ties[:, self._stays[self._grouping.ties[0]]]
+        ties = np.take(self._grouping.ties, np.flatnonzero(self._stays[self._grouping.ties[0]]), axis=1)
         constraints = self._constraints(ties)
         passes = [self._pass(one, constraints) for one in self._before.passes]
         number = Numbering(constraints)
@@ -131,7 +131,8 @@ class Survivors:
     def _tensor(self, signal: Signal, constraints: Constraints) -> Signal:
         """What is left of a tensor of the network: its own atoms, which others carry from here."""
         found = constraints.source(signal.tensor, signal.shape)
-        self._rows.update((id(was.atoms), now.atoms) for was, now in zip(signal.labels, found.labels))
+        for was, now in zip(signal.labels, found.labels):
+            self._rows[id(was.atoms)] = now.atoms
         return found
 
     def _signal(self, signal: Signal) -> Signal:

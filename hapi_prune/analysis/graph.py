@@ -134,9 +134,7 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
         aliases=aliases,
         sizes={(name, axis): shapes[name][axis] for name, axis in axes},
         numbers={axis: number for number, axis in enumerate(axes)},
-        picks=picks_of(
-            tensors, network.state_dict().values(), [(one.ops, one.tensors) for one in (training, evaluation)]
-        ),
+        picks=picks_of(tensors, network.state_dict, [(one.ops, one.tensors) for one in (training, evaluation)]),
         untraced=untraced,
     )
 

@@ -127,7 +127,7 @@ def group(propagation: Propagation, keys: dict[int, str] | None = None) -> Group
 
 def initial_colors(number: Numbering, constraints: Constraints) -> Hashes:
     """The color of each atom by itself: a hash of its axis, and of where it is pinned."""
-    colors = hashed(number.axis_of)
+    colors = np.take(hashed(np.arange(len(number.axes))), number.axis_of)
     for atoms, slots in constraints.pins:
         np.add.at(colors, number(atoms), hashed(slots + (1 << 61)))
     return colors

@@ -7,7 +7,7 @@ Since every channel is picked, the new numbers are the ranks of the numbers that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,19 +61,20 @@ class Picks:
 
 def picks_of(
     tensors: Mapping[str, paddle.Tensor],
-    saved: Iterable[paddle.Tensor],
+    saved: Callable[[], Mapping[str, paddle.Tensor]],
     programs: Sequence[tuple[Sequence[Op], dict[int, str]]],
 ) -> dict[str, Picks]:
     """The index buffers of a network: in its checkpoint, picking from all slices of an axis, and used for nothing else.
 
     Args:
         tensors: the network's tensors, by structured name.
-        saved: those of its ``state_dict``.
+        saved: its ``state_dict``, which is asked for only if there may be such buffers.
         programs: the operations of each forward pass, and which of its values are tensors of the network.
     """
-    kept, found = {id(tensor) for tensor in saved}, {}
     used = {name for _, own in programs for name in own.values()}
-    for name in sorted(used - {other for ops, own in programs for other in used_otherwise(ops, own)}):
+    only = sorted(used - {other for ops, own in programs for other in used_otherwise(ops, own)})
+    kept, found = {id(tensor) for tensor in saved().values()} if only else set(), {}
+    for name in only:
         tensor = tensors[name]
         if len(tensor.shape) == 1 and tensor.shape[0] > 1 and "int" in str(tensor.dtype) and id(tensor) in kept:
             numbers = tensor.numpy().astype(np.int64)

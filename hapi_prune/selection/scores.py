@@ -97,7 +97,8 @@ class Scores:
         total = np.zeros(group.size)
         for axis in scored:
             layer = self.layer(axis, criterion)
-            unit = layer[group.index[axis]].mean(axis=1)
+            index = group.index[axis]
+            unit = layer[index[:, 0]] if index.shape[1] == 1 else layer[index].mean(axis=1)
             total += unit if len(scored) == 1 else unit / (layer.mean() or 1.0)
         return total
 
