@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from types import ModuleType
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -161,38 +159,23 @@ def replaced(kind: type, methods: Mapping[str, object]) -> Iterator[None]:
                 delattr(kind, name)
 
 
+_IGNORE = ("ignore", None, Warning, None, 0)
+"""A filter that lets every warning pass, as Python holds it."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Let warnings pass: what the user's network warns of, it says in the user's own training.
 
-    Python forgets which warnings were shown whenever its filters change, and Paddle would say each of its own anew
-    after every cut; so what was shown is put back as well.
+    The filter is put into Python's list by hand. Its own functions also make it forget which warnings were shown, and
+    Paddle would say each of its own anew after every cut.
     """
-    shown = [(registry, dict(registry)) for registry in registries() if registry.get("version") == filters_version()]
+    space = vars(warnings)  # whose type says that the list is never written to
+    filters: list[Any] = space["filters"]
+    before = list(filters)
+    filters.insert(0, _IGNORE)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        version = filters_version()
-        for registry, entries in shown:
-            registry.clear()
-            registry.update(entries, version=version)
-
-
-def registries() -> list[dict[Any, Any]]:
-    """What each module has been warned of so far."""
-    modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
-    return [found for module in modules if (found := vars(module).get("__warningregistry__")) is not None]
-
-
-def filters_version() -> object:
-    """The number by which Python tells whether its filters have changed since something was shown."""
-    registry: dict[Any, Any] = {}
-    show, warnings.showwarning = warnings.showwarning, lambda *args, **options: None
-    try:
-        with suppress(DeprecationWarning):  # where warnings are errors
-            warnings.warn_explicit("", DeprecationWarning, __file__, 0, registry=registry)
-    finally:
-        warnings.showwarning = show
-    return registry.get("version")
+        filters[:] = before
+        space["filters"] = filters

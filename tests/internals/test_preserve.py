@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import traceback
 import warnings
@@ -36,6 +37,25 @@ def test_a_quiet_block_swallows_nothing_that_comes_after_it():
             warnings.warn("said inside", UserWarning, stacklevel=1)
         warnings.warn("said later", UserWarning, stacklevel=1)
     assert [str(warning.message) for warning in shown] == ["said later"]
+
+
+def test_what_a_quiet_block_has_swallowed_is_said_where_it_happens_again():
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        for block in (quiet(), contextlib.nullcontext()):
+            with block:
+                warn()
+    assert [str(warning.message) for warning in shown] == ["said once"]
+
+
+def test_a_quiet_block_puts_back_the_filters_that_the_network_has_changed():
+    with warnings.catch_warnings():
+        before, own = list(warnings.filters), warnings.filters
+        with quiet():
+            warnings.resetwarnings()
+            warnings.filters = []
+        assert warnings.filters is own
+        assert warnings.filters == before
 
 
 @pytest.mark.smoke  # Paddle 3.0 takes no None for a gradient
