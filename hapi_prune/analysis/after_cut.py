@@ -50,12 +50,15 @@ class Survivors:
     """
 
     def __init__(self, before: Propagation, grouping: Grouping, plan: PruningPlan) -> None:
-        self._before, self._grouping, self._plan = before, grouping, plan
+        self._before, self._grouping = before, grouping
+        sizes = {key: grouping.groups[key].size for key in plan.kept}
+        self._kept = {k: np.array(kept, np.int64) for k, kept in plan.kept.items() if len(kept) < sizes[k]}
         self._number = number = grouping.number
         self._start = dict(zip(number.axes, number.starts.tolist()))
         self._stays = np.ones(number.count, bool)
-        for group, kept in self._shrinking():
-            gone = np.delete(np.arange(group.size), kept)
+        for key, kept in self._kept.items():
+            group, gone = grouping.groups[key], np.ones(grouping.groups[key].size, bool)
+            gone[kept] = False
             for axis, index in group.index.items():
                 self._stays[self._start[axis] + index[gone].ravel()] = False
         counts = np.add.reduceat(self._stays, number.starts[:-1]) if number.count else np.zeros(0, int)
@@ -69,11 +72,6 @@ class Survivors:
         firsts = np.array([before.constraints.numbers[axis] for axis in number.axes], np.int64) << INDEX_BITS
         self._atoms = self._places + firsts[number.axis_of]
         self._rows: dict[int, Index] = {}
-
-    def _shrinking(self) -> list[tuple[ChannelGroup, list[int]]]:
-        """The groups that lose units, and the units that they keep."""
-        pairs = [(self._grouping.groups[key], list(kept)) for key, kept in self._plan.kept.items()]
-        return [(group, kept) for group, kept in pairs if len(kept) < group.size]
 
     def state(self) -> tuple[Propagation, Grouping]:
         """The labels and the groups that are left."""
@@ -106,9 +104,10 @@ class Survivors:
         """The groups of those units that stay."""
         found = {}
         for key, group in self._grouping.groups.items():
-            kept = np.array(self._plan.kept.get(key, range(group.size)), dtype=np.int64)
-            index = {axis: self._places[self._start[axis] + rows[kept]] for axis, rows in group.index.items()}
-            found[key] = ChannelGroup(key, len(kept), index, group.approximate, group.frozen)
+            kept, size = self._kept.get(key), group.size
+            rows = group.index if kept is None else {axis: rows[kept] for axis, rows in group.index.items()}
+            index = {axis: self._places[self._start[axis] + places] for axis, places in rows.items()}
+            found[key] = ChannelGroup(key, size if kept is None else len(kept), index, group.approximate, group.frozen)
         return found
 
     def _pass(self, one: Pass, constraints: Constraints) -> Pass:

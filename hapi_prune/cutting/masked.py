@@ -6,7 +6,7 @@ from functools import cached_property
 
 from ..analysis.channel_map import ChannelMap
 from ..errors import PruneError, gist
-from ..plan import Array, Cut
+from ..plan import Array, Axis, Cut
 from . import surgery, verify_outputs
 
 SCALED_BY = {"batch_norm_": (3, 4), "instance_norm": (1, 2)}
@@ -73,14 +73,14 @@ class Masked:
 
 def unscaled(channel_map: ChannelMap) -> set[tuple[str, int]]:
     """The axes of all groups of channels that no normalisation scales and shifts."""
-    scales = set()
+    shifts: dict[Axis, set[Axis]] = {}
     for program in {id(one): one for one in (channel_map.graph.training, channel_map.graph.evaluation)}.values():
         for op in (op for op in program.ops if op.name in SCALED_BY):
             scale, shift = (program.tensors.get(op.operands[place] or -1, "") for place in SCALED_BY[op.name])
-            scales.add((scale, shift))
+            shifts.setdefault((scale, 0), set()).add((shift, 0))
     return {
         axis
         for group in channel_map.groups.values()
-        if not group.frozen and not any({(scale, 0), (shift, 0)} <= group.index.keys() for scale, shift in scales)
+        if not group.frozen and not any(shifts.get(scale, set()) & group.index.keys() for scale in group.index)
         for axis in group.index
     }

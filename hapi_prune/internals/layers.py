@@ -38,7 +38,7 @@ def named_tensors(
     network: paddle.nn.Layer, kinds: Iterable[str] = ("_parameters", "_buffers")
 ) -> dict[str, paddle.Tensor]:
     """Every parameter, then every buffer, by structured name; one that is held twice by its first name."""
-    layers = named_layers(network)
+    layers = {name: layer for name, layer in named_layers(network).items() if layer._parameters or layer._buffers}
     found: dict[str, paddle.Tensor] = {}
     seen: set[int] = set()
     for kind in kinds:
