@@ -45,24 +45,24 @@ class Survivors:
         plan: what to keep of them.
 
     Attributes:
-        sizes: the size of every axis afterwards.
         positions: for each axis the positions that stay, ascending.
     """
 
     def __init__(self, before: Propagation, grouping: Grouping, plan: PruningPlan) -> None:
         self._before, self._grouping = before, grouping
-        sizes = {key: grouping.groups[key].size for key in plan.kept}
-        self._kept = {k: np.array(kept, np.int64) for k, kept in plan.kept.items() if len(kept) < sizes[k]}
+        kept_of = {key: np.array(kept, np.int64) for key, kept in plan.kept.items()}
+        self._kept = {key: kept for key, kept in kept_of.items() if len(kept) < grouping.groups[key].size}
         self._number = number = grouping.number
         self._start = dict(zip(number.axes, number.starts.tolist()))
         self._stays = np.ones(number.count, bool)
         for key, kept in self._kept.items():
-            group, gone = grouping.groups[key], np.ones(grouping.groups[key].size, bool)
+            group = grouping.groups[key]
+            gone = np.ones(group.size, bool)
             gone[kept] = False
             for axis, index in group.index.items():
                 self._stays[self._start[axis] + index[gone].ravel()] = False
-        counts = np.add.reduceat(self._stays, number.starts[:-1]) if number.count else np.zeros(0, int)
-        self.sizes: dict[Axis, int] = {**before.sizes, **dict(zip(number.axes, counts.tolist()))}
+        counts = np.add.reduceat(self._stays, number.starts[:-1], dtype=np.int64)
+        self._sizes = dict(zip(number.axes, counts.tolist()))
         ends = np.cumsum(counts)
         self._places = np.cumsum(self._stays) - 1 - np.repeat(ends - counts, np.diff(number.starts))
         left = np.flatnonzero(self._stays)
@@ -88,7 +88,7 @@ class Survivors:
         was, tied = self._before.constraints, self._atoms[ties]
         return replace(
             was,
-            sizes=dict(self.sizes),
+            sizes=self._sizes,
             ties=[(tied[0], tied[1])],
             frozen=[(self._left(atoms), reason) for atoms, reason in was.frozen],
             mixed=[(self._left(atoms), reason) for atoms, reason in was.mixed],

@@ -16,10 +16,9 @@ from ..errors import PruneError
 
 ALLOWED = "a shape such as [1, 3, 32, 32], an InputSpec, a Tensor, or a list, tuple or dict of these"
 
-
 DRAWN = 32_771
-"""So many numbers are drawn for an example, and come again: more take longer than much else. A prime number, so that no
-two lines or images are the same."""
+"""So many numbers are drawn for an example, and then come again: all those of an image take longer than finding groups.
+A prime number, so that lines and images of common sizes differ."""
 
 
 @dataclass(frozen=True)

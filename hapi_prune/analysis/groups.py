@@ -209,7 +209,7 @@ def slices(
     """For each footprint the positions of its units on each axis; ``order`` has those of an axis and unit together."""
     axes, units = number.axis_of[order], root[order]
     edges = np.flatnonzero(np.diff(rank[order]) | np.diff(axes)) + 1
-    starts, ends = (np.concatenate(parts).astype(np.int64) for parts in (([0], edges), (edges, [number.count])))
+    starts, ends = (np.concatenate(parts) for parts in (([0], edges), (edges, [number.count])))
     nth = np.cumsum(np.diff(units, prepend=-1) != 0)
     positions = order - number.starts[axes]
     found: dict[int, dict[Axis, Index]] = {}

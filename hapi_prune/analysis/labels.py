@@ -133,7 +133,7 @@ class Signal:
     @property
     def size(self) -> int:
         """How many elements the value has."""
-        return prod(self.shape)
+        return int(prod(self.shape))  # a rule of a user may give sizes of NumPy's
 
     def on(self, axis: int) -> tuple[Label, ...]:
         """The labels that vary along an axis.

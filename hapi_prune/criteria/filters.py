@@ -263,8 +263,7 @@ def _sums(weight: Weight, terms: Callable[[npt.NDArray[np.float64]], npt.NDArray
     if weight.ndim == 2 and weight.T.flags.c_contiguous:  # as of a Linear, whose filters are columns
         lines = np.array_split(weight.T, max(1, weight.size // _BLOCK))
         return np.asarray(sum(terms(np.asarray(part, dtype=np.float64)).sum(axis=0) for part in lines))
-    parts = [terms(_rows(weight[n : n + step])).sum(axis=1) for n in range(0, len(weight), step)]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return np.concatenate([terms(_rows(weight[n : n + step])).sum(axis=1) for n in range(0, len(weight), step)])
 
 
 def _rows(weight: Weight) -> npt.NDArray[np.float64]:

@@ -52,7 +52,7 @@ class Stacks:
         whole, named = traceback.extract_stack, getattr(paddle_layers, "name_struct", None)
         thread = threading.get_ident()
 
-        def user_line(*args: Any, **options: Any) -> traceback.StackSummary:
+        def two_lines(*args: Any, **options: Any) -> traceback.StackSummary:
             if args or options or threading.get_ident() != thread:
                 return whole(*args, **options)
             frame = sys._getframe(1)
@@ -62,7 +62,7 @@ class Stacks:
             self._made.append((self._calls[-1], layer_at_work(frame, self._names)))
             return traceback.StackSummary([mark, _line(code.co_filename, frame.f_lineno, code.co_name)])
 
-        traceback.extract_stack = user_line
+        traceback.extract_stack = two_lines
         if named is not None:
             paddle_layers.name_struct = self._call
         try:
