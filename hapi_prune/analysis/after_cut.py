@@ -7,14 +7,17 @@ to be compared. Other networks, with groups of convolutions, shuffles or splits,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ..plan import Axis, ChannelGroup, Index, PruningPlan
-from .constraints import Constraints
-from .groups import Grouping, Numbering
+from .groups import Grouping
 from .labels import INDEX_BITS, Label, Signal, Value, signals_of
+from .numbering import Numbering
 from .propagation import Pass, Propagation
 
 
@@ -36,6 +39,28 @@ def keeps_order(propagation: Propagation) -> bool:
     return all(atoms.min(initial=0) >= 0 for atoms in rows.values())
 
 
+class Left(NamedTuple):
+    """What is left of an axis.
+
+    Attributes:
+        positions: those that stay, ascending.
+        places: for each position the one that it has then, if it stays.
+        stays: whether it does.
+    """
+
+    positions: Index
+    places: Index
+    stays: npt.NDArray[np.bool_]
+
+
+def left_of(size: int, going: Iterable[Index]) -> Left:
+    """What is left of an axis of ``size`` without some positions."""
+    stays = np.ones(size, bool)
+    for positions in going:
+        stays[positions] = False
+    return Left(np.flatnonzero(stays), np.cumsum(stays) - 1, stays)
+
+
 class Survivors:
     """The atoms that a plan leaves, and their numbers once the others are gone.
 
@@ -49,52 +74,53 @@ class Survivors:
     """
 
     def __init__(self, before: Propagation, grouping: Grouping, plan: PruningPlan) -> None:
-        self._before, self._grouping = before, grouping
+        self._before, self._grouping, self._number = before, grouping, grouping.number
         kept_of = {key: np.array(kept, np.int64) for key, kept in plan.kept.items()}
         self._kept = {key: kept for key, kept in kept_of.items() if len(kept) < grouping.groups[key].size}
-        self._number = number = grouping.number
-        self._start = dict(zip(number.axes, number.starts.tolist()))
-        self._stays = np.ones(number.count, bool)
+        self._left_on, known = dict[Axis, Left](), dict[tuple[int, ...], Left]()
+        going = self._going()
+        for axis, size in ((axis, before.sizes[axis]) for axis in self._number.axes):
+            same = (size, *map(id, going.get(axis, ())))
+            if same not in known:
+                known[same] = left_of(size, going.get(axis, ()))
+            self._left_on[axis] = known[same]
+        self.positions: dict[Axis, Index] = {axis: left.positions for axis, left in self._left_on.items()}
+        firsts = np.array([before.constraints.numbers[axis] for axis in self._number.axes], np.int64) << INDEX_BITS
+        self._stays = np.concatenate([left.stays for left in self._left_on.values()])
+        self._atoms = np.concatenate([left.places for left in self._left_on.values()]) + firsts[self._number.axis_of]
+        self._rows: dict[int, Label] = {}
+        self._signals: dict[int, Value] = {}
+
+    def _going(self) -> dict[Axis, list[Index]]:
+        """The positions that go on each axis, by group: one array for all axes on which a group has the same ones."""
+        found: dict[Axis, list[Index]] = {}
         for key, kept in self._kept.items():
-            group = grouping.groups[key]
+            group, known = self._grouping.groups[key], dict[int, Index]()
             gone = np.ones(group.size, bool)
             gone[kept] = False
             for axis, index in group.index.items():
-                self._stays[self._start[axis] + index[gone].ravel()] = False
-        counts = np.add.reduceat(self._stays, number.starts[:-1], dtype=np.int64)
-        self._sizes = dict(zip(number.axes, counts.tolist()))
-        ends = np.cumsum(counts)
-        self._places = np.cumsum(self._stays) - 1 - np.repeat(ends - counts, np.diff(number.starts))
-        left = np.flatnonzero(self._stays)
-        left -= number.starts[number.axis_of[left]]
-        parts = zip(number.axes, (ends - counts).tolist(), ends.tolist())
-        self.positions: dict[Axis, Index] = {axis: left[begin:end] for axis, begin, end in parts}
-        firsts = np.array([before.constraints.numbers[axis] for axis in number.axes], np.int64) << INDEX_BITS
-        self._atoms = self._places + firsts[number.axis_of]
-        self._rows: dict[int, Index] = {}
+                if id(index) not in known:
+                    known[id(index)] = index[gone].ravel()
+                found.setdefault(axis, []).append(known[id(index)])
+        return found
 
     def state(self) -> tuple[Propagation, Grouping]:
-        """The labels and the groups that are left."""
-        ties = np.take(self._grouping.ties, np.flatnonzero(self._stays[self._grouping.ties[0]]), axis=1)
-        constraints = self._constraints(ties)
-        passes = [self._pass(one, constraints) for one in self._before.passes]
-        number = Numbering(constraints)
-        numbers = self._places + number.starts[self._number.axis_of]
-        grouping = replace(self._grouping, groups=self._groups(), number=number, ties=numbers[ties])
+        """The labels and the groups that are left. What is tied is not told: it serves to compare wirings."""
+        was = self._before.constraints
+        constraints = self._constraints = replace(
+            was,
+            sizes={axis: len(positions) for axis, positions in self.positions.items()},
+            ties=[],
+            frozen=[(self._moved(atoms), reason) for atoms, reason in was.frozen],
+            mixed=[(self._moved(atoms), reason) for atoms, reason in was.mixed],
+            whole={},
+        )
+        passes = [self._pass(one) for one in self._before.passes]
+        groups, number = self._groups(), Numbering(constraints)
+        grouping = replace(self._grouping, groups=groups, number=number, constraints=constraints)
         return Propagation(constraints, passes[0], passes[-1]), grouping
 
-    def _constraints(self, ties: Index) -> Constraints:
-        """What the rules learned, of the atoms that stay."""
-        was, tied = self._before.constraints, self._atoms[ties]
-        return replace(
-            was,
-            sizes=self._sizes,
-            ties=[(tied[0], tied[1])],
-            frozen=[(self._left(atoms), reason) for atoms, reason in was.frozen],
-            mixed=[(self._left(atoms), reason) for atoms, reason in was.mixed],
-        )
-
-    def _left(self, atoms: Index) -> Index:
+    def _moved(self, atoms: Index) -> Index:
         """The new numbers of those of ``atoms`` that stay."""
         numbers = self._number(atoms)
         left: Index = self._atoms[numbers[self._stays[numbers]]]
@@ -102,49 +128,44 @@ class Survivors:
 
     def _groups(self) -> dict[str, ChannelGroup]:
         """The groups of those units that stay."""
-        found = {}
+        found, known = {}, dict[tuple[int, int], Index]()
         for key, group in self._grouping.groups.items():
-            kept, size = self._kept.get(key), group.size
-            rows = group.index if kept is None else {axis: rows[kept] for axis, rows in group.index.items()}
-            index = {axis: self._places[self._start[axis] + places] for axis, places in rows.items()}
-            found[key] = ChannelGroup(key, size if kept is None else len(kept), index, group.approximate, group.frozen)
+            kept, index = self._kept.get(key), dict[Axis, Index]()
+            for axis, rows in group.index.items():
+                places = self._left_on[axis].places
+                if (id(rows), id(places)) not in known:
+                    known[id(rows), id(places)] = places[rows if kept is None else rows[kept]]
+                index[axis] = known[id(rows), id(places)]
+            size = group.size if kept is None else len(kept)
+            found[key] = ChannelGroup(key, size, index, group.approximate, group.frozen)
         return found
 
-    def _pass(self, one: Pass, constraints: Constraints) -> Pass:
+    def _pass(self, one: Pass) -> Pass:
         """One program with the signals that are left."""
-        known: dict[int, Signal] = {}
+        operands, results = ([list(map(self._value, v)) for v in values] for values in (one.operands, one.results))
+        return Pass(one.program, operands, results, one.not_followed)
 
-        def left(value: Value) -> Value:
-            if not isinstance(value, Signal):
-                return value and tuple(map(signal_left, value))
-            return signal_left(value) if value.labels else value
-
-        def signal_left(signal: Signal) -> Signal:
-            if id(signal) not in known:  # the result of one operation is an operand of others
-                known[id(signal)] = self._tensor(signal, constraints) if signal.tensor else self._signal(signal)
-            return known[id(signal)]
-
-        operands = [list(map(left, values)) for values in one.operands]
-        return Pass(one.program, operands, [list(map(left, values)) for values in one.results], one.not_followed)
-
-    def _tensor(self, signal: Signal, constraints: Constraints) -> Signal:
-        """What is left of a tensor of the network: its own atoms, which others carry from here."""
-        found = constraints.source(signal.tensor, signal.shape)
-        for was, now in zip(signal.labels, found.labels):
-            self._rows[id(was.atoms)] = now.atoms
-        return found
+    def _value(self, value: Value) -> Value:
+        """What is left of an operand or a result; the result of one operation is an operand of others."""
+        if id(value) not in self._signals:
+            left = self._signal(value) if isinstance(value, Signal) else value and tuple(map(self._signal, value))
+            self._signals[id(value)] = left
+        return self._signals[id(value)]
 
     def _signal(self, signal: Signal) -> Signal:
-        """What is left of any other signal."""
-        labels, shape = tuple(map(self._label, signal.labels)), list(signal.shape)
+        """What is left of a signal."""
+        if not signal.labels:
+            return signal
+        labels, shape = tuple([self._label(label, signal.tensor) for label in signal.labels]), list(signal.shape)
         for label in labels:
             shape[label.axes[0]] = len(label.atoms)
         rest = (signal.tensor, signal.value, signal.uniform, signal.drawn, signal.nonzero)
         return Signal(tuple(shape), labels, *rest)
 
-    def _label(self, label: Label) -> Label:
-        """What is left of a label, whose atoms many share."""
-        atoms = self._rows.get(id(label.atoms))
-        if atoms is None:
-            atoms = self._rows[id(label.atoms)] = self._left(label.atoms)
-        return Label(label.axes, atoms)
+    def _label(self, label: Label, tensor: str) -> Label:
+        """What is left of a label, of ``tensor`` if the signal is one of the network's own; many share their atoms."""
+        axis, known = label.axes[0], self._rows.get(id(label.atoms))
+        if known is None:
+            left = self._constraints.atoms((tensor, axis)) if tensor else self._moved(label.atoms)
+            known = self._rows[id(label.atoms)] = Label(label.axes, left)
+        return known if known.axes == label.axes else Label(label.axes, known.atoms)

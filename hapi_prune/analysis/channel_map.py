@@ -15,8 +15,9 @@ from .after_cut import Survivors, keeps_order
 from .cut_state import CutState, Findings, PlannedCut
 from .example_input import Example, example
 from .graph import Graph, tensors_of, trace
-from .groups import Grouping, ascending_pairs, group, not_among
+from .groups import Grouping, group
 from .labels import Mismatch
+from .numbering import ascending_pairs, not_among
 from .partitions import Partition, partitions_of
 from .picks import Picks, keep_order
 from .propagation import Propagation, propagate

@@ -49,6 +49,7 @@ class Constraints:
         units: the groups when the network was traced; None while it is.
         exact: whether numbers that an attribute holds must scale exactly, or may be rounded.
         compared: whether values of this pass are compared after a cut, even where it draws random numbers.
+        whole: the atoms of each axis that was used.
     """
 
     sizes: dict[Axis, int]
@@ -68,6 +69,7 @@ class Constraints:
     units: Units | None = None
     exact: bool = False
     compared: bool = True
+    whole: dict[Axis, Index] = field(default_factory=dict)
     _pin: int = 0
     _pins_of: dict[int, list[tuple[Index, Index]]] = field(default_factory=lambda: defaultdict(list))
 
@@ -81,9 +83,13 @@ class Constraints:
         return Signal(tuple(sizes), tuple(labels), tensor=name)
 
     def atoms(self, axis: Axis) -> Index:
-        """The atoms of one axis of a tensor, in order."""
-        first = self.numbers[axis] << INDEX_BITS
-        return np.arange(first, first + self.sizes[axis], dtype=np.int64)
+        """The atoms of one axis of a tensor, in order; one array for all who ask."""
+        known = self.whole.get(axis)
+        if known is None or len(known) != self.sizes[axis]:  # it was resized to fit
+            first = self.numbers[axis] << INDEX_BITS
+            known = self.whole[axis] = np.arange(first, first + self.sizes[axis], dtype=np.int64)
+            known.flags.writeable = False
+        return known
 
     @cached_property
     def _axes(self) -> list[Axis]:

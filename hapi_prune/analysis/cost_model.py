@@ -13,8 +13,8 @@ from ..internals.progress import progress
 from ..plan import Axis, Index
 from .channel_map import ChannelMap
 from .curves import Dimension, time_of
-from .groups import Numbering
 from .labels import Label, Signal, Value, signals_of
+from .numbering import Numbering
 from .op import Op
 from .rules import TABLE, flops_of
 from .rules.reduction import told_apart

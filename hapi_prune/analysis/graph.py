@@ -96,7 +96,7 @@ class Graph:
 
 def tensors_of(network: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
     """Every parameter and buffer, by its first structured name. Shared tensors appear once."""
-    return named_tensors(network)
+    return named_tensors(named_layers(network))
 
 
 def trace(network: paddle.nn.Layer, given: Example) -> Graph:
@@ -123,14 +123,15 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
             )
     training, evaluation, untraced = both_modes(network, given, aliases)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    layers = named_layers(network)
     axes = [(name, axis) for name, shape in shapes.items() for axis, size in enumerate(shape) if size > 1]
     return Graph(
         training=training,
         evaluation=evaluation,
         shapes=shapes,
         trainable=frozenset(name for name, tensor in tensors.items() if not tensor.stop_gradient),
-        parameters=frozenset(named_tensors(network, ["_parameters"])),
-        kinds={name: type(layer).__name__ for name, layer in named_layers(network).items()},
+        parameters=frozenset(named_tensors(layers, ["_parameters"])),
+        kinds={name: type(layer).__name__ for name, layer in layers.items()},
         aliases=aliases,
         sizes={(name, axis): shapes[name][axis] for name, axis in axes},
         numbers={axis: number for number, axis in enumerate(axes)},
@@ -157,7 +158,7 @@ def both_modes(network: paddle.nn.Layer, given: Example, aliases: dict[str, str]
     except PruneError as error:
         if network.training:
             raise
-        unused = named_tensors(network, ["_parameters"]).keys() - set(evaluation.tensors.values())
+        unused = named_tensors(named_layers(network), ["_parameters"]).keys() - set(evaluation.tensors.values())
         if unused:
             layers = ", ".join(repr(name.rpartition(".")[0] or name) for name in sorted(unused)[:3])
             todo = f"give the inputs of training too, as it alone uses {layers}"
@@ -175,9 +176,9 @@ def traced_program(
         args, kwargs = given.rebuilt(leaves)
         return network(*args, **kwargs)
 
-    with forward_pass(network, training):
+    with forward_pass(network, training) as layers:
         try:
-            raw = program.traced(network, run, given.leaves, as_it_is)
+            raw = program.traced(layers, run, given.leaves, as_it_is)
         except Exception as error:  # whatever the user's forward raises belongs to the user
             raise PruneError(
                 f"tracing {type(network).__name__} in {'training' if training else 'evaluation'} mode",
@@ -185,7 +186,7 @@ def traced_program(
                 "a forward that runs at this input shape, and does the same whatever the values of its input are",
                 "check the input shape, and the line at which a tensor is asked for its value, if one is named",
             ) from error
-    return program_of(raw, aliases, named_layers(network))
+    return program_of(raw, aliases, layers)
 
 
 def alike(one: Program, other: Program) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from ..plan import Axis, ChannelGroup, Index, Reason
 from .constraints import Constraints, Hashes, distinct, hashed
-from .labels import INDEX_BITS
+from .numbering import Numbering, alike_axes, ascending_pairs, components, concatenated
 from .propagation import Propagation
 
 
@@ -23,84 +23,23 @@ class Grouping:
         keys_by_footprint: the key of each footprint, a number that is the same at all sizes.
         families: groups whose sizes depend on each other.
         number: the atoms as consecutive numbers.
-        ties: the numbers of what is tied, shape ``[2, ties]``.
+        constraints: what the rules learned.
     """
 
     groups: dict[str, ChannelGroup]
     keys_by_footprint: dict[int, str]
     families: tuple[Family, ...]
     number: Numbering
-    ties: Index
+    constraints: Constraints
+
+    @cached_property
+    def ties(self) -> Index:
+        """The numbers of what is tied, shape ``[2, ties]``."""
+        return self.number.pairs(self.constraints.ties)
 
 
 Family = tuple[frozenset[str], int]
 """Keys of groups whose sizes depend on each other, and the number of blocks that they come in."""
-
-
-def components(count: int, one: Index, other: Index) -> Index:
-    """For each of ``count`` nodes the smallest node that it is connected to."""
-    root = np.arange(count)
-    while True:
-        a, b = root[one], root[other]
-        apart = a != b
-        if not apart.any():
-            return root
-        one, other = one[apart], other[apart]
-        low, high = np.minimum(a, b)[apart], np.maximum(a, b)[apart]
-        np.minimum.at(root, high, low)
-        while not np.array_equal(shorter := root[root], root):
-            root = shorter
-
-
-class Numbering:
-    """Atoms as consecutive numbers, axis after axis."""
-
-    def __init__(self, constraints: Constraints) -> None:
-        self.axes = sorted(constraints.numbers, key=constraints.numbers.__getitem__)
-        sizes = [constraints.sizes[axis] for axis in self.axes]
-        self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self.count = int(self.starts[-1])
-        self.axis_of = np.repeat(np.arange(len(self.axes)), sizes)
-
-    def __call__(self, atoms: Index) -> Index:
-        """The consecutive numbers of ``atoms``; what came from none is left out."""
-        atoms = atoms[atoms >= 0]
-        numbers: Index = self.starts[atoms >> INDEX_BITS] + (atoms & ((1 << INDEX_BITS) - 1))
-        return numbers
-
-    def owners(self, groups: Mapping[str, ChannelGroup]) -> Index:
-        """For each atom the position of its group in ``groups``; ``len(groups)`` for an atom that has to stay."""
-        positions, found = {axis: n for n, axis in enumerate(self.axes)}, np.full(self.count, len(groups))
-        for owner, group in enumerate(groups.values()):
-            for axis, index in group.index.items() if not group.frozen else ():
-                found[self.starts[positions[axis]] + index.ravel()] = owner
-        return found
-
-    def pairs(self, ties: list[tuple[Index, Index]]) -> Index:
-        """The numbers of what is tied, shape ``[2, ties]``."""
-        return np.stack([self(concatenated([tie[side] for tie in ties])) for side in (0, 1)])
-
-    def pinned(self, pins: list[tuple[Index, Index]], moved: Index | None = None) -> Index:
-        """The numbers of what is pinned (after a move), and where, shape ``[2, pins]``."""
-        numbers = self(concatenated([atoms for atoms, _ in pins]))
-        return np.stack([numbers if moved is None else moved[numbers], concatenated([slots for _, slots in pins])])
-
-
-def ascending_pairs(pairs: Index) -> Index:
-    """The columns of ``pairs``, shape ``[2, any]``, each with its smaller number first."""
-    return np.stack([np.minimum(*pairs), np.maximum(*pairs)])
-
-
-def not_among(numbers: Index, known: Index) -> Index:
-    """The ``numbers`` that are not in ``known``, ascending. Sorting is faster than NumPy's set functions."""
-    numbers, known = np.sort(numbers), np.append(np.sort(known), -1)  # a sentinel: larger numbers are found at it
-    found: Index = numbers[known[np.searchsorted(known[:-1], numbers)] != numbers]
-    return found
-
-
-def concatenated(parts: list[Index]) -> Index:
-    """All parts one after the other, in one array; an empty array for none."""
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
 def group(propagation: Propagation, keys: dict[int, str] | None = None) -> Grouping:
@@ -112,8 +51,9 @@ def group(propagation: Propagation, keys: dict[int, str] | None = None) -> Group
             make that one.
     """
     constraints = propagation.constraints
-    number = Numbering(constraints)
-    ties = number.pairs(constraints.ties)
+    alike, others = ({}, constraints.ties) if constraints.pins else alike_axes(constraints)
+    number = Numbering(constraints, alike)
+    ties = number.pairs(others)
     root = components(number.count, *ties)
     stays = np.zeros(number.count, bool)
     stays[root[number(concatenated([atoms.ravel() for atoms, _ in constraints.frozen]))]] = True
@@ -122,12 +62,15 @@ def group(propagation: Propagation, keys: dict[int, str] | None = None) -> Group
     np.add.at(hashes, root, colors)
     hashes[stays] ^= np.uint64(1)
     groups, seen = collect(number, constraints, root, colors, hashes[root], keys)
-    return Grouping(groups, seen, families(number, root, hashes[root], constraints, seen), number, ties)
+    together = families(number, root, hashes[root], constraints, seen)
+    return Grouping(groups, seen, together, Numbering(constraints) if alike else number, constraints)
 
 
 def initial_colors(number: Numbering, constraints: Constraints) -> Hashes:
-    """The color of each atom by itself: a hash of its axis, and of where it is pinned."""
-    colors = np.take(hashed(np.arange(len(number.axes))), number.axis_of)
+    """The color of each atom by itself: a hash of its axis, and of where it is pinned; the sum, for those alike."""
+    of_axes = np.zeros(len(number.axes), np.uint64)
+    np.add.at(of_axes, number.firsts, hashed(np.arange(len(number.axes))))
+    colors = np.take(of_axes, number.axis_of)
     for atoms, slots in constraints.pins:
         np.add.at(colors, number(atoms), hashed(slots + (1 << 61)))
     return colors
@@ -212,12 +155,16 @@ def slices(
     starts, ends = (np.concatenate(parts) for parts in (([0], edges), (edges, [number.count])))
     nth = np.cumsum(np.diff(units, prepend=-1) != 0)
     positions = order - number.starts[axes]
-    found: dict[int, dict[Axis, Index]] = {}
+    on_axis: dict[int, list[tuple[int, Index]]] = {}
     if number.count:
         sizes = nth[ends - 1] - nth[starts] + 1
         parts = (starts, ends, sizes, axes[starts], footprints[order[starts]])
         for start, end, size, axis, footprint in zip(*(part.tolist() for part in parts)):
-            found.setdefault(footprint, {})[number.axes[axis]] = positions[start:end].reshape(size, -1)
+            on_axis.setdefault(axis, []).append((footprint, positions[start:end].reshape(size, -1)))
+    found: dict[int, dict[Axis, Index]] = {}
+    for name, first in zip(number.axes, number.firsts.tolist()):
+        for footprint, index in on_axis[first]:
+            found.setdefault(footprint, {})[name] = index
     return found
 
 

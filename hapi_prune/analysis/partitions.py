@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..plan import Axis, ChannelGroup, Index
 from .balance import Balance
 from .constraints import Constraints
-from .groups import Numbering
+from .numbering import Numbering
 
 Slices = tuple[tuple[str, Axis, int], ...]
 """Of each group that may shrink, along each axis that they come from, the number of slices."""

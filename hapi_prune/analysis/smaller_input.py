@@ -153,39 +153,59 @@ def does_the_same_by_arithmetic(graph: Graph, found: Example, now: Propagation) 
     no tensor has labels.
     """
     shapes = [tuple(leaf.shape) for leaf in found.leaves]
-    one = without_sizes(graph.training, shapes)
-    other = one if graph.one_program else without_sizes(graph.evaluation, shapes)
+    one = without_sizes(now.training, shapes)
+    other = one if graph.one_program else without_sizes(now.evaluation, shapes)
     bare = replace(graph, training=one, evaluation=other, sizes={}, numbers={}, picks={})
     try:
         sized = propagate(bare, {})
     except Mismatch:
         return False
     return not any(one.not_followed for one in sized.passes) and all(
-        fits(made.shape, value)
-        for one, before in zip(sized.passes, now.passes)
-        for made, value in zip(used(one), used(before))
+        fits(made.shape, known[number])
+        for one, known in zip(sized.passes, map(used, now.passes))
+        for number, made in used(one).items()
         if isinstance(made, Signal)
     )
 
 
-def used(one: Pass) -> list[Value]:
+def used(one: Pass) -> dict[int, Value]:
     """The results that another operation uses or the network returns; not the statistics that BatchNorm returns."""
     wanted = {*one.program.outputs, *(number for op in one.program.ops for number in op.operands)}
     steps = zip(one.program.ops, one.results)
-    return [value for op, results in steps for number, value in zip(op.results, results) if number in wanted]
+    return {n: value for op, results in steps for n, value in zip(op.results, results) if n in wanted}
 
 
-def without_sizes(program: Program, shapes: Sequence[tuple[int, ...]]) -> Program:
-    """The program with the shapes of all results left open, except those of its inputs, which are ``shapes``."""
+def without_sizes(one: Pass, shapes: Sequence[tuple[int, ...]]) -> Program:
+    """A program with the shapes of all results left open, except those of its inputs, which are ``shapes``.
 
-    def opened(op: Op) -> Op:
-        if op.name == "data":
-            return replace(op, shapes=(shapes[int(op.attrs["name"].rpartition("_")[2])],))
-        if op.name in ("full", "full_int_array"):
-            return op
-        return replace(op, shapes=tuple(shape if shape is None else (-1,) * len(shape) for shape in op.shapes))
+    Operations that give a result of the shape of their operand, half of many networks, are left out.
+    """
+    known, ops, same = used(one), list[Op](), dict[int, int]()
+    for op, args, _ in one.steps():
+        operands = tuple(n if n is None else same.get(n, n) for n in op.operands)
+        if keeps_shape(op, args[0] if args else None) and known.keys().isdisjoint(op.results[1:]):
+            same[op.results[0]] = operands[0] or 0
+        else:
+            ops.append(replace(op, operands=operands, shapes=opened(op, shapes)))
+    return replace(one.program, ops=tuple(ops), outputs=tuple(same.get(n, n) for n in one.program.outputs))
 
-    return replace(program, ops=tuple(map(opened, program.ops)))
+
+KEEPS_SHAPE = {elementwise.unary, normalization.batch_norm, normalization.instance_norm, normalization.group_norm}
+"""The rules of operations whose first result has the shape of their first operand."""
+
+
+def keeps_shape(op: Op, x: Value) -> bool:
+    """Whether the first result of an operation on ``x`` has its shape, and its numbers are not known, as of sizes."""
+    return TABLE.rules.get(op.name) in KEEPS_SHAPE and isinstance(x, Signal) and x.value is None
+
+
+def opened(op: Op, shapes: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...] | None, ...]:
+    """The shapes of an operation's results, left open; or that of the input which it stands for, out of ``shapes``."""
+    if op.name == "data":
+        return (shapes[int(op.attrs["name"].rpartition("_")[2])],)
+    if op.name in ("full", "full_int_array"):
+        return op.shapes
+    return tuple(shape if shape is None else (-1,) * len(shape) for shape in op.shapes)
 
 
 def does_the_same(network: paddle.nn.Layer, found: Example, graph: Graph, now: Propagation) -> bool:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ..plan import Axis, ChannelGroup, Index
-from .groups import Numbering
+from .numbering import Numbering
 
 Slices = list[tuple[int, int]]
 """Of the groups on an axis, by their place, how many slices a unit of each has there."""

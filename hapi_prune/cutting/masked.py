@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from ..analysis.channel_map import ChannelMap
@@ -11,6 +12,9 @@ from . import surgery, verify_outputs
 
 SCALED_BY = {"batch_norm_": (3, 4), "instance_norm": (1, 2)}
 """Operations that scale and shift each channel, with the numbers of the operands that are scale and shift."""
+
+STATISTICS = {"batch_norm_": (1, 2)}
+"""The operands of such operations that a channel with a scale and shift of zero is zero without: mean and variance."""
 
 
 class Masked:
@@ -36,11 +40,10 @@ class Masked:
     @cached_property
     def _scales(self) -> Cut:
         """The part of the cut that has to be set to zero if zero scales are enough."""
-        bare = unscaled(self._map)
+        bare, idle = unscaled(self._map), {name for names in operands(self._map, STATISTICS) for name in names}
+        flat = {name for name, shape in self._cut.before.items() if len(shape) == 1 and name not in idle}
         kept = {
-            name: {
-                axis: kept for axis, kept in axes.items() if len(self._cut.before[name]) == 1 or (name, axis) in bare
-            }
+            name: {axis: kept for axis, kept in axes.items() if name in flat or (name, axis) in bare}
             for name, axes in self._cut.kept.items()
         }
         return Cut(self._cut.before, {name: axes for name, axes in kept.items() if axes}, self._cut.numbers)
@@ -71,13 +74,19 @@ class Masked:
             ) from error
 
 
+def operands(channel_map: ChannelMap, places: Mapping[str, tuple[int, int]]) -> Iterator[tuple[str, str]]:
+    """The names of two operands of each operation in ``places``, which tells their numbers; empty for no tensor."""
+    for program in {id(one): one for one in (channel_map.graph.training, channel_map.graph.evaluation)}.values():
+        for op in (op for op in program.ops if op.name in places):
+            one, other = (program.tensors.get(op.operands[place] or -1, "") for place in places[op.name])
+            yield one, other
+
+
 def unscaled(channel_map: ChannelMap) -> set[tuple[str, int]]:
     """The axes of all groups of channels that no normalisation scales and shifts."""
     shifts: dict[Axis, set[Axis]] = {}
-    for program in {id(one): one for one in (channel_map.graph.training, channel_map.graph.evaluation)}.values():
-        for op in (op for op in program.ops if op.name in SCALED_BY):
-            scale, shift = (program.tensors.get(op.operands[place] or -1, "") for place in SCALED_BY[op.name])
-            shifts.setdefault((scale, 0), set()).add((shift, 0))
+    for scale, shift in operands(channel_map, SCALED_BY):
+        shifts.setdefault((scale, 0), set()).add((shift, 0))
     return {
         axis
         for group in channel_map.groups.values()

@@ -41,7 +41,7 @@ def masked(tensors: Mapping[str, paddle.Tensor], cut: Cut) -> Iterator[None]:
             aside.append((tensors[name], parts))
             for slices, shape in removed(cut, name, array.shape):
                 flat = array.reshape(shape)
-                parts.append((slices, np.take(flat, slices, axis=0), shape))
+                parts.append((slices, flat.take(slices, 0), shape))
                 flat[slices] = 0
             write_back(tensors[name], array)
         yield
@@ -108,9 +108,9 @@ def left(cut: Cut, name: str, tensor: paddle.Tensor) -> paddle.Tensor:
     else:
         *first, last = cut.kept[name]
         for axis in first:
-            array = np.take(array, cut.kept[name][axis], axis=axis)
+            array = array.take(cut.kept[name][axis], axis)
         # All positions are inside; with "clip" NumPy does not first gather into memory of its own to find that out.
-        np.take(array, cut.kept[name][last], axis=last, out=memory, mode="clip")
+        array.take(cut.kept[name][last], last, memory, "clip")
     write_back(found, memory)
     return found
 

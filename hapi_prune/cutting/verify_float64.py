@@ -116,12 +116,12 @@ def outputs_in_float64(
 def in_float64(network: paddle.nn.Layer, given: Example, factor: float) -> Iterator[Example]:
     """The network's tensors in float64 for the length of a block; gives the example, times ``factor``, in float64."""
     log, default = UndoLog(), paddle.get_default_dtype()
-    layers = named_layers(network).values()
+    layers = named_layers(network)
     try:
-        for tensor in named_tensors(network).values():
+        for tensor in named_tensors(layers).values():
             if tensor.is_floating_point():
                 log.resize(tensor, tensor.astype("float64").numpy())
-        for layer in layers:  # tensors that are plain attributes
+        for layer in layers.values():  # tensors that are plain attributes
             for name, value in list(vars(layer).items()):
                 if isinstance(value, paddle.Tensor) and value.is_floating_point():
                     log.assign(layer, name, value.astype("float64"))

@@ -11,9 +11,9 @@ import paddle
 from paddle import nn
 
 from ..analysis.channel_map import ChannelMap
-from ..analysis.groups import components
 from ..analysis.labels import signals_of
 from ..analysis.layer_names import layer_name
+from ..analysis.numbering import components
 from ..internals import layers
 from ..internals.preserve import everything
 from ..internals.tensors import own_tensors

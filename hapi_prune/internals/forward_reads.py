@@ -7,7 +7,7 @@ shows what it does in all of them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,6 @@ import paddle
 from paddle.nn.layer.norm import _BatchNormBase
 from paddle.pir import Value
 
-from .layers import named_layers
 from .preserve import replaced
 from .stacks import is_paddle_code, is_user_code
 
@@ -42,13 +41,13 @@ class OpenSize(Exception):
 
 
 @contextmanager
-def recording_reads(network: paddle.nn.Layer, reads: ForwardReads) -> Iterator[None]:
-    """Within the block, in which ``network`` runs on symbolic values, record in ``reads`` what its code reads.
+def recording_reads(layers: Iterable[paddle.nn.Layer], reads: ForwardReads) -> Iterator[None]:
+    """Within the block, in which ``layers`` run on symbolic values, record in ``reads`` what their code reads.
 
     Raises:
         OpenSize: the code would go on with the -1 that stands for a size.
     """
-    reads.mode = any(_has_a_mode_of_its_own(kind) for kind in {type(layer) for layer in named_layers(network).values()})
+    reads.mode = any(_has_a_mode_of_its_own(kind) for kind in set(map(type, layers)))
     shape = Value.shape
 
     def training(layer: paddle.nn.Layer) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,14 +35,19 @@ def named_layers(network: paddle.nn.Layer) -> dict[str, paddle.nn.Layer]:
 
 
 def named_tensors(
-    network: paddle.nn.Layer, kinds: Iterable[str] = ("_parameters", "_buffers")
+    layers: Mapping[str, paddle.nn.Layer], kinds: Iterable[str] = ("_parameters", "_buffers")
 ) -> dict[str, paddle.Tensor]:
-    """Every parameter, then every buffer, by structured name; one that is held twice by its first name."""
-    layers = {name: layer for name, layer in named_layers(network).items() if layer._parameters or layer._buffers}
+    """Every parameter, then every buffer, by structured name; one that is held twice by its first name.
+
+    Args:
+        layers: all layers of a network, see `named_layers`.
+        kinds: where layers hold what is asked for.
+    """
+    holding = [(name, layer) for name, layer in layers.items() if layer._parameters or layer._buffers]
     found: dict[str, paddle.Tensor] = {}
     seen: set[int] = set()
     for kind in kinds:
-        for name, layer in layers.items():
+        for name, layer in holding:
             for key, tensor in vars(layer)[kind].items():
                 if tensor is not None and id(tensor) not in seen:
                     seen.add(id(tensor))

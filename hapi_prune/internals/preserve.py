@@ -16,11 +16,16 @@ from .tensors import hold, let_gradient_be, own_tensors, resize
 
 
 @contextmanager
-def forward_pass(network: paddle.nn.Layer, training: bool) -> Iterator[None]:
-    """For a forward pass in training or evaluation mode that leaves nothing behind, and says nothing."""
-    layers = list(named_layers(network).values())
+def forward_pass(network: paddle.nn.Layer, training: bool) -> Iterator[dict[str, paddle.nn.Layer]]:
+    """For a forward pass in training or evaluation mode that leaves nothing behind, and says nothing.
+
+    Yields:
+        The network's layers by name.
+    """
+    named = named_layers(network)
+    layers = list(named.values())
     with training_flags(layers, training), random_generators(), statistics(layers), forwards(layers), quiet():
-        yield
+        yield named
 
 
 @contextmanager

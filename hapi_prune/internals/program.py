@@ -11,7 +11,7 @@ Three ways to it, the next where the one before does not lead there:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,6 @@ from paddle.static import InputSpec
 
 from .concrete_values import ConcreteValues, as_on_tensors
 from .forward_reads import ForwardReads, OpenSize, recording_reads
-from .layers import named_layers
 from .preserve import forward_pass, forwards
 from .stacks import Stacks, user_line
 from .symbolic import Symbolic, notes, symbolic
@@ -76,7 +75,7 @@ class RawProgram:
 
 
 def traced(
-    network: paddle.nn.Layer,
+    layers: Mapping[str, paddle.nn.Layer],
     function: Callable[[list[Any]], Any],
     leaves: Sequence[paddle.Tensor],
     as_it_is: bool = False,
@@ -86,7 +85,7 @@ def traced(
     A plain function is traced and not the Layer itself, since that would replace the Layer's forward.
 
     Args:
-        network: whose layers the function calls.
+        layers: those of the network that the function calls, by name.
         function: what to trace.
         leaves: its tensors.
         as_it_is: whether only the first way is taken.
@@ -94,11 +93,11 @@ def traced(
     Raises:
         Exception: whatever the function raises, where Paddle converts its source if it does.
     """
-    stacks = Stacks({id(layer): name for name, layer in named_layers(network).items()})
+    stacks = Stacks({id(layer): name for name, layer in layers.items()})
     reads = ForwardReads()
 
     def watched(values: list[Any]) -> Any:
-        with recording_reads(network, reads):
+        with recording_reads(layers.values(), reads):
             return function(values)
 
     with stacks.kept(), as_on_tensors():
@@ -109,7 +108,7 @@ def traced(
                 raise
             reads = ForwardReads(mode=True, sizes=True)
             try:
-                made = _otherwise(network, function, leaves)
+                made = _otherwise(layers, function, leaves)
             except Exception:
                 if not isinstance(error, OpenSize):
                     raise
@@ -118,15 +117,14 @@ def traced(
 
 
 def _otherwise(
-    network: paddle.nn.Layer, function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]
+    layers: Mapping[str, paddle.nn.Layer], function: Callable[[list[Any]], Any], leaves: Sequence[paddle.Tensor]
 ) -> Symbolic:
     """Paddle's program of a function that does not run as it is, by the first other way that leads there."""
-    layers = list(named_layers(network).values())
-    with forwards(layers):  # Paddle 3.0 leaves converted ones in the layers
-        if any(isinstance(layer.forward, StaticFunction) for layer in layers):
+    with forwards(layers.values()):  # Paddle 3.0 leaves converted ones in the layers
+        if any(isinstance(layer.forward, StaticFunction) for layer in layers.values()):
             return _converted(function, leaves)  # the user has it converted, and a run on tensors would leave a program
         values = ConcreteValues()
-        with suppress(Exception), forward_pass(network, network.training), values.recorded():
+        with suppress(Exception), forward_pass(layers[""], layers[""].training), values.recorded():
             function(list(leaves))
         if not values:
             return _converted(function, leaves)

@@ -83,6 +83,7 @@ class Stacks:
             self._calls.pop()
 
 
+@cache
 def _line(path: str, number: int, function: str) -> traceback.FrameSummary:
     """A line of a stack without its text, for which Python would look at the file each time."""
     return traceback.FrameSummary(path, number, function, lookup_line=False, line="")

@@ -113,8 +113,7 @@ class Scores:
         """The numbers of a tensor with one of its axes moved to the front."""
         tensor = self._tensors[axis[0]]
         array = view(tensor) if tensor.dtype == paddle.float32 else tensor.astype("float32").numpy()
-        weight: Array = np.moveaxis(array, axis[1], 0)
-        return weight
+        return np.moveaxis(array, axis[1], 0) if axis[1] else array
 
     def _of_group(self, criterion: GroupCriterion, group: ChannelGroup, where: str) -> npt.NDArray[np.float64]:
         try:

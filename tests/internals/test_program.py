@@ -265,7 +265,7 @@ def test_what_is_written_into_a_tensor_is_read_from_it_by_whoever_holds_it():
         held[:, :2] = leaves[0][:, 2:]
         return kept + 1
 
-    raw = program.traced(nn.ReLU(), forward, [paddle.ones([2, 4])])
+    raw = program.traced({"": nn.ReLU()}, forward, [paddle.ones([2, 4])])
     write, after = (next(op for op in raw.ops if op.name == name) for name in ("set_value_with_tensor_", "scale"))
     last = next(op for op in reversed(raw.ops) if op.results == raw.outputs)
     assert after is not last, "the one before the write is another"

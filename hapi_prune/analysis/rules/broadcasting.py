@@ -88,6 +88,8 @@ def head_of_each(constraints: Constraints, atoms: Index) -> Index:
 
     Slices that are none, such as padding, go with their block.
     """
+    if atoms.shape[-1] == 1:
+        return atoms[..., 0]
     first = np.take_along_axis(atoms, (atoms >= 0).argmax(axis=-1)[..., None], axis=-1)
     constraints.tie(np.where(atoms >= 0, atoms, first), np.broadcast_to(first, atoms.shape))
     return first[..., 0]
