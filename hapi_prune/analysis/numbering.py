@@ -27,10 +27,9 @@ class Numbering:
     """
 
     def __init__(self, constraints: Constraints, alike: Mapping[int, int] | None = None) -> None:
-        self.axes = sorted(constraints.numbers, key=constraints.numbers.__getitem__)
-        places = range(len(self.axes))
-        self.firsts = np.array([(alike or {}).get(place, place) for place in places], np.int64)
-        sizes = [constraints.sizes[axis] if place not in (alike or {}) else 0 for place, axis in enumerate(self.axes)]
+        self.axes, alike = sorted(constraints.numbers, key=constraints.numbers.__getitem__), alike or {}
+        self.firsts = np.array([alike.get(place, place) for place in range(len(self.axes))], np.int64)
+        sizes = [0 if place in alike else constraints.sizes[axis] for place, axis in enumerate(self.axes)]
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.count = int(self.starts[-1])
         self.axis_of = np.repeat(np.arange(len(self.axes)), np.array(sizes, np.int64))
