@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import paddle
 import pytest
 from paddle import nn
 
-from hapi_prune import PruneError, prune
+from hapi_prune import PruneError, PruningPlan, prune
 from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.cutting import verify_outputs
 from hapi_prune.cutting.pruning import Options, Pruner
-from hapi_prune.cutting.verify_float64 import PRECISE
+from hapi_prune.cutting.verify_float64 import PRECISE, SENSITIVE, noise_of, verify_in_float64
 from hapi_prune.plan import Cut, Reason, ReasonKind
 
 IMAGE = [2, 3, 12, 12]
@@ -52,6 +53,34 @@ def test_where_float64_is_noise_too_sizes_are_compared():
     record = prune(Chaotic(gain=1e18), IMAGE, 0.4)
     assert record.widths == {"a": (16, 10), "b": (30, 18), "c": (4, 4)}
     assert record.verified == "sizes"
+
+
+class ScaleFree(nn.Layer):
+    """Its output is the same for twice the input, and another for numbers that differ by their rounding."""
+
+    def __init__(self, gain=1e3):
+        super().__init__()
+        self.a, self.b = nn.Conv2D(3, 8, 3, bias_attr=False), nn.Conv2D(8, 4, 3, bias_attr=False)
+        self.gain = gain
+
+    def forward(self, x):
+        x = self.b(self.a(x))
+        return paddle.sin(self.gain * x / x.abs().mean())
+
+
+def test_rounding_is_seen_where_the_scale_of_the_input_is_not():
+    channel_map = ChannelMap(ScaleFree(), IMAGE)
+    with mock.patch("hapi_prune.cutting.verify_float64.nudged", lambda leaf, perturbation: 2 * leaf):
+        assert noise_of(channel_map, training=False) == 0
+    assert noise_of(channel_map, training=False) > SENSITIVE
+
+
+def test_what_is_rounded_in_later_layers_may_do_a_hundred_times_as_much():
+    channel_map = ChannelMap(ScaleFree(gain=15), IMAGE)
+    plan = PruningPlan({"a.weight": (1, 2, 5)})
+    assert SENSITIVE < noise_of(channel_map, training=False) < 10 * SENSITIVE
+    doubt = verify_outputs.Refused(Reason(ReasonKind.OTHER_VALUES, "changes output 0"))
+    assert verify_in_float64(channel_map, channel_map.plan_cut(plan), doubt, [False]) == "values in float64"
 
 
 def test_a_calm_one_is_compared_as_it_is():
