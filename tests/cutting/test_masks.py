@@ -8,6 +8,8 @@ import pytest
 from paddle import nn
 
 from hapi_prune.cutting import surgery
+from hapi_prune.cutting.masked import Masked
+from hapi_prune.cutting.pruning import Options, Pruner
 from hapi_prune.cutting.undo_log import UndoLog
 from hapi_prune.plan import Cut
 
@@ -78,3 +80,17 @@ def test_a_tensor_that_is_given_another_storage_meanwhile_is_put_back_there():
     with surgery.masked(found, cut_of(found)):
         found["a"].set_value(found["a"].clone())
     assert bits(found) == before
+
+
+def test_of_a_normalisation_only_scale_and_shift_are_masked():
+    network = nn.Sequential(nn.Conv2D(3, 8, 3), nn.BatchNorm2D(8), nn.ReLU(), nn.Conv2D(8, 6, 3), nn.Conv2D(6, 4, 1))
+    network[1]._mean.set_value(paddle.randn([8]))
+    network[1]._variance.set_value(paddle.rand([8]) + 0.5)
+    network[1].bias.set_value(paddle.randn([8]))
+    pruner = Pruner(network, [2, 3, 12, 12], Options())
+    channel_map = pruner.channel_map
+    masked = Masked(channel_map, channel_map.plan_cut(pruner.plan(pruner.goal(0.5))).cut)
+    assert masked.lightly
+    assert masked._scales.kept.keys() == {"0.bias", "1.weight", "1.bias", "3.weight", "3.bias", "4.weight"}
+    assert pruner.cut(0.5).verified == "values"
+    assert channel_map.scales_suffice
