@@ -254,7 +254,7 @@ def proven(
             channel_map.scales_suffice = False  # one verification more in a run, and no more in a search
             masked.wholly()
             return proven(channel_map, planned, undo_log, masked, exact)
-        verified = verify_in_float64(channel_map, planned, doubt, masked.modes)
+        verified = verify_in_float64(channel_map, planned, doubt, masked.outputs)
         apply_and_compare(channel_map, planned, undo_log, masked.outputs, exact=False)
     if masked and not exact:
         verify_sizes(channel_map, planned.propagation)

@@ -6,7 +6,7 @@ their input change by 1e-6 of themselves. Their output after a cut proves nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -38,14 +38,16 @@ PRECISE = 1e-6
 """Largest difference between pruned and masked in float64, relative to the largest output; 1e-9 is usual."""
 
 
-def verify_in_float64(channel_map: ChannelMap, planned: PlannedCut, doubt: Refused, modes: Sequence[bool]) -> str:
+def verify_in_float64(
+    channel_map: ChannelMap, planned: PlannedCut, doubt: Refused, masked: Mapping[bool, list[Array]]
+) -> str:
     """Verify a cut whose values differ by more than the tolerance in float32; the network is left as before the cut.
 
     Args:
         channel_map: the network, not cut.
         planned: the cut.
         doubt: the difference found in float32, raised if rounding cannot be the reason.
-        modes: whether to compare in evaluation (False) or training mode (True), or both.
+        masked: what the masked network returned in float32, in evaluation (False) or training mode (True), or both.
 
     Returns:
         What it was verified by: ``"values in float64"``, or ``"sizes"`` where the network does not run in float64 or
@@ -54,10 +56,10 @@ def verify_in_float64(channel_map: ChannelMap, planned: PlannedCut, doubt: Refus
     Raises:
         Refused: the cut is wrong.
     """
-    log = UndoLog()
+    log, modes = UndoLog(), tuple(masked)
     try:
         with surgery.masked(channel_map.tensors, planned.cut):
-            noise = max(noise_of(channel_map, training) for training in modes)
+            noise = max(noise_of(channel_map, training, masked[training]) for training in modes)
             if noise <= SENSITIVE:
                 raise doubt
             theirs = outputs_in_float64(channel_map, modes)
@@ -79,10 +81,9 @@ def verify_in_float64(channel_map: ChannelMap, planned: PlannedCut, doubt: Refus
         log.undo()
 
 
-def noise_of(channel_map: ChannelMap, training: bool) -> float:
-    """How far a change of the input by float32's rounding moves the outputs, in units of the tolerance."""
+def noise_of(channel_map: ChannelMap, training: bool, plain: list[Array]) -> float:
+    """How far a change of the input by float32's rounding moves the outputs ``plain``, in units of the tolerance."""
     network, given = channel_map.network, channel_map.tried_on
-    plain = verify_outputs.outputs(network, given, training)
     floats = [leaf.is_floating_point() for leaf in given.leaves]
     leaves = [nudged(leaf, PERTURBATION) if real else leaf for leaf, real in zip(given.leaves, floats)]
     perturbed = verify_outputs.outputs(network, replace(given, leaves=leaves), training)

@@ -13,8 +13,9 @@ from paddle import nn
 from hapi_prune import PruneError, PruningPlan, prune
 from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.cutting import verify_outputs
+from hapi_prune.cutting.masked import Masked
 from hapi_prune.cutting.pruning import Options, Pruner
-from hapi_prune.cutting.verify_float64 import PRECISE, SENSITIVE, noise_of, verify_in_float64
+from hapi_prune.cutting.verify_float64 import PRECISE, SENSITIVE, noise_of, nudged, verify_in_float64
 from hapi_prune.plan import Cut, Reason, ReasonKind
 
 IMAGE = [2, 3, 12, 12]
@@ -68,19 +69,33 @@ class ScaleFree(nn.Layer):
         return paddle.sin(self.gain * x / x.abs().mean())
 
 
+def noise(channel_map):
+    """Of the network as it is, in evaluation mode."""
+    plain = verify_outputs.outputs(channel_map.network, channel_map.tried_on, training=False)
+    return noise_of(channel_map, False, plain)
+
+
 def test_rounding_is_seen_where_the_scale_of_the_input_is_not():
     channel_map = ChannelMap(ScaleFree(), IMAGE)
     with mock.patch("hapi_prune.cutting.verify_float64.nudged", lambda leaf, perturbation: 2 * leaf):
-        assert noise_of(channel_map, training=False) == 0
-    assert noise_of(channel_map, training=False) > SENSITIVE
+        assert noise(channel_map) == 0
+    assert noise(channel_map) > SENSITIVE
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_are_nudged_up_and_down(dtype):
+    ratio = nudged(paddle.full([4, 25], 3.0, dtype), 1e-4).numpy() / 3
+    assert np.allclose(np.abs(ratio - 1), 1e-4, rtol=1e-2)
+    assert 30 < (ratio > 1).sum() < 70
 
 
 def test_what_is_rounded_in_later_layers_may_do_a_hundred_times_as_much():
     channel_map = ChannelMap(ScaleFree(gain=15), IMAGE)
-    plan = PruningPlan({"a.weight": (1, 2, 5)})
-    assert SENSITIVE < noise_of(channel_map, training=False) < 10 * SENSITIVE
+    planned = channel_map.plan_cut(PruningPlan({"a.weight": (1, 2, 5)}))
+    assert SENSITIVE < noise(channel_map) < 10 * SENSITIVE
     doubt = verify_outputs.Refused(Reason(ReasonKind.OTHER_VALUES, "changes output 0"))
-    assert verify_in_float64(channel_map, channel_map.plan_cut(plan), doubt, [False]) == "values in float64"
+    outputs = Masked(channel_map, planned.cut).outputs
+    assert verify_in_float64(channel_map, planned, doubt, outputs) == "values in float64"
 
 
 def test_a_calm_one_is_compared_as_it_is():
