@@ -2,11 +2,13 @@
 
     python benchmarks/speed/between.py
 
-Three parts. *Epochs*: a small residual network is trained with the callback (VisualDL's curves included) and without
-it, in turn; no event is due in the epochs that count. Two numbers: the epochs' times, and, as clocks are not that good,
-the time spent in the callback's hooks as a share of its epochs. *Import*: fresh processes, in turn. *Event*: the time
-of `on_epoch_begin` at a cut less that of its evaluations, in units of one evaluation pass over so many images as a
-small test set has; the passes that are timed have fewer.
+Three parts. *Steps*: a small residual network is trained with the callback, VisualDL's curves included; no event is
+due. Of each two steps one, which is drawn, goes without the callback: the steps of a pair are so near to each other
+that what else the machine does is the same for both. Two numbers: how much longer a step takes with the callback, as
+the median over the pairs, and where 95 % of the medians lie if pairs are drawn anew; and the time spent in the
+callback's hooks as a share of the epochs, with those at the beginning and the end of epochs and evaluations. *Import*:
+fresh processes, in turn. *Event*: the time of `on_epoch_begin` at a cut less that of its evaluations, in units of one
+evaluation pass over so many images as a small test set has; the passes that are timed have fewer.
 
 About 4 minutes. Each part is written when it is measured: what was broken off is completed with `--parts`.
 """
@@ -24,17 +26,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import paddle
-from measuring import ROOT, arguments, commit, in_turn, ratio, save
+from measuring import ROOT, arguments, commit, in_turn, save
 from networks import zoo
 from paddle import nn
 
 from hapi_prune import PruneCallback
 
-HOOKS = [name for name in dir(paddle.callbacks.Callback) if name.startswith("on_") and "train_" not in name]
-HOOKS += ["on_train_batch_begin", "on_train_batch_end"]
 IMPORTS = ("import hapi_prune", "from hapi_prune import PruneCallback")
-PARTS = ("epochs", "imports", "event")
+PARTS = ("steps", "imports", "event")
 
 
 class Residual(nn.Layer):
@@ -72,56 +73,80 @@ def batches(count: int, size: int, shape: list[int]) -> list[Any]:
     return [(paddle.randn([size, *shape]), paddle.randint(0, 10, [size, 1])) for _ in range(count)]
 
 
-class Clock(paddle.callbacks.Callback):
-    """The seconds of each epoch: one of these stands in front of all callbacks, and one behind them."""
+class Steps(paddle.callbacks.Callback):
+    """Passes all hooks on to a callback; those of a step only in one of each two steps, which one is drawn.
 
-    def __init__(self, other: Clock | None = None) -> None:
+    Args:
+        callback: the callback.
+        steps: of an epoch, an even number.
+
+    Attributes:
+        seconds: of each step that was not of the first epoch, and whether the hooks were passed on.
+        of_steps, of_epochs: the seconds of the hooks that were passed on, those of steps and all others.
+        epochs: the seconds of the epochs; of none of these three the first one.
+    """
+
+    def __init__(self, callback: PruneCallback, steps: int) -> None:
         super().__init__()
-        self.begun: list[float] = []
-        self.seconds: list[float] = []
-        self.other = other
+        self.callback, self.seconds, self.epochs = callback, list[tuple[float, bool]](), list[float]()
+        self.of_steps, self.of_epochs = list[float](), list[float]()
+        self.drawn = np.random.default_rng(0).permuted(np.tile([True, False], (steps // 2, 1)), axis=1).ravel().tolist()
+        for name in (name for name in dir(paddle.callbacks.Callback) if name.startswith("on_")):
+            if name not in vars(Steps):
+                setattr(self, name, timed(getattr(callback, name), self.of_epochs))
+        self.on_train_end = callback.on_train_end  # once in a run, and no part of an epoch
+
+    def set_params(self, params: Any) -> None:
+        self.callback.set_params(params)
+
+    def set_model(self, model: paddle.Model) -> None:
+        self.callback.set_model(model)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.begun.append(time.perf_counter())
+        if epoch == 1:
+            self.of_epochs.clear()
+            self.of_steps.clear()
+        self.epoch, self.begun = epoch, time.perf_counter()
+        timed(self.callback.on_epoch_begin, self.of_epochs)(epoch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self.other is not None:
-            self.seconds.append(time.perf_counter() - self.other.begun[-1])
+        timed(self.callback.on_epoch_end, self.of_epochs)(epoch, logs)
+        if epoch:
+            self.epochs.append(time.perf_counter() - self.begun)
+
+    def on_train_batch_begin(self, step: int, logs: Any = None) -> None:
+        self.step = time.perf_counter()
+        if self.drawn[step]:
+            timed(self.callback.on_train_batch_begin, self.of_steps)(step, logs)
+
+    def on_train_batch_end(self, step: int, logs: Any = None) -> None:
+        if self.drawn[step]:
+            timed(self.callback.on_train_batch_end, self.of_steps)(step, logs)
+        if self.epoch:
+            self.seconds.append((time.perf_counter() - self.step, self.drawn[step]))
 
 
-def epochs(args: Any) -> dict[str, Any]:
-    """Epochs with the callback and without it."""
-    shape, data = [1, 28, 28], batches(args.steps, 64, [1, 28, 28])
-    models = {"with": model_of(small(), shape), "without": model_of(small(), shape)}
-    hooks_seconds, epoch_seconds = [], []
-
-    def fit(side: str) -> float:
-        front = Clock()
-        back, callbacks, hooks = Clock(front), [front], None
-        with tempfile.TemporaryDirectory() as folder:
-            if side == "with":
-                callback = PruneCallback({args.epochs: 0.5}, verbose=0, log_dir=folder)  # due after the last epoch
-                hooks = []
-                for name in HOOKS:
-                    setattr(callback, name, timed(getattr(callback, name), hooks))
-                callbacks.append(callback)
-            callbacks.append(back)
-            models[side].fit(data, epochs=args.epochs, verbose=0, callbacks=callbacks)
-        if hooks is not None:
-            hooks_seconds.append(sum(hooks))
-            epoch_seconds.append(sum(back.seconds))
-        return median(back.seconds[1:])
-
-    times = in_turn({side: lambda side=side: fit(side) for side in models}, args.repeats, args.limit)
-    share = median(h / e for h, e in zip(hooks_seconds, epoch_seconds))
-    found = {
-        "seconds": times,
-        "steps": args.steps,
-        "with_to_without": ratio(times["without"], times["with"]),
-        "hooks_share": share,
-    }
-    print(f"epochs: {found['with_to_without']:.4f}; hooks {share:.4%} of an epoch", flush=True)
+def steps(args: Any) -> dict[str, Any]:
+    """Steps with the callback and without it, in turn, in one run; and the time of all hooks, those of epochs too."""
+    data = batches(args.steps, 64, [1, 28, 28])
+    with tempfile.TemporaryDirectory() as folder:
+        told = Steps(PruneCallback({args.epochs: 0.5}, verbose=0, log_dir=folder), args.steps)  # after the last epoch
+        model_of(small(), [1, 28, 28]).fit(data, data[:4], epochs=args.epochs, verbose=0, callbacks=[told])
+    ours = np.array([took for took, passed in told.seconds if passed])
+    others = np.array([took for took, passed in told.seconds if not passed])
+    more = (ours - others) / np.median(others)
+    low, high = (float(each) for each in np.quantile(drawn_medians(more), [0.025, 0.975]))
+    share = (2 * sum(told.of_steps) + sum(told.of_epochs)) / sum(told.epochs)  # half of the steps have no hooks
+    found = {"pairs": len(more), "step_seconds": float(np.median(others)), "steps": args.steps}
+    found |= {"more": float(np.median(more)), "more_95": [low, high], "hooks_share": share}
+    print(f"steps: {found['more']:+.3%} ({low:+.3%} to {high:+.3%}); hooks {share:.4%} of an epoch", flush=True)
     return found
+
+
+def drawn_medians(values: Any, times: int = 2000) -> Any:
+    """Medians of samples of so many values, drawn from them with replacement: how far their median may be off."""
+    generator = np.random.default_rng(1)
+    return [np.median(generator.choice(values, len(values))) for _ in range(times)]
 
 
 def imports(args: Any) -> dict[str, Any]:
@@ -210,7 +235,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--networks", nargs="*", default=["quick start", "resnet50"], metavar="NETWORK")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds a part and network (default: %(default)g)")
-    parser.add_argument("--epochs", type=int, default=5, help="of one fit; the first does not count")
+    parser.add_argument("--epochs", type=int, default=41, help="of the fit; the first does not count")
     parser.add_argument("--steps", type=int, default=60, help="of an epoch, 64 images each (default: %(default)s)")
     parser.add_argument("--imports", type=int, default=7, help="rounds of imports (default: %(default)s)")
     parser.add_argument("--events", type=int, default=3, help="fits with two events each (default: %(default)s)")
@@ -225,7 +250,7 @@ def main() -> None:
                 found["event"] = {**found.get("event", {}), name: event(name, args)}
                 save(args.out, "between", found, start)
         else:
-            found[part] = {"epochs": epochs, "imports": imports}[part](args)
+            found[part] = {"steps": steps, "imports": imports}[part](args)
             save(args.out, "between", found, start)
 
 

@@ -102,10 +102,12 @@ scratch, say how far equal networks are apart here.
 def between(found: Found) -> str:
     """Epochs, imports and events."""
     rows = []
-    if "epochs" in found:
-        rows.append(["an epoch with the callback and no event, VisualDL included, to one without",
-                     f"{found['epochs']['with_to_without']:.4f}"])  # fmt: skip
-        rows.append(["time in the callback's hooks, of such an epoch", f"{found['epochs']['hooks_share']:.2%}"])
+    if "steps" in found:
+        each = found["steps"]
+        low, high = each["more_95"]
+        what = "how much longer a step takes with the callback and no event"
+        rows.append([f"{what}, over {each['pairs']} pairs", f"{each['more']:+.2%} (95%: {low:+.2%} to {high:+.2%})"])
+        rows.append(["time in the callback's hooks, of an epoch, VisualDL included", f"{each['hooks_share']:.2%}"])
     for name, more in found.get("imports", {}).get("beyond_ms", {}).items():
         rows.append([f"`{name}`, beyond `import paddle`", f"{more:.0f} ms"])
     for name, each in found.get("event", {}).items():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import paddle
 from paddle.static import InputSpec
 
@@ -116,5 +118,10 @@ def leaf(value: Any) -> paddle.Tensor:
         raise PruneError("inputs", f"shape {shape}", "sizes of at least 1; only the batch may be open", ALLOWED)
     if "float" not in dtype:
         return paddle.zeros(sizes, dtype=dtype)
-    numbers = np.random.default_rng(0).standard_normal(min(prod(sizes), DRAWN), dtype=np.float32)
-    return paddle.to_tensor(np.resize(numbers, sizes)).astype(dtype)
+    return paddle.to_tensor(np.resize(drawn()[: prod(sizes)], sizes)).astype(dtype)
+
+
+@cache
+def drawn() -> npt.NDArray[np.float32]:
+    """Standard normal numbers, always the same."""
+    return np.random.default_rng(0).standard_normal(DRAWN, dtype=np.float32)

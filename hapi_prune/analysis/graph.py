@@ -111,8 +111,8 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
     """
     if not paddle.in_dynamic_mode():
         raise PruneError("hapi_prune", "static-graph mode", "dynamic mode", "call paddle.disable_static() first")
-    tensors = tensors_of(network)
-    aliases: dict[str, str] = {}
+    layers = named_layers(network)
+    tensors, aliases = named_tensors(layers), dict[str, str]()
     for name, tensor in tensors.items():
         if aliases.setdefault(tensor.name, name) != name:
             raise PruneError(
@@ -123,7 +123,6 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
             )
     training, evaluation, untraced = both_modes(network, given, aliases)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    layers = named_layers(network)
     axes = [(name, axis) for name, shape in shapes.items() for axis, size in enumerate(shape) if size > 1]
     return Graph(
         training=training,

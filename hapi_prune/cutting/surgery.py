@@ -12,7 +12,7 @@ import paddle
 
 from ..analysis.held_counts import Count
 from ..internals import layers
-from ..internals.tensors import empty, gradients, own_tensors, view, write_back
+from ..internals.tensors import gradients, new, own_tensors, view, write_back
 from ..plan import Array, Cut, Index
 from .undo_log import UndoLog
 
@@ -101,8 +101,8 @@ def shrink(
 
 def left(cut: Cut, name: str, tensor: paddle.Tensor) -> paddle.Tensor:
     """What stays of a tensor that mirrors ``name``, or is it: gathered right into memory of Paddle's."""
-    found, array = empty(cut.after(name), tensor), view(tensor)
-    memory = view(found)
+    array = view(tensor)
+    found, memory = new(cut.after(name), tensor, array)
     if name in cut.numbers:
         memory[...] = cut.numbers[name]
     else:

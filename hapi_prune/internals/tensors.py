@@ -20,14 +20,6 @@ def resize(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
     become(tensor, paddle.to_tensor(array, place=tensor.place))
 
 
-def empty(shape: Sequence[int], tensor: paddle.Tensor) -> paddle.Tensor:
-    """A new uninitialised tensor, of the type and in the place of ``tensor``.
-
-    As ``paddle.empty``, without the checks of arguments that take most of its time.
-    """
-    return paddle._C_ops.empty(shape, tensor.dtype, tensor.place)
-
-
 @cache
 def _numpy_type(dtype: Any) -> str:
     """NumPy's type for the elements of a tensor of ``dtype``, as `_Memory` tells it."""
@@ -43,6 +35,18 @@ def view(tensor: paddle.Tensor) -> npt.NDArray[Any]:
     if not (tensor.place.is_cpu_place() and tensor.is_dense() and tensor.is_contiguous() and all(shape)):
         return np.asarray(tensor.numpy())
     return np.asarray(_Memory(tensor.data_ptr(), shape, _numpy_type(tensor.dtype)))
+
+
+def new(shape: Sequence[int], tensor: paddle.Tensor, array: npt.NDArray[Any]) -> tuple[paddle.Tensor, npt.NDArray[Any]]:
+    """A new uninitialised tensor of the type and in the place of ``tensor``, and its `view`.
+
+    As ``paddle.empty``, without the checks of arguments that take most of its time; what there is to know of the
+    tensor is told by ``array``, its view.
+    """
+    made = paddle._C_ops.empty(shape, tensor.dtype, tensor.place)
+    if not isinstance(array.base, _Memory):
+        return made, view(made)
+    return made, np.asarray(_Memory(made.data_ptr(), tuple(shape), array.dtype.str))
 
 
 class _Memory:
