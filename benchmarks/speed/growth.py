@@ -4,8 +4,9 @@
 
 Residual networks of the zoo (64 x 64), and generated ones of up to `--layers` convolutions (16 x 16): a chain, dense
 blocks in a row, and one dense block. Each size is measured in a process of its own, quick ones `--repeats` times;
-what is told are medians of the time, and of the most memory beyond what was there before. A kind is not taken further
-where the next size would need more than `--limit` seconds by the growth seen so far.
+what is told are medians of the time, and of the most memory beyond what was there before; beside them the time of a
+forward pass of the network as it was. A kind is not taken further where the next size would need more than `--limit`
+seconds by the growth seen so far.
 
 About 5 minutes.
 """
@@ -65,6 +66,7 @@ def one(kind: str, size: int) -> dict[str, Any]:
     prune(paddle.vision.models.LeNet(), [1, 1, 28, 28], 0.5)  # what is done once in a process
     network = networks.zoo(RESNETS[size]) if kind == "resnet" else getattr(networks, kind)(size)
     image = 64 if kind == "resnet" else 16
+    own = forward_pass(network, image)
     settle()
     before, start = now(), time.perf_counter()
     with clocks(channel_map, STAGES) as spent:
@@ -75,10 +77,25 @@ def one(kind: str, size: int) -> dict[str, Any]:
         planned = time.perf_counter()
         pruner.cut(0.3)
     end = time.perf_counter()
-    stages = {**looking, "plan": planned - looked, "cut": end - planned, "all": end - start}
+    stages = {**looking, "plan": planned - looked, "cut": end - planned, "all": end - start, "pass": own}
     ops = len(pruner.channel_map.traced.passes[0].program.ops)
     channels = sum(pruner.channel_map.traced.sizes.values())
     return {"ops": ops, "channels": channels, "seconds": stages, "bytes": peak() - before}
+
+
+def forward_pass(network: Any, image: int) -> float:
+    """The seconds of a forward pass of a network in evaluation mode: the median of five, after one that is not told."""
+    import paddle
+
+    images, found = paddle.randn([1, 3, image, image]), list[float]()
+    network.eval()
+    with paddle.no_grad():
+        for _ in range(6):
+            start = time.perf_counter()
+            network(images)
+            found.append(time.perf_counter() - start)
+    network.train()
+    return median(found[1:])
 
 
 def kind_of(kind: str, sizes: list[int], args: Any) -> list[dict[str, Any]]:

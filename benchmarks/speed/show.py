@@ -67,13 +67,15 @@ def growth(found: Found) -> str:
         per_op = 1000 * last["seconds"]["all"] / last["ops"]
         rows.append([kind.replace("_", " "), str(last["size"]), str(last["ops"]), f"{last['seconds']['all']:.1f} s",
                      f"{per_op:.1f} ms", *(f"{exponents[key]:.2f}" if key in exponents else "-"
-                                           for key in ("trace", "plan", "cut", "all", "bytes"))])  # fmt: skip
+                                           for key in ("trace", "plan", "cut", "all", "bytes", "pass"))])  # fmt: skip
     head = "network | layers | ops | whole call | per op | exponents: trace | plan | cut | whole call | memory"
+    head += " | its own forward pass"
     return f"""## Growth with the number of operations
 
 The exponents with which time and memory grow with the number of operations, over the four largest networks of a kind:
 1.00 is in proportion. In the one dense block each layer reads all before it, so that the channels which its layers read
-together grow with the square of their number; networks are made of many blocks, as "dense blocks" is.
+together, and the numbers in its weights, grow with the square of their number: what its own forward pass takes grows
+faster than a prune.
 
 {table(head, rows)}
 

@@ -7,16 +7,14 @@ to be compared. Other networks, with groups of convolutions, shuffles or splits,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from ..plan import Axis, ChannelGroup, Index, PruningPlan
+from ..plan import Axis, Index, PruningPlan
 from .groups import Grouping
 from .labels import INDEX_BITS, Label, Signal, Value, signals_of
+from .layout import Places
 from .numbering import Numbering
 from .propagation import Pass, Propagation
 
@@ -39,28 +37,6 @@ def keeps_order(propagation: Propagation) -> bool:
     return all(atoms.min(initial=0) >= 0 for atoms in rows.values())
 
 
-class Left(NamedTuple):
-    """What is left of an axis.
-
-    Attributes:
-        positions: those that stay, ascending.
-        places: for each position the one that it has then, if it stays.
-        stays: whether it does.
-    """
-
-    positions: Index
-    places: Index
-    stays: npt.NDArray[np.bool_]
-
-
-def left_of(size: int, going: Iterable[Index]) -> Left:
-    """What is left of an axis of ``size`` without some positions."""
-    stays = np.ones(size, bool)
-    for positions in going:
-        stays[positions] = False
-    return Left(np.flatnonzero(stays), np.cumsum(stays) - 1, stays)
-
-
 class Survivors:
     """The atoms that a plan leaves, and their numbers once the others are gone.
 
@@ -74,35 +50,26 @@ class Survivors:
     """
 
     def __init__(self, before: Propagation, grouping: Grouping, plan: PruningPlan) -> None:
-        self._before, self._grouping, self._number = before, grouping, grouping.number
-        kept_of = {key: np.array(kept, np.int64) for key, kept in plan.kept.items()}
-        self._kept = {key: kept for key, kept in kept_of.items() if len(kept) < grouping.groups[key].size}
-        self._left_on, known = dict[Axis, Left](), dict[tuple[int, ...], Left]()
-        going = self._going()
-        for axis, size in ((axis, before.sizes[axis]) for axis in self._number.axes):
-            same = (size, *map(id, going.get(axis, ())))
-            if same not in known:
-                known[same] = left_of(size, going.get(axis, ()))
-            self._left_on[axis] = known[same]
-        self.positions: dict[Axis, Index] = {axis: left.positions for axis, left in self._left_on.items()}
-        firsts = np.array([before.constraints.numbers[axis] for axis in self._number.axes], np.int64) << INDEX_BITS
-        self._stays = np.concatenate([left.stays for left in self._left_on.values()])
-        self._atoms = np.concatenate([left.places for left in self._left_on.values()]) + firsts[self._number.axis_of]
+        self._before, self._grouping, layout = before, grouping, grouping.layout
+        self._number = number = layout.number
+        self._alive = np.ones(layout.firsts[-1], bool)
+        for first, (key, group) in zip(layout.firsts.tolist(), grouping.groups.items()):
+            if key in plan.kept:
+                self._alive[first : first + group.size] = False
+                self._alive[first + np.array(plan.kept[key], np.int64)] = True
+        self._stays = np.ones(number.count, bool)
+        self._stays[layout.slices] = self._alive[layout.units]
+        counted = np.concatenate([[0], np.cumsum(self._stays)])
+        self._places = counted[:-1] - counted[number.starts[number.axis_of]]
+        self.positions = dict[Axis, Index]()
+        for axis, place in number.first_of.items():
+            start, first = number.starts[place], number.axes[place]
+            if axis == first:
+                self.positions[axis] = np.flatnonzero(self._stays[start : start + before.sizes[axis]])
+            else:
+                self.positions[axis] = self.positions[first]
         self._rows: dict[int, Label] = {}
         self._signals: dict[int, Value] = {}
-
-    def _going(self) -> dict[Axis, list[Index]]:
-        """The positions that go on each axis, by group: one array for all axes on which a group has the same ones."""
-        found: dict[Axis, list[Index]] = {}
-        for key, kept in self._kept.items():
-            group, known = self._grouping.groups[key], dict[int, Index]()
-            gone = np.ones(group.size, bool)
-            gone[kept] = False
-            for axis, index in group.index.items():
-                if id(index) not in known:
-                    known[id(index)] = index[gone].ravel()
-                found.setdefault(axis, []).append(known[id(index)])
-        return found
 
     def state(self) -> tuple[Propagation, Grouping]:
         """The labels and the groups that are left. What is tied is not told: it serves to compare wirings."""
@@ -116,29 +83,21 @@ class Survivors:
             whole={},
         )
         passes = [self._pass(one) for one in self._before.passes]
-        groups, number = self._groups(), Numbering(constraints)
-        grouping = replace(self._grouping, groups=groups, number=number, constraints=constraints)
+        layout = self._grouping.layout.after(self._alive, self._places, Numbering(constraints, self._number.alike))
+        groups = {
+            key: replace(group, size=int(layout.sizes[place]), index=Places(layout, place))
+            for place, (key, group) in enumerate(self._grouping.groups.items())
+        }
+        grouping = replace(self._grouping, groups=groups, layout=layout, constraints=constraints)
         return Propagation(constraints, passes[0], passes[-1]), grouping
 
     def _moved(self, atoms: Index) -> Index:
-        """The new numbers of those of ``atoms`` that stay."""
+        """The new numbers of those of ``atoms`` that stay: their axis with another position."""
+        atoms = atoms[atoms >= 0]
         numbers = self._number(atoms)
-        left: Index = self._atoms[numbers[self._stays[numbers]]]
+        stays = self._stays[numbers]
+        left: Index = (atoms[stays] >> INDEX_BITS << INDEX_BITS) + self._places[numbers[stays]]
         return left
-
-    def _groups(self) -> dict[str, ChannelGroup]:
-        """The groups of those units that stay."""
-        found, known = {}, dict[tuple[int, int], Index]()
-        for key, group in self._grouping.groups.items():
-            kept, index = self._kept.get(key), dict[Axis, Index]()
-            for axis, rows in group.index.items():
-                places = self._left_on[axis].places
-                if (id(rows), id(places)) not in known:
-                    known[id(rows), id(places)] = places[rows if kept is None else rows[kept]]
-                index[axis] = known[id(rows), id(places)]
-            size = group.size if kept is None else len(kept)
-            found[key] = ChannelGroup(key, size, index, group.approximate, group.frozen)
-        return found
 
     def _pass(self, one: Pass) -> Pass:
         """One program with the signals that are left."""

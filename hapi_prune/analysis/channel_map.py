@@ -151,9 +151,8 @@ class ChannelMap:
         Raises:
             Mismatch: they cannot be those of this network, cut or not.
         """
-        live = {axis for group in self.groups.values() if not group.frozen for axis in group.index}
-        found, as_now = self.picks_after(), True
-        for name in [name for name in found if (name, 0) in live]:
+        live, found, as_now = [g.index for g in self.groups.values() if not g.frozen], self.picks_after(), True
+        for name in [name for name in found if any((name, 0) in index for index in live)]:
             now = found[name].numbers
             try:
                 found[name] = found[name].holding(arrays[name].astype(np.int64))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..plan import Axis, ChannelGroup, Index, Reason
 from .constraints import Constraints, Hashes, distinct, hashed
+from .layout import Layout, Places, layout_of
 from .numbering import Numbering, alike_axes, ascending_pairs, components, concatenated
 from .propagation import Propagation
 
@@ -22,15 +23,20 @@ class Grouping:
         groups: by key, in the order of the network's tensors.
         keys_by_footprint: the key of each footprint, a number that is the same at all sizes.
         families: groups whose sizes depend on each other.
-        number: the atoms as consecutive numbers.
+        layout: which slices belong to which unit.
         constraints: what the rules learned.
     """
 
     groups: dict[str, ChannelGroup]
     keys_by_footprint: dict[int, str]
     families: tuple[Family, ...]
-    number: Numbering
+    layout: Layout
     constraints: Constraints
+
+    @cached_property
+    def number(self) -> Numbering:
+        """The atoms as consecutive numbers, each axis with its own."""
+        return Numbering(self.constraints) if self.layout.number.alike else self.layout.number
 
     @cached_property
     def ties(self) -> Index:
@@ -61,9 +67,9 @@ def group(propagation: Propagation, keys: dict[int, str] | None = None) -> Group
     hashes = np.zeros(number.count, np.uint64)
     np.add.at(hashes, root, colors)
     hashes[stays] ^= np.uint64(1)
-    groups, seen = collect(number, constraints, root, colors, hashes[root], keys)
+    groups, seen, layout = collect(number, constraints, root, colors, hashes[root], keys)
     together = families(number, root, hashes[root], constraints, seen)
-    return Grouping(groups, seen, together, Numbering(constraints) if alike else number, constraints)
+    return Grouping(groups, seen, together, layout, constraints)
 
 
 def initial_colors(number: Numbering, constraints: Constraints) -> Hashes:
@@ -113,26 +119,26 @@ def collect(
     colors: Hashes,
     footprints: Hashes,
     keys: dict[int, str] | None,
-) -> tuple[dict[str, ChannelGroup], dict[int, str]]:
+) -> tuple[dict[str, ChannelGroup], dict[int, str], Layout]:
     """Sort the atoms by axis, footprint, unit and color, and read off the groups and the key of each footprint."""
     units = np.flatnonzero(root == np.arange(number.count))  # a unit goes by its smallest atom
     _, at, place = np.unique(footprints[units], return_index=True, return_inverse=True)
     first, rank = units[at], np.zeros(number.count, np.int64)
     rank[units] = np.argsort(np.argsort(first))[place.ravel()]
     rank = rank[root]
-    index = slices(number, root, in_order(number, root, colors, rank), rank, footprints)
+    layout = layout_of(number, root, in_order(number, root, colors, rank), rank)
     reasons = first_reasons(number, root, constraints.frozen)
     approximate = first_reasons(number, root, constraints.mixed)
     groups, seen = {}, dict(keys or {})
     taken: dict[str, int] = {}
-    for atom in np.sort(first):
+    for place_of_group, atom in enumerate(np.sort(first)):
         footprint = int(footprints[atom])
         key = key_of(number.axes[number.axis_of[atom]], taken) if keys is None else keys.get(footprint, UNKNOWN)
         seen[footprint] = key
-        size = next(iter(index[footprint].values())).shape[0]
-        unit = int(root[atom])
-        groups[key] = ChannelGroup(key, size, index[footprint], approximate.get(unit), reasons.get(unit))
-    return groups, seen
+        index, unit = Places(layout, place_of_group), int(root[atom])
+        size = next(iter(index.values())).shape[0]
+        groups[key] = ChannelGroup(key, size, index, approximate.get(unit), reasons.get(unit))
+    return groups, seen, layout
 
 
 def in_order(number: Numbering, root: Index, colors: Hashes, rank: Index) -> Index:
@@ -144,28 +150,6 @@ def in_order(number: Numbering, root: Index, colors: Hashes, rank: Index) -> Ind
     if not np.diff(keys[order]).all():
         order = np.lexsort((colors, keys))
     return order
-
-
-def slices(
-    number: Numbering, root: Index, order: Index, rank: Index, footprints: Hashes
-) -> dict[int, dict[Axis, Index]]:
-    """For each footprint the positions of its units on each axis; ``order`` has those of an axis and unit together."""
-    axes, units = number.axis_of[order], root[order]
-    edges = np.flatnonzero(np.diff(rank[order]) | np.diff(axes)) + 1
-    starts, ends = (np.concatenate(parts) for parts in (([0], edges), (edges, [number.count])))
-    nth = np.cumsum(np.diff(units, prepend=-1) != 0)
-    positions = order - number.starts[axes]
-    on_axis: dict[int, list[tuple[int, Index]]] = {}
-    if number.count:
-        sizes = nth[ends - 1] - nth[starts] + 1
-        parts = (starts, ends, sizes, axes[starts], footprints[order[starts]])
-        for start, end, size, axis, footprint in zip(*(part.tolist() for part in parts)):
-            on_axis.setdefault(axis, []).append((footprint, positions[start:end].reshape(size, -1)))
-    found: dict[int, dict[Axis, Index]] = {}
-    for name, first in zip(number.axes, number.firsts.tolist()):
-        for footprint, index in on_axis[first]:
-            found.setdefault(footprint, {})[name] = index
-    return found
 
 
 def key_of(axis: Axis, taken: dict[str, int]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 
-from ..plan import ChannelGroup, Index
+from ..plan import Axis, ChannelGroup, Index
 from .constraints import Constraints
 from .labels import INDEX_BITS
 
@@ -19,6 +20,7 @@ class Numbering:
         alike: see `alike_axes`; these axes have the numbers of those that they are like.
 
     Attributes:
+        alike: which axes have the numbers of others.
         axes: all axes, in order.
         firsts: for each axis the place of the one whose numbers it has; its own, where it is like none before it.
         starts: for each axis its first number; and behind them `count`.
@@ -27,13 +29,19 @@ class Numbering:
     """
 
     def __init__(self, constraints: Constraints, alike: Mapping[int, int] | None = None) -> None:
-        self.axes, alike = sorted(constraints.numbers, key=constraints.numbers.__getitem__), alike or {}
+        self.axes = sorted(constraints.numbers, key=constraints.numbers.__getitem__)
+        self.alike = alike = alike or {}
         self.firsts = np.array([alike.get(place, place) for place in range(len(self.axes))], np.int64)
         sizes = [0 if place in alike else constraints.sizes[axis] for place, axis in enumerate(self.axes)]
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.count = int(self.starts[-1])
         self.axis_of = np.repeat(np.arange(len(self.axes)), np.array(sizes, np.int64))
         self.starts[:-1] = self.starts[self.firsts]
+
+    @cached_property
+    def first_of(self) -> dict[Axis, int]:
+        """For each axis the place of the one whose numbers it has."""
+        return dict(zip(self.axes, self.firsts.tolist()))
 
     def __call__(self, atoms: Index) -> Index:
         """The consecutive numbers of ``atoms``; what came from none is left out."""

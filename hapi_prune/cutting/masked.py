@@ -90,6 +90,6 @@ def unscaled(channel_map: ChannelMap) -> set[tuple[str, int]]:
     return {
         axis
         for group in channel_map.groups.values()
-        if not group.frozen and not any(shifts.get(scale, set()) & group.index.keys() for scale in group.index)
+        if not (group.frozen or any(shift in group.index for scale in group.index for shift in shifts.get(scale, ())))
         for axis in group.index
     }

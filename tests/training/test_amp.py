@@ -47,6 +47,10 @@ class Linear(nn.Linear):
         return rounded(F.linear(rounded(x), self.weight.astype("float32"), self.bias.astype("float32")))
 
 
+def as_it_is(network):
+    return network
+
+
 def low(network):
     """As ``paddle.amp.decorate`` makes it, which does nothing on a CPU: all but the norms in bfloat16."""
     for layer in network.sublayers():
@@ -156,24 +160,31 @@ def test_without_master_weights_the_low_ones_are_scored_in_float32():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet18"])  # and up to 7e-3 in densenet121, which takes longer
+@pytest.mark.parametrize("name", ["resnet34"])  # and up to 7e-3 in densenet121, which takes longer
 def test_a_low_network_is_not_refused_for_its_rounding(name, monkeypatch):
-    """The same cut as in float32, and nothing said against it. 1e-3, as for float32, refuses each of these."""
-    records, off, real = [], [], verify_outputs.compare
+    """The same cut as in float32, and nothing said against it. 1e-3, as for float32, refuses such networks.
+
+    Whether a number is rounded otherwise is up to the order of sums in it, which no two processors share: some networks
+    come out the same on some of them, and so several are cut.
+    """
+    off, real = {}, verify_outputs.compare
 
     def compare(pruned, masked, exact, most):
-        off.extend(np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in zip(pruned, masked))
+        found = max(np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in zip(pruned, masked))
+        off.setdefault(change, []).append(found)
         real(pruned, masked, exact, most)
 
     monkeypatch.setattr(verify_outputs, "compare", compare)
-    for change in (lambda network: network, low):
-        paddle.seed(1)
-        network = change(getattr(paddle.vision.models, name)())
-        records.append(prune(network, [2, 3, 64, 64], 0.3))
-    assert records[0].widths == records[1].widths
-    assert records[0].notes == records[1].notes
-    assert off[0] < 1e-4
-    assert verify_outputs.TOLERANCE < off[-1] < verify_outputs.LOW[LOW]
+    for seed in (1, 2, 3):
+        records = []
+        for change in (as_it_is, low):
+            paddle.seed(seed)
+            network = change(getattr(paddle.vision.models, name)())
+            records.append(prune(network, [2, 3, 64, 64], 0.3))
+        assert records[0].widths == records[1].widths
+        assert records[0].notes == records[1].notes
+    assert max(off[as_it_is]) < 1e-4
+    assert verify_outputs.TOLERANCE < max(off[low]) < verify_outputs.LOW[LOW]
 
 
 @pytest.mark.parametrize(
