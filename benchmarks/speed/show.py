@@ -36,7 +36,8 @@ def peers(found: Found) -> str:
         for side in PEERS:
             times = each["times_as_fast"].get(side)
             why = each["failed"].get(side, "")
-            cells.append(f"{times:.1f}" if times is not None else f"fails ({why.partition(':')[0]})" if why else "-")
+            shown = "-" if times is None else f"{times:.2f}" if times < 2 else f"{times:.1f}"
+            cells.append(f"fails ({why.partition(':')[0]})" if why and times is None else shown)
         ours = each["seconds"].get("hapi_prune", [])
         gone = [
             f"{each['params_removed'][s]:.0%}" if s in each["params_removed"] else "-" for s in ("hapi_prune", *PEERS)
@@ -179,11 +180,13 @@ def said(versions: Found) -> str:
 
 def how(results: dict[str, Found]) -> str:
     """By what commands and where all this was measured."""
-    lines = "\n".join(f"    {each['command']}  # {each['minutes']:g} minutes" for each in results.values())
+    lines = "\n".join(
+        f"    {each['command']}  # {each['minutes']:g} minutes, {each['machine']['cpu']}, {each['versions']['commit']}"
+        for each in results.values()
+    )
     one = next(iter(results.values()))
-    machine, alike = one["machine"], {json.dumps(each["versions"]) for each in results.values()}
     load = max(max(each["machine"]["load"]) for each in results.values())
-    versions = said(one["versions"]) + (" (others of the results are of other commits)" if len(alike) > 1 else "")
+    versions = said({name: version for name, version in one["versions"].items() if name != "commit"})
     return f"""English | [简体中文](zh/speed.md)
 
 # Speed
@@ -193,7 +196,8 @@ All numbers are ratios of what was measured in turn in one run on one machine; n
 {lines}
     python benchmarks/speed/show.py
 
-{machine["cpu"]}, {machine["cores"]} cores, load at most {load} at the end of a benchmark; {versions}.
+Behind each stand the processor, of which {one["machine"]["cores"]} cores, and the commit; load at most {load} at the
+end of a benchmark; {versions}.
 The results are in `benchmarks/speed/results`; what profiles have shown, in `benchmarks/NOTES.md`.
 """
 
