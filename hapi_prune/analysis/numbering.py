@@ -51,10 +51,10 @@ class Numbering:
 
     def owners(self, groups: Mapping[str, ChannelGroup]) -> Index:
         """For each atom the position of its group in ``groups``; ``len(groups)`` for an atom that has to stay."""
-        positions, found = {axis: n for n, axis in enumerate(self.axes)}, np.full(self.count, len(groups))
+        found = np.full(self.count, len(groups))
         for owner, group in enumerate(groups.values()):
             for axis, index in group.index.items() if not group.frozen else ():
-                found[self.starts[positions[axis]] + index.ravel()] = owner
+                found[self.starts[self.first_of[axis]] + index.ravel()] = owner
         return found
 
     def pairs(self, ties: list[tuple[Index, Index]]) -> Index:
