@@ -316,10 +316,10 @@ class Boom(BaseException):
     """Not an Exception: as rude as Ctrl-C."""
 
 
-def on_training(given_network, given_inputs, training):
+def on_training(held, given_inputs, training):
     if training:
         raise Boom
-    return verify_outputs.outputs(given_network, given_inputs, training)
+    return verify_outputs.outputs(held, given_inputs, training)
 
 
 FAILURES = {

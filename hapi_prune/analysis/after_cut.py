@@ -29,7 +29,7 @@ def keeps_order(propagation: Propagation) -> bool:
     if found.pins or found.balanced or found.picks:
         return False
     rows: dict[int, Index] = {}
-    for values in (values for one in propagation.passes for values in (*one.operands, *one.results)):
+    for values in (values for one in propagation.passes for values in one.results):
         for signal in (signal for signal in signals_of(values) if not signal.tensor):
             if any(len(label.axes) > 1 for label in signal.labels):
                 return False
@@ -69,6 +69,7 @@ class Survivors:
             else:
                 self.positions[axis] = self.positions[first]
         self._rows: dict[int, Label] = {}
+        self._shapes: dict[tuple[int, int], tuple[tuple[int, ...], tuple[Label, ...]]] = {}
         self._signals: dict[int, Value] = {}
 
     def state(self) -> tuple[Propagation, Grouping]:
@@ -115,11 +116,14 @@ class Survivors:
         """What is left of a signal."""
         if not signal.labels:
             return signal
-        labels, shape = tuple([self._label(label, signal.tensor) for label in signal.labels]), list(signal.shape)
-        for label in labels:
-            shape[label.axes[0]] = len(label.atoms)
-        rest = (signal.tensor, signal.value, signal.uniform, signal.drawn, signal.nonzero)
-        return Signal(tuple(shape), labels, *rest)
+        key = id(signal.shape), id(signal.labels)
+        known = self._shapes.get(key)
+        if known is None:
+            labels, shape = tuple([self._label(label, signal.tensor) for label in signal.labels]), list(signal.shape)
+            for label in labels:
+                shape[label.axes[0]] = len(label.atoms)
+            known = self._shapes[key] = tuple(shape), labels
+        return Signal(*known, signal.tensor, signal.value, signal.uniform, signal.drawn, signal.nonzero)
 
     def _label(self, label: Label, tensor: str) -> Label:
         """What is left of a label, of ``tensor`` if the signal is one of the network's own; many share their atoms."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 import paddle
 
 from ..errors import PruneError
+from ..internals.layers import Inventory
 from ..plan import Array, Axis, ChannelGroup, Cut, Index, PruningPlan
 from .after_cut import Survivors, keeps_order
 from .cut_state import CutState, Findings, PlannedCut
 from .example_input import Example, example
-from .graph import Graph, tensors_of, trace
+from .graph import Graph, trace
 from .groups import Grouping, group
 from .labels import Mismatch
 from .numbering import ascending_pairs, not_among
@@ -49,6 +51,7 @@ class ChannelMap:
         self.origin: Grouping = group(self.traced)
         self.state = CutState(self.traced, self.origin, Findings(self.origin.families))
         self.agreed, self.scales_suffice = False, True
+        self._held: Inventory | None = None
 
     @cached_property
     def tried_on(self) -> Example:
@@ -71,8 +74,21 @@ class ChannelMap:
 
     @property
     def tensors(self) -> dict[str, paddle.Tensor]:
-        """Parameters and buffers by structured name, read anew each time: a forward may replace buffers."""
-        return tensors_of(self.network)
+        """Parameters and buffers by structured name."""
+        return self.inventory().tensors
+
+    def inventory(self) -> Inventory:
+        """The layers and tensors that the network has now; read anew each time, as the user may replace some."""
+        return self._held or Inventory.of(self.network)
+
+    @contextmanager
+    def read_once(self) -> Iterator[None]:
+        """Within the block, in which nobody replaces layers or tensors, read them only once."""
+        self._held = self.inventory()
+        try:
+            yield
+        finally:
+            self._held = None
 
     @property
     def groups(self) -> dict[str, ChannelGroup]:
@@ -239,7 +255,8 @@ class ChannelMap:
         """
         tensors = self.tensors
         gone = next((name for name in self.graph.shapes if name not in tensors), None)
-        sizes = {} if gone else {(name, axis): int(tensors[name].shape[axis]) for name, axis in self.graph.sizes}
+        shapes = {} if gone else {name: tensors[name].shape for name in self.graph.shapes}
+        sizes = {} if gone else {(name, axis): int(shapes[name][axis]) for name, axis in self.graph.sizes}
         try:
             if gone:
                 raise Mismatch(f"{gone!r} is gone")

@@ -71,6 +71,7 @@ class Constraints:
     compared: bool = True
     whole: dict[Axis, Index] = field(default_factory=dict)
     _pin: int = 0
+    _axis_of: dict[int, Axis] = field(default_factory=dict)
     _pins_of: dict[int, list[tuple[Index, Index]]] = field(default_factory=lambda: defaultdict(list))
 
     def source(self, name: str, shape: tuple[int, ...]) -> Signal:
@@ -89,6 +90,7 @@ class Constraints:
             first = self.numbers[axis] << INDEX_BITS
             known = self.whole[axis] = np.arange(first, first + self.sizes[axis], dtype=np.int64)
             known.flags.writeable = False
+            self._axis_of[id(known)] = axis
         return known
 
     @cached_property
@@ -98,6 +100,9 @@ class Constraints:
 
     def origins(self, label: Label) -> set[Axis]:
         """The axes of the network's tensors that a label comes from, also by way of other ops."""
+        axis = self._axis_of.get(id(label.atoms))
+        if axis is not None and self.whole.get(axis) is label.atoms:
+            return {axis}
         return {self._axes[number] for number in axis_numbers(label.atoms[label.atoms >= 0])}
 
     def picks_in(self, atoms: Index) -> Picks | None:

@@ -12,7 +12,7 @@ from ..plan import Cost, LayerCost
 from .channel_map import ChannelMap
 from .graph import Graph
 from .propagation import Propagation
-from .rules import Op, flops_of
+from .rules import flops_of
 
 
 def cost(network: paddle.nn.Layer, inputs: Any) -> Cost:
@@ -48,9 +48,7 @@ def cost_at(graph: Graph, propagation: Propagation) -> Cost:
     flops: dict[str, int] = {}
     macs: dict[str, int] = {}
     unknown: list[str] = []
-    owner = ""
-    for op, args, outs in propagation.evaluation.steps():
-        owner = layer_of(op, graph, owner)
+    for (op, args, outs), owner in zip(propagation.evaluation.steps(), graph.evaluation.layers):
         of_op = flops_of(op, args, outs)
         if of_op is None:
             unknown.append(str(op))
@@ -69,15 +67,3 @@ def cost_at(graph: Graph, propagation: Propagation) -> Cost:
     )
     trainable = sum(count for name, count in params.items() if name in graph.trainable)
     return Cost(sum(flops.values()), sum(macs.values()), sum(params.values()), trainable, rows, tuple(unknown))
-
-
-def layer_of(op: Op, graph: Graph, last: str) -> str:
-    """The layer that an op belongs to: the owner of a tensor that it uses.
-
-    A sum that adds a bias belongs to the convolution right before it. All other ops without tensors of their own belong
-    to the network.
-    """
-    if op.attrs.get("conv_bias"):
-        return last
-    names = [graph.evaluation.tensors[value] for value in op.operands if value in graph.evaluation.tensors]
-    return names[0].rpartition(".")[0] if names else ""

@@ -11,7 +11,7 @@ import paddle
 from ..errors import PruneError, gist
 from ..internals import program
 from ..internals.forward_reads import ForwardReads
-from ..internals.layers import named_layers, named_tensors, whole_numbers
+from ..internals.layers import Inventory, whole_numbers
 from ..internals.preserve import forward_pass
 from ..plan import Axis
 from .example_input import Example
@@ -34,6 +34,20 @@ class Program:
     tensors: dict[int, str]
     outputs: tuple[int, ...]
     reads: ForwardReads = field(default_factory=ForwardReads, compare=False)
+
+    @cached_property
+    def layers(self) -> list[str]:
+        """For each operation the layer that its cost is counted to: the owner of a tensor that it uses.
+
+        A sum that adds a bias belongs to the convolution right before it. All other operations without tensors of their
+        own belong to the network.
+        """
+        found: list[str] = []
+        for op in self.ops:
+            names = [self.tensors[value] for value in op.operands if value in self.tensors]
+            owner = names[0].rpartition(".")[0] if names else ""
+            found.append(found[-1] if found and op.attrs.get("conv_bias") else owner)
+        return found
 
 
 @dataclass(frozen=True)
@@ -96,7 +110,7 @@ class Graph:
 
 def tensors_of(network: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
     """Every parameter and buffer, by its first structured name. Shared tensors appear once."""
-    return named_tensors(named_layers(network))
+    return Inventory.of(network).tensors
 
 
 def trace(network: paddle.nn.Layer, given: Example) -> Graph:
@@ -111,8 +125,8 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
     """
     if not paddle.in_dynamic_mode():
         raise PruneError("hapi_prune", "static-graph mode", "dynamic mode", "call paddle.disable_static() first")
-    layers = named_layers(network)
-    tensors, aliases = named_tensors(layers), dict[str, str]()
+    held = Inventory.of(network)
+    tensors, aliases = held.tensors, dict[str, str]()
     for name, tensor in tensors.items():
         if aliases.setdefault(tensor.name, name) != name:
             raise PruneError(
@@ -121,7 +135,7 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
                 "a name of its own for each tensor",
                 "drop the fixed names, or build the network under paddle.utils.unique_name.guard()",
             )
-    training, evaluation, untraced = both_modes(network, given, aliases)
+    training, evaluation, untraced = both_modes(held, given, aliases)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     axes = [(name, axis) for name, shape in shapes.items() for axis, size in enumerate(shape) if size > 1]
     return Graph(
@@ -129,8 +143,8 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
         evaluation=evaluation,
         shapes=shapes,
         trainable=frozenset(name for name, tensor in tensors.items() if not tensor.stop_gradient),
-        parameters=frozenset(named_tensors(layers, ["_parameters"])),
-        kinds={name: type(layer).__name__ for name, layer in layers.items()},
+        parameters=frozenset(held.parameters),
+        kinds={name: type(layer).__name__ for name, layer in held.layers.items()},
         aliases=aliases,
         sizes={(name, axis): shapes[name][axis] for name, axis in axes},
         numbers={axis: number for number, axis in enumerate(axes)},
@@ -139,7 +153,7 @@ def trace(network: paddle.nn.Layer, given: Example) -> Graph:
     )
 
 
-def both_modes(network: paddle.nn.Layer, given: Example, aliases: dict[str, str]) -> tuple[Program, Program, str]:
+def both_modes(held: Inventory, given: Example, aliases: dict[str, str]) -> tuple[Program, Program, str]:
     """The forward pass in training and in evaluation mode, one object where they do not differ.
 
     A network in evaluation mode may want more inputs for training, as a detector wants boxes. Then evaluation stands
@@ -149,15 +163,15 @@ def both_modes(network: paddle.nn.Layer, given: Example, aliases: dict[str, str]
         The two, and why training mode was not traced; empty where it was.
     """
     # Evaluation first: where one trace is enough, its operations say which of them draw random numbers there too.
-    evaluation = traced_program(network, given, aliases, training=False)
+    evaluation = traced_program(held, given, aliases, training=False)
     if not evaluation.reads.mode:
         return evaluation, evaluation, ""
     try:
-        training = traced_program(network, given, aliases, training=True)
+        training = traced_program(held, given, aliases, training=True)
     except PruneError as error:
-        if network.training:
+        if held.network.training:
             raise
-        unused = named_tensors(named_layers(network), ["_parameters"]).keys() - set(evaluation.tensors.values())
+        unused = held.parameters.keys() - set(evaluation.tensors.values())
         if unused:
             layers = ", ".join(repr(name.rpartition(".")[0] or name) for name in sorted(unused)[:3])
             todo = f"give the inputs of training too, as it alone uses {layers}"
@@ -167,25 +181,25 @@ def both_modes(network: paddle.nn.Layer, given: Example, aliases: dict[str, str]
 
 
 def traced_program(
-    network: paddle.nn.Layer, given: Example, aliases: dict[str, str], training: bool, as_it_is: bool = False
+    held: Inventory, given: Example, aliases: dict[str, str], training: bool, as_it_is: bool = False
 ) -> Program:
-    """One forward pass of the network, traced, as plain data; ``as_it_is``: see `program.traced`."""
+    """One forward pass of a network, traced, as plain data; ``as_it_is``: see `program.traced`."""
 
     def run(leaves: list[paddle.Tensor]) -> Any:
         args, kwargs = given.rebuilt(leaves)
-        return network(*args, **kwargs)
+        return held.network(*args, **kwargs)
 
-    with forward_pass(network, training) as layers:
+    with forward_pass(held.layers.values(), training):
         try:
-            raw = program.traced(layers, run, given.leaves, as_it_is)
+            raw = program.traced(held.layers, run, given.leaves, as_it_is)
         except Exception as error:  # whatever the user's forward raises belongs to the user
             raise PruneError(
-                f"tracing {type(network).__name__} in {'training' if training else 'evaluation'} mode",
+                f"tracing {type(held.network).__name__} in {'training' if training else 'evaluation'} mode",
                 gist(error),
                 "a forward that runs at this input shape, and does the same whatever the values of its input are",
                 "check the input shape, and the line at which a tensor is asked for its value, if one is named",
             ) from error
-    return program_of(raw, aliases, layers)
+    return program_of(raw, aliases, held.layers)
 
 
 def alike(one: Program, other: Program) -> bool:

@@ -129,6 +129,7 @@ def collect(
     layout = layout_of(number, root, in_order(number, root, colors, rank), rank)
     reasons = first_reasons(number, root, constraints.frozen)
     approximate = first_reasons(number, root, constraints.mixed)
+    heights = layout.heights[np.unique(layout.groups, return_index=True)[1]]  # of each group on its first axis
     groups, seen = {}, dict(keys or {})
     taken: dict[str, int] = {}
     for place_of_group, atom in enumerate(np.sort(first)):
@@ -136,7 +137,7 @@ def collect(
         key = key_of(number.axes[number.axis_of[atom]], taken) if keys is None else keys.get(footprint, UNKNOWN)
         seen[footprint] = key
         index, unit = Places(layout, place_of_group), int(root[atom])
-        size = next(iter(index.values())).shape[0]
+        size = int(heights[place_of_group])
         groups[key] = ChannelGroup(key, size, index, approximate.get(unit), reasons.get(unit))
     return groups, seen, layout
 

@@ -95,11 +95,13 @@ class Label:
         Returns:
             A label whose axes ascend.
         """
+        if tuple(axes) == self.axes:
+            return self
         order = np.argsort(axes, kind="stable")
         return Label(tuple(axes[i] for i in order), self.atoms.transpose(order))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Signal:
     """A value of the program: its shape and labels.
 
@@ -129,6 +131,21 @@ class Signal:
     uniform: frozenset[int] = frozenset()
     drawn: bool = False
     nonzero: bool = False
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        labels: tuple[Label, ...] = (),
+        tensor: str = "",
+        value: tuple[float, ...] | None = None,
+        uniform: frozenset[int] = frozenset(),
+        drawn: bool = False,
+        nonzero: bool = False,
+    ) -> None:
+        # As dataclass would, but it calls object.__setattr__ for each field, which takes three times as long.
+        self.__dict__.update(
+            shape=shape, labels=labels, tensor=tensor, value=value, uniform=uniform, drawn=drawn, nonzero=nonzero
+        )
 
     @property
     def size(self) -> int:

@@ -51,6 +51,13 @@ class Layout:
         return np.split(order, np.searchsorted(self.groups[order], np.arange(1, len(self.sizes))))
 
     @cached_property
+    def heights(self) -> Index:
+        """For each run how many units have slices in it."""
+        begins = np.diff(self.units, prepend=-1) != 0
+        begins[self.starts[:-1]] = True
+        return np.add.reduceat(begins, self.starts[:-1], dtype=np.int64) if len(self.axes) else self.starts[:0]
+
+    @cached_property
     def _known(self) -> dict[int, Index]:
         return {}
 
@@ -64,7 +71,7 @@ class Layout:
         if run not in self._known:
             begin, end = self.starts[run : run + 2]
             positions = self.slices[begin:end] - self.number.starts[self.axes[run]]
-            self._known[run] = positions.reshape(1 + np.count_nonzero(np.diff(self.units[begin:end])), -1)
+            self._known[run] = positions.reshape(self.heights[run], -1)
         return self._known[run]
 
     def after(self, alive: npt.NDArray[np.bool_], places: Index, number: Numbering) -> Layout:
@@ -122,9 +129,7 @@ class Places(Mapping[Axis, Index]):
     @cached_property
     def _axes(self) -> list[Axis]:
         number = self._layout.number
-        touched = np.zeros(len(number.axes), bool)
-        touched[list(self._runs)] = True
-        return [number.axes[place] for place in np.flatnonzero(touched[number.firsts]).tolist()]
+        return [number.axes[place] for place in sorted(n for first in self._runs for n in number.sharing[first])]
 
     def _run(self, axis: Any) -> int | None:
         return self._runs.get(self._layout.number.first_of.get(axis, -1))

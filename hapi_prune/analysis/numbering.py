@@ -43,6 +43,14 @@ class Numbering:
         """For each axis the place of the one whose numbers it has."""
         return dict(zip(self.axes, self.firsts.tolist()))
 
+    @cached_property
+    def sharing(self) -> dict[int, list[int]]:
+        """The places of the axes that share numbers, by the first of them; ascending."""
+        found: dict[int, list[int]] = {}
+        for place, first in enumerate(self.firsts.tolist()):
+            found.setdefault(first, []).append(place)
+        return found
+
     def __call__(self, atoms: Index) -> Index:
         """The consecutive numbers of ``atoms``; what came from none is left out."""
         atoms = atoms[atoms >= 0]

@@ -12,6 +12,7 @@ import numpy as np
 import paddle
 from paddle.nn import functional
 
+from ..internals.layers import named_layers
 from ..internals.preserve import forward_pass, quiet
 from .channel_map import ChannelMap
 from .labels import Signal, Value
@@ -45,7 +46,7 @@ def seconds_of_network(channel_map: ChannelMap) -> float:
     """How long one forward pass takes, in evaluation mode at the example input; the network is left as it was."""
     network, given = channel_map.network, channel_map.example
     args, kwargs = given.rebuilt(given.leaves)
-    with forward_pass(network, training=False), paddle.no_grad():
+    with forward_pass(named_layers(network).values(), training=False), paddle.no_grad():
         return median(lambda: network(*args, **kwargs))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import paddle
 
 from ..errors import PruneError
+from ..internals.layers import Inventory
 from .example_input import Example
 from .graph import Graph, Program, traced_program
 from .labels import Mismatch, Signal, Value
@@ -215,9 +216,10 @@ def does_the_same(network: paddle.nn.Layer, found: Example, graph: Graph, now: P
     """
     if macs(now.evaluation) < WORTH * len(now.evaluation.program.ops):
         return False
+    held = Inventory.of(network)
     try:
         for training in (True,) if graph.one_program else (False, True):
-            program = traced_program(network, found, graph.aliases, training, as_it_is=True)
+            program = traced_program(held, found, graph.aliases, training, as_it_is=True)
             if not is_wired_alike(program, now.training if training else now.evaluation):
                 return False
     except PruneError:  # as where a Linear reads all pixels

@@ -8,7 +8,6 @@ from ..analysis.channel_map import ChannelMap
 from ..analysis.cut_state import PlannedCut
 from ..analysis.held_counts import Count, proposals, unhelpful_attributes
 from ..analysis.propagation import Propagation
-from ..internals.layers import named_layers
 from ..plan import Reason
 from . import surgery, verify_outputs
 from .undo_log import UndoLog
@@ -22,13 +21,8 @@ def candidates(channel_map: ChannelMap, planned: PlannedCut) -> Iterator[tuple[C
     for proposal in proposals(channel_map.network, now, planned.propagation):
         undo_log = UndoLog()
         try:
-            surgery.shrink(
-                channel_map.network,
-                channel_map.tensors,
-                planned.cut,
-                channel_map.traced.constraints.depthwise,
-                undo_log,
-            )
+            depthwise = channel_map.traced.constraints.depthwise
+            surgery.shrink(channel_map.inventory(), planned.cut, depthwise, undo_log)
             counts = needed(channel_map, planned.propagation, proposal, undo_log)
         finally:
             undo_log.undo()
@@ -60,22 +54,21 @@ def needed(
     Returns:
         Those that were set; none if the sizes are wrong even with all of them.
     """
-    network = channel_map.network
-    owners = named_layers(network)
-    counts = [count for count in counts if getattr(owners[count.layer], count.attribute) is count.before]
-    with surgery.widths_follow(network, undo_log):
-        surgery.set_counts(network, counts, undo_log)
+    held = channel_map.inventory()
+    counts = [count for count in counts if getattr(held.layers[count.layer], count.attribute) is count.before]
+    with surgery.widths_follow(held, undo_log):
+        surgery.set_counts(held, counts, undo_log)
         if not is_laid_out(channel_map, after, counts):
-            surgery.set_counts(network, counts, undo_log, back=True)
+            surgery.set_counts(held, counts, undo_log, back=True)
             return ()
         for kind in sorted({kind_of(channel_map, count) for count in counts}):
             alike = [count for count in counts if kind_of(channel_map, count) == kind]
             others = [count for count in counts if count not in alike]
-            surgery.set_counts(network, alike, undo_log, back=True)
+            surgery.set_counts(held, alike, undo_log, back=True)
             if is_laid_out(channel_map, after, others):
                 counts = others
             else:
-                surgery.set_counts(network, alike, undo_log)
+                surgery.set_counts(held, alike, undo_log)
     return tuple(counts)
 
 
@@ -87,7 +80,7 @@ def kind_of(channel_map: ChannelMap, count: Count) -> tuple[str, str]:
 def is_laid_out(channel_map: ChannelMap, after: Propagation, counts: Sequence[Count]) -> bool:
     """Whether the network runs, all operations have the sizes that the labels say, and ``counts`` change only sizes."""
     try:
-        verify_outputs.attempt(channel_map.network, channel_map.example, training=False)  # fails fast
+        verify_outputs.attempt(channel_map.inventory(), channel_map.example, training=False)  # fails fast
         verify_sizes(channel_map, after, counts)
     except Refused:
         return False

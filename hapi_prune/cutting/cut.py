@@ -69,15 +69,17 @@ def until_it_holds(
     Raises:
         PruneError: a refusal after which the next plan would be the same.
     """
-    while True:
-        wanted, plan = choose()
-        try:
-            return wanted, plan, attempt(plan) if plan else None
-        except Refused as refused:
-            before, channel_map.state.findings = channel_map.findings, findings_after(channel_map, plan, refused, skip)
-            if channel_map.findings == before:
-                got = f"its cut network {refused}, and trying again would be the same"
-                raise PruneError("network", got, todo="leave layers alone with skip=[...]") from refused
+    with channel_map.read_once():
+        while True:
+            wanted, plan = choose()
+            try:
+                return wanted, plan, attempt(plan) if plan else None
+            except Refused as refused:
+                before, now = channel_map.findings, findings_after(channel_map, plan, refused, skip)
+                channel_map.state.findings = now
+                if now == before:
+                    got = f"its cut network {refused}, and trying again would be the same"
+                    raise PruneError("network", got, todo="leave layers alone with skip=[...]") from refused
 
 
 def findings_after(channel_map: ChannelMap, plan: PruningPlan, refused: Refused, skip: Sequence[str]) -> Findings:
@@ -269,15 +271,15 @@ def apply_and_compare(
     exact: bool,
 ) -> None:
     """Remove the slices for good, run the network in both modes, and compare what it returns with ``masked``."""
-    network, tensors = channel_map.network, channel_map.tensors
-    surgery.shrink(network, tensors, planned.cut, channel_map.traced.constraints.depthwise, undo_log)
-    surgery.set_counts(network, planned.counts, undo_log)
-    with surgery.widths_follow(network, undo_log):
+    held = channel_map.inventory()
+    surgery.shrink(held, planned.cut, channel_map.traced.constraints.depthwise, undo_log)
+    surgery.set_counts(held, planned.counts, undo_log)
+    with surgery.widths_follow(held, undo_log):
         for training in masked or (False,):
-            pruned = verify_outputs.attempt(network, channel_map.tried_on, training)
+            pruned = verify_outputs.attempt(held, channel_map.tried_on, training)
             if training in masked:
                 casts = verify_outputs.casts(channel_map, training)
-                most = verify_outputs.tolerance(tensors.values(), casts, training)
+                most = verify_outputs.tolerance(held.tensors.values(), casts, training)
                 verify_outputs.compare(pruned, masked[training], exact, most)
         untrained = channel_map.graph.reads.mode and True not in masked
         unlike = channel_map.tried_on is not channel_map.example and not channel_map.works_at_any_size

@@ -60,10 +60,10 @@ class Masked:
         Raises:
             PruneError: it does not run, so it did not before either.
         """
-        given = self._map.tried_on
+        held, given = self._map.inventory(), self._map.tried_on
         try:
-            with surgery.masked(self._map.tensors, self._scales if self.lightly else self._cut):
-                return {mode: verify_outputs.outputs(self._map.network, given, mode) for mode in self.modes}
+            with surgery.masked(held.tensors, self._scales if self.lightly else self._cut):
+                return {mode: verify_outputs.outputs(held, given, mode) for mode in self.modes}
         except Exception as error:  # the user's forward may raise anything
             shapes = ", ".join(str(list(leaf.shape)) for leaf in self._map.example.leaves)
             raise PruneError(

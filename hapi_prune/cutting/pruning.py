@@ -111,7 +111,7 @@ class Pruner:
 
     def plan(self, wanted: Goal, optimizer: Any = None) -> PruningPlan:
         """The units that stay. Master weights are scored, if there are any: the weights rounded from them have ties."""
-        options, tensors = self.options, self.channel_map.tensors
+        options, tensors = self.options, dict(self.channel_map.tensors)
         gathered = self.gathered or gathered_now(self.criterion, tensors, wanted)
         if optimizer is not None:
             tensors.update(optimizers.masters(optimizer, tensors))

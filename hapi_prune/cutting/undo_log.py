@@ -24,15 +24,15 @@ class UndoLog:
 
     def resize(self, tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
         """Give ``tensor`` the shape and values of ``array``, in place; its gradient stays as it is."""
-        self.become(tensor, paddle.to_tensor(array, place=tensor.place))
+        self.become(tensor, tensors.memory(array, tensor.place))
 
-    def become(self, tensor: paddle.Tensor, other: paddle.Tensor) -> None:
-        """Give ``tensor`` the shape and the memory of ``other``; its gradient stays as it is."""
+    def become(self, tensor: paddle.Tensor, storage: Any) -> None:
+        """Give ``tensor`` another shape and storage, see `tensors.become`; its gradient stays as it is."""
         if id(tensor) not in self._held:
             # The old storage itself is kept, not a copy, and only at the first write: later ones are not restored to.
             self._held[id(tensor)] = tensor, tensors.storage(tensor)
-            self.remember(lambda: tensors.restore(*self._held.pop(id(tensor))))
-        tensors.become(tensor, other)
+            self.remember(lambda: tensors.become(*self._held.pop(id(tensor))))
+        tensors.become(tensor, storage)
 
     def assign(self, owner: object, name: str, value: object) -> None:
         """Set attribute ``name`` of ``owner``."""

@@ -16,7 +16,7 @@ import paddle
 from ..analysis.channel_map import ChannelMap
 from ..analysis.cut_state import PlannedCut
 from ..analysis.example_input import Example
-from ..internals.layers import named_layers, named_tensors
+from ..internals.layers import Inventory
 from ..plan import Array
 from ..reporting.record import SIZES, VALUES_IN_FLOAT64
 from . import surgery, verify_outputs
@@ -65,9 +65,10 @@ def verify_in_float64(
             theirs = outputs_in_float64(channel_map, modes)
             again = outputs_in_float64(channel_map, modes, FINEST) if theirs is not None else None
         depthwise = channel_map.traced.constraints.depthwise
-        surgery.shrink(channel_map.network, channel_map.tensors, planned.cut, depthwise, log)
-        surgery.set_counts(channel_map.network, planned.counts, log)
-        with surgery.widths_follow(channel_map.network, log):
+        held = channel_map.inventory()
+        surgery.shrink(held, planned.cut, depthwise, log)
+        surgery.set_counts(held, planned.counts, log)
+        with surgery.widths_follow(held, log):
             ours = outputs_in_float64(channel_map, modes) if theirs is not None else None
         if theirs is None or ours is None or again is None or not all(map(agrees, again, theirs)):
             if noise <= 1:
@@ -83,12 +84,12 @@ def verify_in_float64(
 
 def noise_of(channel_map: ChannelMap, training: bool, plain: list[Array]) -> float:
     """How far a change of the input by float32's rounding moves the outputs ``plain``, in units of the tolerance."""
-    network, given = channel_map.network, channel_map.tried_on
+    held, given = channel_map.inventory(), channel_map.tried_on
     floats = [leaf.is_floating_point() for leaf in given.leaves]
     leaves = [nudged(leaf, PERTURBATION) if real else leaf for leaf, real in zip(given.leaves, floats)]
-    perturbed = verify_outputs.outputs(network, replace(given, leaves=leaves), training)
+    perturbed = verify_outputs.outputs(held, replace(given, leaves=leaves), training)
     casts = verify_outputs.casts(channel_map, training)
-    most = verify_outputs.tolerance(channel_map.tensors.values(), casts, training)
+    most = verify_outputs.tolerance(held.tensors.values(), casts, training)
     return max((verify_outputs.distance(one, other) / most for one, other in zip(perturbed, plain)), default=0.0)
 
 
@@ -114,26 +115,25 @@ def outputs_in_float64(
 
     ``perturbation``: relative change of the input.
     """
-    network, given = channel_map.network, channel_map.tried_on
+    held, given = channel_map.inventory(), channel_map.tried_on
     if any(verify_outputs.casts(channel_map, training) for training in modes):
         return None  # it would compute in lower precision all the same
     try:
-        with in_float64(network, given, perturbation) as precise:
-            return [verify_outputs.outputs(network, precise, training) for training in modes]
+        with in_float64(held, given, perturbation) as precise:
+            return [verify_outputs.outputs(held, precise, training) for training in modes]
     except Exception:  # casts, custom ops, tensors in closures: the user's forward may raise anything
         return None
 
 
 @contextmanager
-def in_float64(network: paddle.nn.Layer, given: Example, perturbation: float) -> Iterator[Example]:
+def in_float64(held: Inventory, given: Example, perturbation: float) -> Iterator[Example]:
     """The network's tensors in float64 for the length of a block; gives the example, `nudged`, in float64."""
     log, default = UndoLog(), paddle.get_default_dtype()
-    layers = named_layers(network)
     try:
-        for tensor in named_tensors(layers).values():
+        for tensor in held.tensors.values():
             if tensor.is_floating_point():
                 log.resize(tensor, tensor.astype("float64").numpy())
-        for layer in layers.values():  # tensors that are plain attributes
+        for layer in held.layers.values():  # tensors that are plain attributes
             for name, value in list(vars(layer).items()):
                 if isinstance(value, paddle.Tensor) and value.is_floating_point():
                     log.assign(layer, name, value.astype("float64"))

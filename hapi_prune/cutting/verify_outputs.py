@@ -13,7 +13,7 @@ import paddle
 from ..analysis.channel_map import ChannelMap
 from ..analysis.example_input import Example
 from ..errors import gist
-from ..internals.layers import named_layers
+from ..internals.layers import Inventory
 from ..internals.preserve import forward_pass
 from ..internals.program import CAST_FROM
 from ..internals.stacks import is_user_code, layer_at_work
@@ -65,11 +65,11 @@ class Refused(Exception):
         return self.reason.where if self.reason.kind is ReasonKind.DOES_NOT_RUN else ""
 
 
-def outputs(network: paddle.nn.Layer, given: Example, training: bool) -> list[npt.NDArray[Any]]:
+def outputs(held: Inventory, given: Example, training: bool) -> list[npt.NDArray[Any]]:
     """What the network returns, flattened to arrays. Its mode, generators and statistics stay as they were."""
     args, kwargs = given.rebuilt(given.leaves)
-    with forward_pass(network, training), paddle.no_grad(), interrupts.let_through():
-        tree = network(*args, **kwargs)
+    with forward_pass(held.layers.values(), training), paddle.no_grad(), interrupts.let_through():
+        tree = held.network(*args, **kwargs)
     return [leaf.astype("float32").numpy() for leaf in paddle.utils.flatten(tree) if isinstance(leaf, paddle.Tensor)]
 
 
@@ -80,19 +80,19 @@ def trains_otherwise(channel_map: ChannelMap) -> bool:
     return training != evaluation and not RANDOM & set(training)
 
 
-def attempt(network: paddle.nn.Layer, given: Example, training: bool) -> list[npt.NDArray[Any]]:
+def attempt(held: Inventory, given: Example, training: bool) -> list[npt.NDArray[Any]]:
     """As `outputs`, with whatever the network raises turned into where and why.
 
     Raises:
         Refused: the network does not run.
     """
     try:
-        return outputs(network, given, training)
+        return outputs(held, given, training)
     except Exception as error:  # the user's forward may raise anything
         steps = [step for step in traceback.walk_tb(error.__traceback__) if is_user_code(step[0].f_code.co_filename)]
         frame, line = steps[-1] if steps else (None, 0)
         where = f"{frame.f_code.co_filename}:{line}" if frame else ""
-        owner = layer_at_work(frame, {id(layer): name for name, layer in named_layers(network).items()})
+        owner = layer_at_work(frame, {id(layer): name for name, layer in held.layers.items()})
         text = f"does not run at other sizes: {where or 'an unknown place'} ({gist(error)[:160]})"
         raise Refused(Reason(ReasonKind.DOES_NOT_RUN, text, where=where), owner) from error
 

@@ -51,8 +51,8 @@ def verify_mode(
     """
     one = planned.training if training else planned.evaluation
     try:
-        network, given, aliases = channel_map.network, channel_map.example, channel_map.graph.aliases
-        ops = traced_program(network, given, aliases, training, as_it_is).ops
+        held, given, aliases = channel_map.inventory(), channel_map.example, channel_map.graph.aliases
+        ops = traced_program(held, given, aliases, training, as_it_is).ops
     except PruneError as error:
         raise Refused(Reason(ReasonKind.OTHER_SIZES, f"would not be traced any more ({error.got})")) from error
     changes = Changes()
@@ -84,7 +84,7 @@ def require_it_trains(channel_map: ChannelMap, planned: Propagation) -> None:
             verify_mode(channel_map, planned, training=True, as_it_is=True)
             return
         channel_map.tried_on = channel_map.example
-    verify_outputs.attempt(channel_map.network, channel_map.example, training=True)
+    verify_outputs.attempt(channel_map.inventory(), channel_map.example, training=True)
 
 
 def refused(text: str, op: Op) -> Refused:

@@ -23,7 +23,7 @@ from ..cutting.cut import Proven, rehearse, until_it_holds
 from ..cutting.pruning import Pruner
 from ..errors import NothingToPruneError, PruneError, gist
 from ..exporting.program import save_program
-from ..internals.layers import named_layers
+from ..internals.layers import Inventory, named_layers
 from ..internals.preserve import everything, quiet, training_flags
 from ..internals.progress import bars, progress
 from ..internals.tensors import resize
@@ -197,7 +197,7 @@ def stages(network: paddle.nn.Layer, inputs: Any, options: Options, ratio: float
     cut_and_compare(pruner, ratio + (1 - ratio) / 2, optimizer)
     step(network, given, optimizer)
     yield {"again": True}
-    verify_outputs.compare(exported(network, given), verify_outputs.outputs(network, given, training=False), exact=True)
+    verify_outputs.compare(exported(network, given), verify_outputs.outputs(Inventory.of(network), given, False), True)
     yield {"export": True}
 
 
@@ -262,7 +262,7 @@ def seen(network: paddle.nn.Layer, given: Example) -> list[list[Array]]:
             if leaf.is_floating_point():  # other numbers than those that the cut was verified on
                 factor = np.random.RandomState(1).uniform(0.5, 1.5, leaf.shape) + noise
                 leaves[index] = leaf * paddle.to_tensor(factor).astype(leaf.dtype)
-        found.append(verify_outputs.outputs(network, replace(given, leaves=leaves), training))
+        found.append(verify_outputs.outputs(Inventory.of(network), replace(given, leaves=leaves), training))
     return found
 
 

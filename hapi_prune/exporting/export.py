@@ -18,7 +18,7 @@ from ..analysis.cost import cost
 from ..analysis.example_input import Example, example
 from ..cutting import verify_outputs
 from ..errors import PruneError, PruneWarning, gist
-from ..internals.layers import named_layers
+from ..internals.layers import Inventory, named_layers
 from ..internals.preserve import forwards, quiet, random_generators, training_flags
 from ..plan import Array, Cost
 from ..reporting import tables
@@ -210,7 +210,7 @@ def outputs_of(network: paddle.nn.Layer, given: Example) -> list[Array]:
         PruneError: it does not run.
     """
     try:
-        return verify_outputs.outputs(network, given, training=False)
+        return verify_outputs.outputs(Inventory.of(network), given, training=False)
     except Exception as error:  # the user's forward may raise anything
         sizes = ", ".join(str(list(leaf.shape)) for leaf in given.leaves)
         got = f"the network does not run on {sizes} ({gist(error)})"

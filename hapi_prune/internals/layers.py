@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,25 +36,45 @@ def named_layers(network: paddle.nn.Layer) -> dict[str, paddle.nn.Layer]:
     return found
 
 
-def named_tensors(
-    layers: Mapping[str, paddle.nn.Layer], kinds: Iterable[str] = ("_parameters", "_buffers")
-) -> dict[str, paddle.Tensor]:
-    """Every parameter, then every buffer, by structured name; one that is held twice by its first name.
+@dataclass(frozen=True)
+class Inventory:
+    """A network with its layers and tensors, read once for all steps of a cut.
 
-    Args:
-        layers: all layers of a network, see `named_layers`.
-        kinds: where layers hold what is asked for.
+    Attributes:
+        layers: every layer by its structured name, see `named_layers`.
     """
-    holding = [(name, layer) for name, layer in layers.items() if layer._parameters or layer._buffers]
-    found: dict[str, paddle.Tensor] = {}
-    seen: set[int] = set()
-    for kind in kinds:
-        for name, layer in holding:
+
+    layers: dict[str, paddle.nn.Layer]
+
+    @classmethod
+    def of(cls, network: paddle.nn.Layer) -> Inventory:
+        """The layers that a network has now."""
+        return cls(named_layers(network))
+
+    @property
+    def network(self) -> paddle.nn.Layer:
+        """The network itself."""
+        return self.layers[""]
+
+    @cached_property
+    def parameters(self) -> dict[str, paddle.Tensor]:
+        """Every parameter by its structured name; one that is held twice by its first name."""
+        return self._with("_parameters", {})
+
+    @cached_property
+    def tensors(self) -> dict[str, paddle.Tensor]:
+        """As `parameters`, and every buffer behind them."""
+        return self._with("_buffers", self.parameters)
+
+    def _with(self, kind: str, found: Mapping[str, paddle.Tensor]) -> dict[str, paddle.Tensor]:
+        """What was found, and the tensors that layers hold in their dict ``kind``."""
+        seen, more = set(map(id, found.values())), dict(found)
+        for name, layer in self.layers.items():
             for key, tensor in vars(layer)[kind].items():
                 if tensor is not None and id(tensor) not in seen:
                     seen.add(id(tensor))
-                    found[joined(name, key)] = tensor
-    return found
+                    more[joined(name, key)] = tensor
+        return more
 
 
 def joined(name: str, key: str) -> str:

@@ -12,20 +12,20 @@ import paddle
 
 from .layers import named_layers
 from .random_state import RandomState
-from .tensors import hold, let_gradient_be, own_tensors, resize
+from .tensors import let_gradient_be, own_tensors, resize
 
 
 @contextmanager
-def forward_pass(network: paddle.nn.Layer, training: bool) -> Iterator[dict[str, paddle.nn.Layer]]:
+def forward_pass(layers: Iterable[paddle.nn.Layer], training: bool) -> Iterator[None]:
     """For a forward pass in training or evaluation mode that leaves nothing behind, and says nothing.
 
-    Yields:
-        The network's layers by name.
+    Args:
+        layers: all that are run.
+        training: the mode.
     """
-    named = named_layers(network)
-    layers = list(named.values())
+    layers = list(layers)
     with training_flags(layers, training), random_generators(), statistics(layers), forwards(layers), quiet():
-        yield named
+        yield
 
 
 @contextmanager
@@ -89,14 +89,17 @@ def set_training(layer: paddle.nn.Layer, flag: bool) -> None:
 @contextmanager
 def statistics(layers: Iterable[paddle.nn.Layer]) -> Iterator[None]:
     """Put back what a forward pass writes: into tensors that are not trained, or other buffers in their places."""
-    held = [(layer, own_tensors(layer)) for layer in layers]
-    still = {id(t): t for _, tensors in held for t in tensors.values() if t.stop_gradient}
+    held = [(buffers, dict(buffers)) for buffers in [layer._buffers for layer in layers]]
+    spaces = [space for layer in layers for space in (layer._parameters, layer._buffers) if space]
+    still = {id(t): t for space in spaces for t in space.values() if t is not None and t.stop_gradient}
     kept = [(tensor, tensor.numpy()) for tensor in still.values()]
     try:
         yield
     finally:
-        for layer, tensors in held:
-            hold(layer, tensors)
+        for buffers, before in held:
+            if buffers or before:
+                buffers.clear()
+                buffers.update(before)
         for tensor, array in kept:
             if tensor.numpy().tobytes() != array.tobytes():
                 tensor.set_value(array)
@@ -108,20 +111,17 @@ def forwards(layers: Iterable[paddle.nn.Layer]) -> Iterator[None]:
 
     It cannot save that one, and a network that it was left on could not be exported after a cut.
     """
-    before = [(space, space.get("forward")) for layer in layers for space in _forwards_of(layer)]
+    # A layer may hold a forward of its own, and Paddle keeps the one that it has converted beside it.
+    spaces = [space for layer in layers for space in (vars(layer), layer._original_funcs)]
+    before = [space.get("forward") for space in spaces]
     try:
         yield
     finally:
-        for space, forward in before:
-            if forward is not None:
-                space["forward"] = forward
-            else:
+        for space, forward in zip(spaces, before):
+            if forward is None:
                 space.pop("forward", None)
-
-
-def _forwards_of(layer: paddle.nn.Layer) -> tuple[dict[str, Any], ...]:
-    """Where a layer may hold a forward of its own, and where Paddle keeps the one that it has converted."""
-    return vars(layer), layer._original_funcs
+            elif space.get("forward") is not forward:
+                space["forward"] = forward
 
 
 @contextmanager

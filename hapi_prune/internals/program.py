@@ -124,7 +124,7 @@ def _otherwise(
         if any(isinstance(layer.forward, StaticFunction) for layer in layers.values()):
             return _converted(function, leaves)  # the user has it converted, and a run on tensors would leave a program
         values = ConcreteValues()
-        with suppress(Exception), forward_pass(layers[""], layers[""].training), values.recorded():
+        with suppress(Exception), forward_pass(layers.values(), layers[""].training), values.recorded():
             function(list(leaves))
         if not values:
             return _converted(function, leaves)

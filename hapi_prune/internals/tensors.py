@@ -17,7 +17,7 @@ def resize(tensor: paddle.Tensor, array: npt.NDArray[Any]) -> None:
     ``set_value`` refuses another shape; the storage underneath does not. Gradients have to follow, see `gradients`.
     bfloat16 travels as NumPy's uint16, both ways.
     """
-    become(tensor, paddle.to_tensor(array, place=tensor.place))
+    become(tensor, memory(array, tensor.place))
 
 
 @cache
@@ -37,14 +37,20 @@ def view(tensor: paddle.Tensor) -> npt.NDArray[Any]:
     return np.asarray(_Memory(tensor.data_ptr(), shape, _numpy_type(tensor.dtype)))
 
 
+def sees(array: npt.NDArray[Any], tensor: paddle.Tensor) -> bool:
+    """Whether ``array`` is still a `view` of the memory of ``tensor``."""
+    return isinstance(array.base, _Memory) and array.base.address == tensor.data_ptr()
+
+
 def new(shape: Sequence[int], tensor: paddle.Tensor, array: npt.NDArray[Any]) -> tuple[paddle.Tensor, npt.NDArray[Any]]:
     """A new uninitialised tensor of the type and in the place of ``tensor``, and its `view`.
 
-    As ``paddle.empty``, without the checks of arguments that take most of its time; what there is to know of the
-    tensor is told by ``array``, its view.
+    As ``paddle.empty``, without the checks of arguments that take most of its time; what NumPy calls its type is told
+    by ``array``, which holds the numbers of ``tensor``.
     """
-    made = paddle._C_ops.empty(shape, tensor.dtype, tensor.place)
-    if not isinstance(array.base, _Memory):
+    place = tensor.place
+    made = paddle._C_ops.empty(shape, tensor.dtype, place)
+    if not (place.is_cpu_place() and all(shape)):
         return made, view(made)
     return made, np.asarray(_Memory(made.data_ptr(), tuple(shape), array.dtype.str))
 
@@ -52,9 +58,10 @@ def new(shape: Sequence[int], tensor: paddle.Tensor, array: npt.NDArray[Any]) ->
 class _Memory:
     """Memory as NumPy takes it. An array type of ctypes would be made, and kept, for each size that is looked at."""
 
-    __slots__ = ("__array_interface__",)
+    __slots__ = ("__array_interface__", "address")
 
     def __init__(self, address: int, shape: tuple[int, ...], kind: str) -> None:
+        self.address = address
         self.__array_interface__ = {"version": 3, "data": (address, False), "shape": shape, "typestr": kind}
 
 
@@ -71,21 +78,25 @@ def as_type(array: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
     return found
 
 
-def become(tensor: paddle.Tensor, other: paddle.Tensor) -> None:
-    """Give ``tensor`` the shape and the storage of ``other``, without copying."""
-    tensor.get_tensor()._share_data_with(other.get_tensor())
+def memory(array: npt.NDArray[Any], place: Any) -> Any:
+    """A new storage with the shape and the numbers of ``array``, for `become`."""
+    if not place.is_cpu_place():
+        return storage(paddle.to_tensor(array, place=place))
+    made = paddle.base.core.DenseTensor()
+    made.set(array, paddle.CPUPlace())  # a fifth of the time of a tensor
+    return made
 
 
 def storage(tensor: paddle.Tensor) -> Any:
-    """The shape and storage that ``tensor`` has now, kept alive when `become` replaces it; `restore` takes it."""
+    """The shape and storage that ``tensor`` has now, kept alive when `become` replaces it."""
     held = paddle.base.core.DenseTensor()
     held._share_data_with(tensor.get_tensor())
     return held
 
 
-def restore(tensor: paddle.Tensor, held: Any) -> None:
-    """Give ``tensor`` the shape and the storage that it had when `storage` was asked for them."""
-    tensor.get_tensor()._share_data_with(held)
+def become(tensor: paddle.Tensor, storage: Any) -> None:
+    """Give ``tensor`` another shape and storage, as from `memory` or `storage`, without copying."""
+    tensor.get_tensor()._share_data_with(storage)
 
 
 def gradients(tensor: paddle.Tensor) -> list[paddle.Tensor]:
@@ -123,13 +134,3 @@ def own_tensors(layer: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
         return {}
     found = {**layer._parameters, **layer._buffers}
     return {name: tensor for name, tensor in found.items() if tensor is not None}
-
-
-def hold(layer: paddle.nn.Layer, tensors: dict[str, paddle.Tensor]) -> None:
-    """Restore a layer's buffers to the objects in ``tensors``, after a forward pass that may have replaced them."""
-    for name, tensor in list(layer._buffers.items()):
-        if tensor is not None and tensors.get(name) is not tensor:
-            if name in tensors:
-                layer._buffers[name] = tensors[name]
-            else:
-                del layer._buffers[name]

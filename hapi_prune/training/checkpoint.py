@@ -190,13 +190,15 @@ def set_bare_widths(network: paddle.nn.Layer, inputs: Any, undo_log: UndoLog) ->
         got = f"no example input, and nothing in the file says how wide {unsure[0]!r} is"
         raise PruneError("load(inputs=...)", got, "an example input for such a network", todo)
     if unsure:
-        with surgery.widths_follow(network, undo_log):
-            verify_outputs.outputs(network, example(network, inputs), training=False)
+        held = layers.Inventory.of(network)
+        with surgery.widths_follow(held, undo_log):
+            verify_outputs.outputs(held, example(network, inputs), training=False)
 
 
 def put(network: paddle.nn.Layer, model: paddle.Model | None, arrays: dict[str, Array], undo_log: UndoLog) -> None:
     """Resize every tensor, tell the layers, fill in the values, and make room in the optimizer."""
-    tensors = tensors_of(network)
+    held = layers.Inventory.of(network)
+    tensors = held.tensors
     state = {id(tensor): name for name, tensor in network.state_dict().items()}
     shapes = {name: arrays[state[id(t)]].shape for name, t in tensors.items() if id(t) in state}
     smaller = {name: shape for name, shape in shapes.items() if shape != tuple(tensors[name].shape)}
@@ -209,7 +211,7 @@ def put(network: paddle.nn.Layer, model: paddle.Model | None, arrays: dict[str, 
     optimizer = paddle_model.optimizer(model) if model is not None else None
     if optimizer is not None:
         optimizers.carry(optimizer, cut, tensors, undo_log)
-    surgery.shrink(network, tensors, cut, depthwise, undo_log)
+    surgery.shrink(held, cut, depthwise, undo_log)
     for name in shapes:
         array = arrays[state[id(tensors[name])]]
         undo_log.resize(tensors[name], as_type(array, tensors[name].dtype))

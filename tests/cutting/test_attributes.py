@@ -385,10 +385,10 @@ def test_a_range_that_begins_elsewhere_is_refused():
     channel_map = pruner.channel_map
     plan = pruner.plan(pruner.goal(0.5))
     planned = channel_map.plan_cut(plan)
-    surgery.shrink(network, channel_map.tensors, planned.cut, set(), UndoLog())
+    surgery.shrink(channel_map.inventory(), planned.cut, set(), UndoLog())
     for begin, right in ((2, True), (1, False), (3, False)):
         counts = [Count("block", "begin", 4, begin), Count("block", "end", 10, begin + 3)]
-        surgery.set_counts(network, counts, UndoLog())
+        surgery.set_counts(channel_map.inventory(), counts, UndoLog())
         verify_sizes(channel_map, planned.propagation)
         if right:
             verify_sizes(channel_map, planned.propagation, counts)

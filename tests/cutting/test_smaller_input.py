@@ -195,8 +195,8 @@ def test_the_cut_is_that_of_the_users_own_images(monkeypatch):
 def test_a_cut_that_computes_something_else_is_refused(monkeypatch):
     cut_away = verify_outputs.outputs
 
-    def off(network, given, training):
-        return [each + (network.a.weight.shape[0] < 8) for each in cut_away(network, given, training)]
+    def off(held, given, training):
+        return [each + (held.network.a.weight.shape[0] < 8) for each in cut_away(held, given, training)]
 
     monkeypatch.setattr(verify_outputs, "outputs", off)
     record = prune(Net(), [4, 3, 32, 32], 0.5)

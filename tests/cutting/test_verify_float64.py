@@ -71,7 +71,7 @@ class ScaleFree(nn.Layer):
 
 def noise(channel_map):
     """Of the network as it is, in evaluation mode."""
-    plain = verify_outputs.outputs(channel_map.network, channel_map.tried_on, training=False)
+    plain = verify_outputs.outputs(channel_map.inventory(), channel_map.tried_on, training=False)
     return noise_of(channel_map, False, plain)
 
 

@@ -58,6 +58,10 @@ def test_storage_is_shared_and_takes_another_shape():
     kept, other = paddle.ones([4, 3]), paddle.zeros([2, 3])
     kept.get_tensor()._share_data_with(other.get_tensor())
     holds(kept.shape == [2, 3] and not kept.numpy().any(), "Tensor.get_tensor()._share_data_with", "tensors.py")
+    made = paddle.base.core.DenseTensor()
+    made.set(np.arange(4), paddle.CPUPlace())
+    kept.get_tensor()._share_data_with(made)
+    holds(kept.tolist() == [0, 1, 2, 3] and kept.dtype == paddle.int64, "DenseTensor.set", "tensors.py")
 
 
 def test_generators_give_and_take_their_state():

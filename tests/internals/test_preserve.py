@@ -13,7 +13,8 @@ import pytest
 
 from hapi_prune.analysis.channel_map import ChannelMap
 from hapi_prune.errors import PruneError
-from hapi_prune.internals.preserve import everything, quiet
+from hapi_prune.internals.layers import named_layers
+from hapi_prune.internals.preserve import everything, quiet, statistics
 
 
 def warn():
@@ -94,3 +95,22 @@ def test_while_tracing_the_users_line_is_kept_and_then_the_stack_is_whole_again(
     with pytest.raises(PruneError, match="the user's own"):
         ChannelMap(Failing(), [1, 3, 8, 8])
     assert traceback.extract_stack is before
+
+
+def test_buffers_that_come_and_go_in_a_forward_are_put_back_as_they_were():
+    """Also one that held nothing, and in their order."""
+    network = paddle.nn.Sequential(paddle.nn.BatchNorm2D(2), paddle.nn.ReLU())
+    norm, plain = network
+    norm.register_buffer("empty", None)
+    norm.register_buffer("seen", paddle.zeros([1]))
+    norm.register_buffer("other", paddle.zeros([3]))
+    before, mean = dict(norm._buffers), norm._mean.numpy()
+    with statistics(named_layers(network).values()):
+        norm._buffers["empty"], norm._buffers["seen"] = paddle.ones([1]), paddle.ones([2])
+        norm._buffers["new"] = norm._buffers.pop("other")
+        norm._mean.set_value(paddle.ones([2]))
+        plain.register_buffer("made", paddle.ones([1]))
+    assert list(norm._buffers) == list(before)
+    assert all(norm._buffers[name] is before[name] for name in before)
+    assert not plain._buffers
+    assert np.array_equal(norm._mean.numpy(), mean)

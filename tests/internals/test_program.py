@@ -46,7 +46,7 @@ def does_the_same(channel_map):
     """With fewer and smaller images a network does what it is said to do, or does not run at all."""
     given, aliases = channel_map.tried_on, channel_map.graph.aliases
     try:
-        found = graph.traced_program(channel_map.network, given, aliases, training=True, as_it_is=True)
+        found = graph.traced_program(channel_map.inventory(), given, aliases, training=True, as_it_is=True)
     except PruneError:  # as where it adds a number for each place; a trial finds out
         return
     assert len(found.ops) == len(channel_map.graph.training.ops)
@@ -62,7 +62,8 @@ def test_the_groups_are_those_of_the_converted_program(name, monkeypatch):
     channel_map = ChannelMap(network, inputs)
     found, one = hung_together(channel_map), channel_map.graph.training
     if channel_map.graph.one_program:
-        other = graph.traced_program(network, channel_map.example, channel_map.graph.aliases, training=False)
+        held, given, aliases = channel_map.inventory(), channel_map.example, channel_map.graph.aliases
+        other = graph.traced_program(held, given, aliases, training=False)
         assert graph.alike(one, other), "it was not asked for its mode, or did not care"
     if channel_map.works_at_any_size and channel_map.tried_on is not channel_map.example:
         does_the_same(channel_map)

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from hapi_prune.internals.tensors import view, write_back
+from hapi_prune.internals.tensors import become, memory, storage, view, write_back
 
 DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int8", "bool"]
 
@@ -18,6 +18,28 @@ def test_a_view_is_the_tensor_s_own_memory(dtype):
     assert array.ctypes.data == tensor.data_ptr()
     assert array.dtype == tensor.numpy().dtype
     assert array.tobytes() == tensor.numpy().tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [[], [0, 3], [5], [2, 3]])
+def test_a_tensor_becomes_what_an_array_holds_and_back(dtype, shape):
+    tensor, other = (paddle.randn([3, 4]) * 5).astype(dtype), (paddle.randn(shape) * 5).astype(dtype)
+    before, name = tensor.numpy().tobytes(), tensor.name
+    kept = storage(tensor)
+    array = other.numpy()
+    become(tensor, memory(array, tensor.place))
+    assert (tensor.shape, tensor.dtype, tensor.name) == (other.shape, other.dtype, name)
+    assert tensor.numpy().tobytes() == array.tobytes()
+    become(tensor, kept)
+    assert (tensor.shape, tensor.dtype) == ([3, 4], other.dtype)
+    assert tensor.numpy().tobytes() == before
+
+
+def test_memory_is_not_that_of_the_array():
+    tensor, array = paddle.zeros([3]), np.ones(3, "float32")
+    become(tensor, memory(array, tensor.place))
+    array[:] = 2
+    assert tensor.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("shape", [[], [0, 3], [1], [2, 3, 1, 1]])

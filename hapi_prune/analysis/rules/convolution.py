@@ -185,10 +185,11 @@ def result_shape(call: Call, axis: int, channels: int) -> tuple[int, ...]:
     # Paddle shapes a transposed convolution of an image of unknown size as if that size were -1.
     shape = list(shape_inference.transposed(call) if "transpose" in call.op.name else call.shape())
     sizes, traced = call.arg(0).shape, call.traced_arg(0).shape
-    changed = -1 in shape or any(now != was for place, (now, was) in enumerate(zip(sizes, traced)) if place != axis)
-    for place in {0} | pointwise_axes(call, axis) if changed else ():
-        shape[place] = sizes[place] if sizes[place] != -1 else shape[place]
-    for place, window in moved_along(call).items() if changed else ():
-        shape[place] = window.places(sizes[place]) if sizes[place] != -1 else shape[place]
+    changed = {n for n, size in enumerate(sizes) if n != axis and size != -1 and (shape[n] == -1 or size != traced[n])}
+    for place in changed & ({0} | pointwise_axes(call, axis) if changed - {0} else {0}):
+        shape[place] = sizes[place]
+    for place, window in moved_along(call).items() if changed - {0} else ():
+        if place in changed:
+            shape[place] = window.places(sizes[place])
     shape[axis] = channels
     return tuple(shape)
