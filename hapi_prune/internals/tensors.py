@@ -39,7 +39,8 @@ def view(tensor: paddle.Tensor) -> npt.NDArray[Any]:
 
 def sees(array: npt.NDArray[Any], tensor: paddle.Tensor) -> bool:
     """Whether ``array`` is still a `view` of the memory of ``tensor``."""
-    return isinstance(array.base, _Memory) and array.base.address == tensor.data_ptr()
+    same = isinstance(array.base, _Memory) and array.base.address == tensor.data_ptr()
+    return same and array.shape == tuple(tensor.shape)
 
 
 def new(shape: Sequence[int], tensor: paddle.Tensor, array: npt.NDArray[Any]) -> tuple[paddle.Tensor, npt.NDArray[Any]]:
