@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,7 +87,7 @@ def set_training(layer: paddle.nn.Layer, flag: bool) -> None:
 
 
 @contextmanager
-def statistics(layers: Iterable[paddle.nn.Layer]) -> Iterator[None]:
+def statistics(layers: Collection[paddle.nn.Layer]) -> Iterator[None]:
     """Put back what a forward pass writes: into tensors that are not trained, or other buffers in their places."""
     held = [(buffers, dict(buffers)) for buffers in [layer._buffers for layer in layers]]
     spaces = [space for layer in layers for space in (layer._parameters, layer._buffers) if space]
